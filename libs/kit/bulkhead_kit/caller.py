@@ -1,0 +1,75 @@
+"""Who asks. Built once per call by the caller interceptor, then passed on as an argument.
+
+Only a handler's first line reads `current_caller()`; below it nobody looks at context variables or at gRPC.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+ActorType = Literal["person", "service_account", "service", "anonymous", "system"]
+"""service_account: an API key's member. service: another Bulkhead service. system: a worker or a command."""
+
+
+class Role(enum.IntEnum):
+    """Same numbers as bulkhead.rpc.v1.Role; a higher role includes the rights of the lower ones."""
+
+    VIEWER = 1
+    MEMBER = 2
+    MANAGER = 3
+    ADMIN = 4
+    OWNER = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    actor_type: ActorType
+    rpc: str
+    """Full method name without the leading slash, or the name of a command, such as "worker/expire"."""
+    request_id: str
+    deadline: float
+    """On the monotonic clock, in seconds. Statements are stopped when it passes."""
+    tenant_id: UUID | None = None
+    user_id: UUID | None = None
+    role: Role | None = None
+    membership_version: int | None = None
+    session_id: UUID | None = None
+    service: str | None = None
+    """Name of the calling service, when actor_type is "service"."""
+    on_behalf_of: UUID | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+    is_platform_admin: bool = False
+
+    def time_left(self) -> float:
+        """Seconds until the deadline; zero or less when it has passed."""
+        return self.deadline - time.monotonic()
+
+    def tenant(self) -> UUID:
+        """The tenant of a call whose policy demands one; the caller interceptor has made sure of it."""
+        if self.tenant_id is None:
+            raise LookupError("a call outside any tenant asked for its tenant")
+        return self.tenant_id
+
+    def user(self) -> UUID:
+        """The user of a call whose policy demands one; the caller interceptor has made sure of it."""
+        if self.user_id is None:
+            raise LookupError("a call without a user asked for its user")
+        return self.user_id
+
+
+_current: ContextVar[Caller] = ContextVar("bulkhead_caller")
+
+
+def current_caller() -> Caller:
+    return _current.get()
+
+
+def set_current_caller(caller: Caller) -> None:
+    """For the caller interceptor and for tests of handlers; nobody else."""
+    _current.set(caller)
