@@ -1,0 +1,85 @@
+"""Turns this process into a PostgreSQL program: leaves root, ties its life to its parent's, then execs.
+
+Run as a script, so that nothing of Python runs between fork and exec in a process full of threads.
+Standard library only: it starts with `-I -S`.
+
+    launch.py MODE UID GID PARENT FOLDER PROGRAM [ARGUMENT ...]      (PARENT 0: outlive the parent)
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+LINUX = sys.platform == "linux"
+CLONE_NEWUSER = 0x10000000
+PR_SET_PDEATHSIG, PR_SET_KEEPCAPS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 1, 8, 47, 2
+CAP_DAC_OVERRIDE = 1
+CAP_VERSION_3 = 0x20080522
+# PostgreSQL refuses user id 0: inside the namespace we are "nobody", outside still the owner of the files.
+UID_INSIDE = 65534
+
+
+def main(argv: list[str]) -> None:
+    mode, uid, gid, parent, folder, *command = argv
+    if mode == "namespace":
+        enter_namespace()
+    elif mode in {"account", "account-reaching"}:
+        become(int(uid), int(gid), keep_reach=mode == "account-reaching")
+    os.chdir(folder)
+    if not os.access(".", os.W_OK) or os.geteuid() == 0:
+        sys.exit(f"cannot write to {folder} as user id {os.geteuid()}")
+    # After every change of identity: those clear the signal.
+    if int(parent) and LINUX:
+        checked(libc().prctl(PR_SET_PDEATHSIG, int(signal.SIGINT), 0, 0, 0))
+        if os.getppid() != int(parent):
+            sys.exit("the parent has gone")
+    os.execv(command[0], command)  # noqa: S606 - the point of this script
+
+
+def enter_namespace() -> None:
+    uid, gid = os.getuid(), os.getgid()
+    checked(libc().unshare(CLONE_NEWUSER))
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{UID_INSIDE} {uid} 1"),
+        ("gid_map", f"{UID_INSIDE} {gid} 1"),
+    ):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(text)
+
+
+def become(uid: int, gid: int, *, keep_reach: bool) -> None:
+    """With `keep_reach` the account may pass folders closed to it, such as a checkout below root's home."""
+    if keep_reach:
+        checked(libc().prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
+    if keep_reach:
+        raise_reach()
+
+
+def raise_reach() -> None:
+    header = (ctypes.c_uint32 * 2)(CAP_VERSION_3, 0)
+    bit = 1 << CAP_DAC_OVERRIDE
+    data = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)
+    checked(libc().capset(header, data))
+    checked(libc().prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0))
+
+
+def libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def checked(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except OSError as error:
+        sys.exit(f"launch: {error}")

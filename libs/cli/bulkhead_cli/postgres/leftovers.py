@@ -1,0 +1,102 @@
+"""What a killed run may have left: a live server without a master, orphaned backends, a stale pid file."""
+
+import contextlib
+import fcntl
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+
+from bulkhead_cli.errors import MendableError
+
+PATIENCE = 15.0
+
+
+class Lock:
+    """Held as long as one process runs this cluster; the kernel lets it go however that process ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+
+    def take(self) -> None:
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(file, 32).decode().strip() or "unknown"
+            os.close(file)
+            raise MendableError(
+                f"PostgreSQL in {self._path.parent} is already run by process {holder}.",
+                "stop that process first, or give another state folder.",
+            ) from None
+        os.ftruncate(file, 0)
+        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        self._file = file
+
+    def release(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def clear(data: Path) -> list[int]:
+    """Call with the lock held: then every server on this cluster is an orphan. Returns what was stopped."""
+    pid_file = data / "postmaster.pid"
+    if not pid_file.exists():
+        return []
+    stopped = list(servers_on(data))
+    for process in stopped:
+        end(process)
+    # The number in it may be another program's by now, and PostgreSQL would believe it.
+    pid_file.unlink(missing_ok=True)
+    return [process.pid for process in stopped]
+
+
+def end(process: psutil.Process) -> None:
+    """A postmaster stops its backends; a backend without one is only in the way."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(signal.SIGINT if is_postmaster(process) else signal.SIGKILL)
+        with contextlib.suppress(psutil.TimeoutExpired):
+            process.wait(PATIENCE)
+            return
+        kill_tree(process)
+
+
+def kill_tree(process: psutil.Process) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family = [process, *process.children(recursive=True)]
+        for member in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+        deadline = time.monotonic() + PATIENCE
+        while any(is_alive(member) for member in family) and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """A zombie holds no memory and no lock; psutil's own wait would stay until somebody reaps it."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def servers_on(data: Path) -> list[psutil.Process]:
+    """Every server process works in its data folder; postmasters come first."""
+    found = [process for process in psutil.process_iter() if works_on(process, data)]
+    return sorted(found, key=lambda process: not is_postmaster(process))
+
+
+def works_on(process: psutil.Process, data: Path) -> bool:
+    try:
+        return process.name().startswith("postgres") and process.cwd() == str(data)
+    except (psutil.AccessDenied, psutil.NoSuchProcess):
+        return False
+
+
+def is_postmaster(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        return "-D" in process.cmdline()
+    return False
