@@ -6,11 +6,12 @@ Only a handler's first line reads `current_caller()`; below it nobody looks at c
 from __future__ import annotations
 
 import enum
-import time
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
+
+from bulkhead_kit import clock
 
 ActorType = Literal["person", "service_account", "service", "anonymous", "system"]
 """service_account: an API key's member. service: another Bulkhead service. system: a worker or a command."""
@@ -48,7 +49,7 @@ class Caller:
 
     def time_left(self) -> float:
         """Seconds until the deadline; zero or less when it has passed."""
-        return self.deadline - time.monotonic()
+        return self.deadline - clock.monotonic()
 
     def tenant(self) -> UUID:
         """The tenant of a call whose policy demands one; the caller interceptor has made sure of it."""
