@@ -1,0 +1,1 @@
+"""What every service's schema stands on: the roles and the schema app."""

@@ -1,0 +1,78 @@
+-- Every role of an installation. Run by an administrator before the first migration; running it again changes nothing.
+-- No role here owns a schema and can log in: migrations are run by the administrator's login, which takes an
+-- owner's place with SET ROLE. So no login of a service can ever become the owner of what it uses.
+
+do $$
+declare
+    wanted record;
+begin
+    for wanted in
+        select * from (values
+            -- own schemas, tables and trigger functions
+            ('app_owner', 'nologin'),
+            ('identity_owner', 'nologin'),
+            ('issues_owner', 'nologin'),
+            ('audit_owner', 'nologin'),
+            -- own the closed list of functions that look across tenants, each with just the policies it needs
+            ('identity_definer', 'nologin'),
+            ('issues_search', 'nologin'),
+            ('audit_partition', 'nologin'),
+            -- the RPCs
+            ('identity_app', 'login'),
+            ('issues_app', 'login'),
+            ('audit_app', 'login'),
+            ('platform_app', 'login'),
+            -- the outbox, and nothing else
+            ('identity_relay', 'login'),
+            ('issues_relay', 'login'),
+            -- due work: expiry, mail, partitions
+            ('identity_worker', 'login'),
+            ('issues_worker', 'login'),
+            ('audit_worker', 'login'),
+            -- commands of operators, never a service
+            ('ops', 'login'),
+            ('eraser', 'login'),
+            ('backup', 'login')
+        ) as r (role_name, may_log_in)
+    loop
+        if not exists (select from pg_catalog.pg_roles where rolname = wanted.role_name) then
+            execute format('create role %I %s noinherit', wanted.role_name, wanted.may_log_in);
+        end if;
+        execute format(
+            'alter role %I %s nosuperuser nocreatedb nocreaterole noreplication %s',
+            wanted.role_name,
+            wanted.may_log_in,
+            -- A dump under FORCE ROW LEVEL SECURITY would silently miss rows; only the backup reads past the wall.
+            case wanted.role_name when 'backup' then 'bypassrls' else 'nobypassrls' end
+        );
+        if wanted.may_log_in = 'login' then
+            -- Names are always schema-qualified; an empty path makes a forgotten schema an error, not a guess.
+            execute format('alter role %I set search_path = ''''', wanted.role_name);
+            execute format('alter role %I set timezone = ''UTC''', wanted.role_name);
+            execute format('alter role %I set jit = off', wanted.role_name);
+            execute format('alter role %I set idle_in_transaction_session_timeout = ''10s''', wanted.role_name);
+            execute format('alter role %I set statement_timeout = ''30s''', wanted.role_name);
+            execute format('alter role %I set lock_timeout = ''10s''', wanted.role_name);
+        end if;
+    end loop;
+
+    -- TEMP lets a role make operators and functions of its own, the raw material of every way round a policy.
+    execute format('revoke all on database %I from public', current_database());
+    for wanted in select rolname as role_name from pg_catalog.pg_roles where rolcanlogin and rolname in (
+        'identity_app', 'issues_app', 'audit_app', 'platform_app', 'identity_relay', 'issues_relay',
+        'identity_worker', 'issues_worker', 'audit_worker', 'ops', 'eraser', 'backup'
+    )
+    loop
+        execute format('grant connect on database %I to %I', current_database(), wanted.role_name);
+    end loop;
+    revoke all on schema public from public;
+
+    -- The schemas exist before their migrations, so that a version table has a home and an owner.
+    for wanted in select unnest(array['app', 'identity', 'issues', 'audit']) as role_name
+    loop
+        if not exists (select from pg_catalog.pg_namespace where nspname = wanted.role_name) then
+            execute format('create schema %I authorization %I', wanted.role_name, wanted.role_name || '_owner');
+        end if;
+    end loop;
+end
+$$;

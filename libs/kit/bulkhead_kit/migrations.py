@@ -1,0 +1,178 @@
+"""Runs the Alembic environments: one a schema, `app` first, safe when several instances start at once.
+
+The administrator's login takes the owner's place for each step (SET ROLE), so no service login owns anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import psycopg
+import psycopg.sql
+from alembic import command, context, op
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, pool, text
+from sqlalchemy.exc import OperationalError
+
+log = logging.getLogger(__name__)
+
+LOCK_TIMEOUT_MS = 1_000
+LOCK_TRIES = 10
+# Any fixed number will do, as long as nothing else on the server uses it.
+ADVISORY_KEY = 7_214_590_411
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One schema with its own history of migrations."""
+
+    schema: str
+    package: str
+
+    @property
+    def owner(self) -> str:
+        return f"{self.schema}_owner"
+
+    @property
+    def scripts(self) -> Path:
+        return Path(str(resources.files(self.package))) / "migrations"
+
+
+TARGETS = (
+    Target("app", "bulkhead_postgres"),
+    Target("identity", "bulkhead_identity"),
+    Target("issues", "bulkhead_issues"),
+    Target("audit", "bulkhead_audit"),
+)
+
+
+def target(schema: str) -> Target:
+    return next(t for t in TARGETS if t.schema == schema)
+
+
+def run_sql(sql: str) -> None:
+    """One or more statements as they stand; colons and percent signs mean nothing here."""
+    op.execute(text(sql.replace(":", r"\:")))
+
+
+def run_environment(schema: str) -> None:
+    """The whole of an env.py."""
+    which = target(schema)
+    if context.is_offline_mode():
+        context.configure(
+            dialect_name="postgresql", as_sql=True, literal_binds=True, version_table_schema=which.schema
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+        return
+    connection: Connection = context.config.attributes["connection"]
+    context.configure(
+        connection=connection, version_table_schema=which.schema, transaction_per_migration=True
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _config(which: Target) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(which.scripts))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def head(schema: str) -> str | None:
+    """The revision this code was written for."""
+    return ScriptDirectory.from_config(_config(target(schema))).get_current_head()
+
+
+def offline_sql(schema: str, revision: str = "head") -> None:
+    """Prints the migrations' SQL, for linters and for people who run migrations by hand."""
+    command.upgrade(_config(target(schema)), revision, sql=True)
+
+
+def prepare(url: str, *, passwords: dict[str, str] | None = None) -> None:
+    """Creates roles and schemas; gives each named login its password. Safe to repeat."""
+    roles = resources.files("bulkhead_postgres").joinpath("roles.sql").read_text()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("select pg_advisory_lock(%s)", (ADVISORY_KEY,))
+        connection.execute(roles.encode())
+        for role, password in (passwords or {}).items():
+            connection.execute(
+                psycopg.sql.SQL("alter role {} password {}").format(
+                    psycopg.sql.Identifier(role), psycopg.sql.Literal(password)
+                )
+            )
+
+
+def upgrade(url: str, schema: str, revision: str = "head") -> None:
+    _run(url, target(schema), lambda config: command.upgrade(config, revision))
+
+
+def downgrade(url: str, schema: str, revision: str) -> None:
+    _run(url, target(schema), lambda config: command.downgrade(config, revision))
+
+
+def upgrade_all(url: str) -> None:
+    for which in TARGETS:
+        upgrade(url, which.schema)
+
+
+def current(url: str, schema: str) -> str | None:
+    """The revision the database is at, or None before the first."""
+    engine = _engine(url)
+    try:
+        with engine.connect() as connection:
+            found = MigrationContext.configure(
+                connection, opts={"version_table_schema": schema}
+            ).get_current_revision()
+            return str(found) if found else None
+    finally:
+        engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    # psycopg opens the connection, so that a URL in libpq's own form with several hosts works too.
+    return create_engine(
+        "postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=pool.NullPool
+    )
+
+
+def _run(url: str, which: Target, step: Callable[[Config], None]) -> None:
+    """Raises the last error when a lock could not be had in ten tries; what was done before it stays done."""
+    engine = _engine(url)
+    try:
+        with engine.connect() as connection:
+            connection.execute(text("select pg_advisory_lock(:key)"), {"key": ADVISORY_KEY})
+            connection.execute(text("set search_path = pg_catalog"))
+            connection.execute(text(f"set lock_timeout = {LOCK_TIMEOUT_MS}"))
+            connection.execute(text("select set_config('role', :owner, false)"), {"owner": which.owner})
+            connection.commit()
+            config = _config(which)
+            config.attributes["connection"] = connection
+            _with_retries(lambda: step(config), connection)
+    finally:
+        engine.dispose()
+
+
+def _with_retries(step: Callable[[], None], connection: Connection) -> None:
+    for attempt in range(1, LOCK_TRIES + 1):
+        try:
+            step()
+            connection.commit()
+            return
+        except OperationalError as error:
+            connection.rollback()
+            if not isinstance(error.orig, psycopg.errors.LockNotAvailable) or attempt == LOCK_TRIES:
+                raise
+            # A long reader holds the table: step back so that those queued behind us can go on.
+            pause = min(8.0, 0.25 * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311  # jitter, not a secret
+            log.warning("migration waits for a lock", extra={"attempt": attempt, "pause_s": round(pause, 2)})
+            time.sleep(pause)
