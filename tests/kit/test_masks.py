@@ -5,7 +5,7 @@ from bulkhead_kit.errors import InvalidArgument
 from bulkhead_kit.masks import MutableFields
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.source_context_pb2 import SourceContext
-from google.protobuf.type_pb2 import Field, Type
+from google.protobuf.type_pb2 import Field, Syntax, Type
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +19,7 @@ def write(resource: Type, *paths: str) -> frozenset[str]:
 
 
 def test_without_a_mask_what_is_set_is_written_and_output_fields_are_left() -> None:
-    resource = Type(name="a", syntax="SYNTAX_PROTO3", source_context=SourceContext(file_name="f"))
+    resource = Type(name="a", syntax=Syntax.SYNTAX_PROTO3, source_context=SourceContext(file_name="f"))
     assert FIELDS.to_write(resource, None) == {"name", "source_context.file_name"}
     assert FIELDS.to_write(resource, FieldMask()) == {"name", "source_context.file_name"}
     assert FIELDS.to_write(Type(fields=[Field()]), None) == {"fields"}

@@ -29,7 +29,7 @@ class DomainError(Exception):
 
     def __init__(
         self,
-        reason: ErrorReason,
+        reason: ErrorReason.ValueType,
         message: str,
         *,
         metadata: Mapping[str, str] | None = None,
@@ -55,7 +55,9 @@ class InvalidArgument(DomainError):
     @classmethod
     def field(cls, field: str, description: str) -> InvalidArgument:
         return cls(
-            ErrorReason.INVALID_FIELD, f"{field}: {description}", violations=[FieldViolation(field, description)]
+            ErrorReason.INVALID_FIELD,
+            f"{field}: {description}",
+            violations=[FieldViolation(field, description)],
         )
 
 
@@ -74,7 +76,9 @@ class NotFound(DomainError):
 
     def __init__(self, resource: str) -> None:
         super().__init__(
-            ErrorReason.RESOURCE_NOT_FOUND, f"no such {resource} in this tenant", metadata={"resource": resource}
+            ErrorReason.RESOURCE_NOT_FOUND,
+            f"no such {resource} in this tenant",
+            metadata={"resource": resource},
         )
 
 

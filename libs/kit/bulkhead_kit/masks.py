@@ -7,13 +7,17 @@ Update may not write, is refused by name: leaving it out silently would look lik
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from bulkhead_kit.errors import FieldViolation, InvalidArgument
+
+if TYPE_CHECKING:
+    from google._upb._message import Descriptor as UpbDescriptor
+    from google.protobuf.descriptor import Descriptor
 
 _MAX_PATHS = 100
 
@@ -63,7 +67,7 @@ class MutableFields:
         return covered
 
 
-def _exists(descriptor: Descriptor | None, path: str) -> bool:
+def _exists(descriptor: Descriptor | UpbDescriptor | None, path: str) -> bool:
     for name in path.split("."):
         found = descriptor.fields_by_name.get(name) if descriptor is not None else None
         if found is None:
