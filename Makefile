@@ -1,0 +1,68 @@
+# Needs python3 (3.11 or newer) and make; everything else is fetched into .build and .venv.
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+export UV_PYTHON_DOWNLOADS := never
+
+BIN := .venv/bin
+MEMBERS := $(sort $(wildcard libs/*/pyproject.toml services/*/pyproject.toml deploy/*/pyproject.toml))
+# Named after the content they were made from: a changed lock makes them anew, a fresh checkout time does not.
+UV := .build/uv/pinned-$(UV_VERSION)
+VENV := .venv/made-$(shell cat requirements.lock pyproject.toml $(MEMBERS) | cksum | tr ' ' '-')
+
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV) ## two companies, a real import, an audit question, from nothing (FILE=archive.json for another archive)
+	$(BIN)/bulkhead demo $(if $(FILE),--file $(FILE))
+
+up: $(VENV) ## PostgreSQL and the services until Ctrl-C
+	$(BIN)/bulkhead up
+
+test: $(VENV) ## every test but the long ones
+	$(BIN)/pytest -m "not soak" tests
+
+soak: $(VENV) ## the long tests: kills, races, many rounds
+	$(BIN)/pytest -m soak tests
+
+lint: $(VENV) ## style, types, protos, SQL, lock
+	tools/lint
+
+protos: $(VENV) ## generate libs/contracts from protos/
+	tools/protos
+
+schema: $(VENV) ## write docs/schema and each schema.sql from a live database
+	$(BIN)/bulkhead schema
+
+bench: $(VENV) ## the services against a bare gRPC server
+	$(BIN)/bulkhead bench
+
+lock: $(UV) ## write requirements.lock anew from the pyproject files (ARGS=--upgrade for newer versions)
+	tools/lock $(ARGS)
+
+fmt: $(VENV) ## format Python and protos
+	$(BIN)/ruff check -q --fix-only deploy libs services tests tools
+	$(BIN)/ruff format -q deploy libs services tests tools
+	$(BIN)/buf format -w protos
+
+install: $(VENV) ## only make .venv
+
+clean: ## remove .venv, .build and the local state in .run
+	rm -rf .venv .build .run .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	@rm -rf .build/uv
+	@$(PYTHON) -m venv .build/uv || { rm -rf .build/uv; \
+	  echo "python3 cannot make a virtual environment; to mend it: apt-get install python3-venv" >&2; exit 1; }
+	.build/uv/bin/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+$(VENV): $(UV)
+	@test -x $(BIN)/python || .build/uv/bin/uv venv -q --python $(PYTHON) .venv
+	VIRTUAL_ENV=$(CURDIR)/.venv .build/uv/bin/uv pip sync -q --require-hashes requirements.lock
+	VIRTUAL_ENV=$(CURDIR)/.venv .build/uv/bin/uv pip install -q --no-deps --no-build-isolation $(patsubst %/pyproject.toml,-e %,$(MEMBERS))
+	@rm -f .venv/made-* && touch $@
+
+.PHONY: help demo up test soak lint protos schema bench lock fmt install clean
