@@ -1,0 +1,63 @@
+"""Fixtures for every test. Each is small: what it builds lives in tests/support."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator, Iterator
+
+import hypothesis.core
+import pytest
+
+from tests.support import seeds
+from tests.support.parts import PARTS, look_around
+from tests.support.postgres import Databases, PostgresServer, ScratchDatabase, postgres_server
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "soak: long: kills, races, many rounds; left out of `make test`")
+    if config.getoption("--hypothesis-seed", None) is None:
+        # What --hypothesis-seed itself sets.
+        setattr(hypothesis.core, "global_force_seed", seeds.SEED)  # noqa: B010 - declared as None there
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and seeds.is_random(item):
+        report.sections.append(("random test", seeds.replay_note(item)))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    look_around()
+    terminalreporter.section("parts")
+    for line in PARTS.lines():
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    """Random numbers that BULKHEAD_TEST_SEED replays; a failing test prints the seed."""
+    return seeds.generator(request.node.nodeid)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: PostgresServer) -> Iterator[Databases]:
+    """To make further databases, empty or cloned, within a test."""
+    made = Databases(postgres)
+    yield made
+    made.drop_all()
+
+
+@pytest.fixture(scope="module")
+def database(databases: Databases) -> Iterator[ScratchDatabase]:
+    """A migrated database of this test module's own."""
+    made = databases.clone()
+    yield made
+    databases.drop(made)

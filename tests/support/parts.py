@@ -1,0 +1,44 @@
+"""What of the surroundings a run found and what it had to do without, for the last lines of pytest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Parts:
+    found: dict[str, str] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    """By part: what its absence left out of this run."""
+
+    def lines(self) -> list[str]:
+        return [
+            *(f"{part}: {detail}" for part, detail in self.found.items()),
+            *(f"{part} was not there: {left_out}" for part, left_out in self.absent.items()),
+        ]
+
+
+PARTS = Parts()
+
+
+def docker_engine() -> str | None:
+    """The version of the Docker engine that answers, or None."""
+    import docker  # noqa: PLC0415 - slow to load, and only some runs need it
+
+    try:
+        return str(docker.from_env(timeout=3).version()["Version"])
+    except (docker.errors.DockerException, OSError):
+        return None
+
+
+def look_around() -> None:
+    """Names the parts the suite can use and does not find. The PostgreSQL fixture adds what it chose."""
+    engine = docker_engine()
+    if engine is None:
+        PARTS.absent["Docker"] = "no test ran against PostgreSQL in a container"
+    else:
+        PARTS.found["Docker"] = f"engine {engine}"
+    if not os.environ.get("BULKHEAD_TEST_REDIS_URL") and shutil.which("redis-server") is None:
+        PARTS.absent["Redis"] = "nothing in this release uses it yet"
