@@ -25,8 +25,13 @@ class Account:
     gid: int
 
     def own(self, path: Path) -> None:
-        if path.stat().st_uid != self.uid:
-            os.chown(path, self.uid, self.gid)
+        """The whole tree: the cluster may come from a run under another identity."""
+        if path.stat().st_uid == self.uid:
+            return
+        for folder, _, files in os.walk(path):
+            for name in files:
+                os.chown(Path(folder) / name, self.uid, self.gid, follow_symlinks=False)
+            os.chown(folder, self.uid, self.gid)
 
     def command(self, folder: Path, program: Sequence[str], *, tied: bool = False) -> list[str]:
         parent = os.getpid() if tied else 0
@@ -65,8 +70,7 @@ def ways(folder: Path) -> Iterator[Account]:
     if os.geteuid() != 0:
         yield Account("plain", os.geteuid(), os.getegid())
         return
-    owner = folder.stat()
-    if owner.st_uid == 0 and sys.platform == "linux":
+    if folder.stat().st_uid == 0 and sys.platform == "linux":
         yield Account("namespace", 0, 0)
     for name in ("postgres", "nobody"):
         try:

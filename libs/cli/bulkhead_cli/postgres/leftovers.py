@@ -42,38 +42,45 @@ class Lock:
             self._file = None
 
 
-def clear(data: Path) -> list[int]:
-    """Call with the lock held: then every server on this cluster is an orphan. Returns what was stopped."""
+def clear(cluster: Path) -> None:
+    """Call with the lock held: then every server on this cluster is an orphan."""
+    data = cluster / "data"
     pid_file = data / "postmaster.pid"
-    if not pid_file.exists():
-        return []
-    stopped = list(servers_on(data))
-    for process in stopped:
-        end(process)
-    # The number in it may be another program's by now, and PostgreSQL would believe it.
-    pid_file.unlink(missing_ok=True)
-    return [process.pid for process in stopped]
+    if pid_file.exists():
+        for process in servers_on(data):
+            end(process)
+    # The number in these may be another program's by now, or a zombie's, and PostgreSQL would believe it.
+    for stale in (pid_file, *(cluster / "socket").glob(".s.PGSQL.*")):
+        stale.unlink(missing_ok=True)
 
 
 def end(process: psutil.Process) -> None:
     """A postmaster stops its backends; a backend without one is only in the way."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process.send_signal(signal.SIGINT if is_postmaster(process) else signal.SIGKILL)
-        with contextlib.suppress(psutil.TimeoutExpired):
-            process.wait(PATIENCE)
+    if is_postmaster(process):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGINT)
+        if ended([process]):
             return
-        kill_tree(process)
+    kill_tree(process)
 
 
 def kill_tree(process: psutil.Process) -> None:
+    family = [process]
     with contextlib.suppress(psutil.NoSuchProcess):
-        family = [process, *process.children(recursive=True)]
-        for member in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                member.kill()
-        deadline = time.monotonic() + PATIENCE
-        while any(is_alive(member) for member in family) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        family += process.children(recursive=True)
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    ended(family)
+
+
+def ended(processes: list[psutil.Process]) -> bool:
+    deadline = time.monotonic() + PATIENCE
+    while any(is_alive(process) for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def is_alive(process: psutil.Process) -> bool:

@@ -1,6 +1,7 @@
 """One private PostgreSQL server as a child of this process."""
 
 import contextlib
+import os
 import secrets
 import shutil
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from urllib.parse import quote
 
 import psutil
 
@@ -22,7 +24,7 @@ SUPERUSER = "postgres"
 START_PATIENCE = 300.0  # recovery after a kill reads all WAL since the last checkpoint
 STOP_PATIENCE = 15.0
 LOG_LIMIT = 20_000_000
-# Linux allows 107 bytes for the path of a socket; PostgreSQL adds /.s.PGSQL.NNNNN and its lock.
+# Linux allows 107 bytes for the path of a socket, to which PostgreSQL adds its name. Above: TCP only.
 SOCKET_FOLDER_LIMIT = 80
 
 SETTINGS: Mapping[str, str] = {
@@ -47,7 +49,7 @@ class Server:
     port: int
     superuser: str
     password: str = field(repr=False)
-    socket_folder: Path
+    socket_folder: Path | None
     pid: int
     version: str
 
@@ -59,7 +61,7 @@ class Server:
         self, database: str = "postgres", user: str | None = None, password: str | None = None
     ) -> str:
         name, secret = (user, password) if user else (self.superuser, self.password)
-        login = f"{name}:{secret}" if secret else name
+        login = f"{name}:{quote(secret, safe='')}" if secret else name
         return f"postgresql://{login}@{self.host}:{self.port}/{database}"
 
 
@@ -83,6 +85,7 @@ class EmbeddedPostgres:
         self._settings = dict(settings or {})
         self._lock = leftovers.Lock(self.state / "lock")
         self._process: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
 
     def __enter__(self) -> Server:
         return self.start()
@@ -95,19 +98,28 @@ class EmbeddedPostgres:
     def start(self) -> Server:
         if self._process is not None:
             raise MendableError("This PostgreSQL is already started.", "call stop() first.")
-        self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock.take()
+        self._take_state()
         try:
             return self._start()
         except BaseException:
             self.kill()
             raise
 
+    def _take_state(self) -> None:
+        try:
+            self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock.take()
+        except PermissionError as error:
+            raise MendableError(
+                f"{self.state} belongs to another user ({error.strerror}).",
+                f"run as that user, give another state folder, or chown -R {os.geteuid()} {self.state}.",
+            ) from error
+
     def _start(self) -> Server:
         programs = binaries.find(self._major())
         self.cluster.mkdir(exist_ok=True, mode=0o700)
         # Before the identity is chosen: that may change the owner of the folder.
-        leftovers.clear(self.data)
+        leftovers.clear(self.cluster)
         who = account.choose(self.cluster, programs["postgres"])
         self._initdb(who, programs)
         password = self._password_file().read_text(encoding="ascii").strip()
@@ -133,7 +145,7 @@ class EmbeddedPostgres:
         pwfile = self.cluster / "pwfile"
         pwfile.write_text(self._new_password(), encoding="ascii")
         pwfile.chmod(0o600)
-        who.own(pwfile)
+        os.chown(pwfile, who.uid, who.gid)
         words = f"-U {SUPERUSER} -A scram-sha-256 -E UTF8 --locale=C.UTF-8 --no-instructions".split()
         if not self._durable:
             words.append("--no-sync")
@@ -165,10 +177,10 @@ class EmbeddedPostgres:
         file.write_text(password + "\n", encoding="ascii")
         return password
 
-    def _socket_folder(self, who: account.Account) -> Path:
+    def _socket_folder(self, who: account.Account) -> Path | None:
         folder = self.cluster / "socket"
         if len(str(folder)) > SOCKET_FOLDER_LIMIT:
-            folder = Path("/var/tmp") / f"bulkhead-{self.state.stat().st_ino}-{who.uid}"  # noqa: S108 - 0700, and owned below
+            return None
         folder.mkdir(exist_ok=True, mode=0o700)
         who.own(folder)
         return folder
@@ -179,7 +191,7 @@ class EmbeddedPostgres:
             **({} if self._durable else CARELESS),
             **self._settings,
             "port": str(port),
-            "unix_socket_directories": str(self._socket_folder(who)),
+            "unix_socket_directories": str(self._socket_folder(who) or ""),
         }
         program = [programs["postgres"], "-D", str(self.data)]
         for name, value in settings.items():
