@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from bulkhead_cli.children import kill_tree
 from bulkhead_cli.errors import MendableError
 from bulkhead_cli.postgres import EmbeddedPostgres, account, binaries, leftovers, ports
 
@@ -37,7 +38,7 @@ def state() -> Iterator[Path]:
     folder.chmod(0o755)
     yield folder / "pg"
     for process in leftovers.servers_on(folder / "pg" / "cluster" / "data"):
-        leftovers.kill_tree(process)
+        kill_tree(process, 10)
     shutil.rmtree(folder)
 
 
@@ -66,9 +67,7 @@ def gone(pid: int, within: float = 20.0) -> bool:
     return False
 
 
-def holder(
-    state: Path, mode: str = "plain", uid: int = os.geteuid()
-) -> tuple[subprocess.Popen[str], int, str]:
+def holder(state: Path, mode: str = "plain", uid: int = os.geteuid()) -> tuple[subprocess.Popen[str], int, str]:
     process = subprocess.Popen(
         account.Account(mode, uid, uid).command(state.parent, [sys.executable, "-c", HOLDER, str(state)])
         if mode != "plain"
@@ -142,9 +141,7 @@ def test_everything_killed_at_once(state: Path) -> None:
 
 def test_an_orphaned_server_is_stopped_and_replaced(state: Path) -> None:
     """Without the kernel's tie, as on macOS: the server outlives its owner and holds the folder."""
-    untied = HOLDER.replace(
-        "import sys", "import threading, sys; threading.main_thread = lambda: None\nimport sys", 1
-    )
+    untied = HOLDER.replace("import sys", "import threading, sys; threading.main_thread = lambda: None\nimport sys", 1)
     process = subprocess.Popen([sys.executable, "-c", untied, str(state)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     pid, dsn = process.stdout.readline().split()
@@ -187,9 +184,7 @@ def test_backends_without_a_postmaster_do_not_block_the_start(state: Path) -> No
 def wait_for_backend(dsn: str) -> int:
     with psycopg.connect(dsn, autocommit=True) as connection:
         for _ in range(500):
-            row = connection.execute(
-                "select pid from pg_stat_activity where query = 'select pg_sleep(600)'"
-            ).fetchone()
+            row = connection.execute("select pid from pg_stat_activity where query = 'select pg_sleep(600)'").fetchone()
             if row:
                 return int(row[0])
             time.sleep(0.02)
@@ -271,9 +266,7 @@ def test_no_programs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def system_programs() -> binaries.Binaries | None:
-    return next(
-        (found for found in binaries.candidates() if found.origin == "system" and found.major >= 15), None
-    )
+    return next((found for found in binaries.candidates() if found.origin == "system" and found.major >= 15), None)
 
 
 @pytest.mark.skipif(system_programs() is None, reason="no system PostgreSQL 15 or newer")
@@ -315,9 +308,7 @@ def test_a_state_folder_moves_between_identities(state: Path, monkeypatch: pytes
         add_row(server.dsn)
     offered = account.ways
     with monkeypatch.context() as patch:
-        patch.setattr(
-            account, "ways", lambda folder: (way for way in offered(folder) if way.mode != "namespace")
-        )
+        patch.setattr(account, "ways", lambda folder: (way for way in offered(folder) if way.mode != "namespace"))
         with EmbeddedPostgres(state, durable=False) as server:
             assert rows(server.dsn) == 1
     with EmbeddedPostgres(state, durable=False) as server:

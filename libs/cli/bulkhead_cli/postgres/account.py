@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from bulkhead_cli.children import launching
 from bulkhead_cli.errors import MendableError
 
-LAUNCH = str(Path(__file__).with_name("launch.py"))
 # Nothing of the caller's environment reaches the server: PGPORT or PGDATA there would change what it does.
 ENVIRONMENT: Mapping[str, str] = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
@@ -34,9 +35,9 @@ class Account:
             os.chown(folder, self.uid, self.gid)
 
     def command(self, folder: Path, program: Sequence[str], *, tied: bool = False) -> list[str]:
-        parent = os.getpid() if tied else 0
-        words = [self.mode, self.uid, self.gid, parent, folder, *program]
-        return [sys.executable, "-I", "-S", LAUNCH, *map(str, words)]
+        return launching(
+            program, folder=folder, mode=self.mode, uid=self.uid, gid=self.gid, tie=signal.SIGINT if tied else None
+        )
 
     def run(
         self, folder: Path, program: Sequence[str], output: IO[bytes] | None = None

@@ -82,9 +82,7 @@ def version_in(folder: Path) -> str | None:
     if not all((folder / program).is_file() for program in ("postgres", "initdb")):
         return None
     try:
-        answer = subprocess.run(
-            [folder / "postgres", "--version"], capture_output=True, text=True, check=False
-        )
+        answer = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=False)
     except OSError:  # made for another machine, such as a glibc program under musl
         return None
     found = re.search(r"(\d+(?:\.\d+)+)", answer.stdout)

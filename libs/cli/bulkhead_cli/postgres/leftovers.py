@@ -4,11 +4,11 @@ import contextlib
 import fcntl
 import os
 import signal
-import time
 from pathlib import Path
 
 import psutil
 
+from bulkhead_cli.children import ended, kill_tree
 from bulkhead_cli.errors import MendableError
 
 PATIENCE = 15.0
@@ -59,35 +59,9 @@ def end(process: psutil.Process) -> None:
     if is_postmaster(process):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGINT)
-        if ended([process]):
+        if ended([process], PATIENCE):
             return
-    kill_tree(process)
-
-
-def kill_tree(process: psutil.Process) -> None:
-    family = [process]
-    with contextlib.suppress(psutil.NoSuchProcess):
-        family += process.children(recursive=True)
-    for member in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            member.kill()
-    ended(family)
-
-
-def ended(processes: list[psutil.Process]) -> bool:
-    deadline = time.monotonic() + PATIENCE
-    while any(is_alive(process) for process in processes):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
-
-
-def is_alive(process: psutil.Process) -> bool:
-    """A zombie holds no memory and no lock; psutil's own wait would stay until somebody reaps it."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    return False
+    kill_tree(process, PATIENCE)
 
 
 def servers_on(data: Path) -> list[psutil.Process]:

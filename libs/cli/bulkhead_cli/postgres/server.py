@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import psutil
 
+from bulkhead_cli.children import kill_tree
 from bulkhead_cli.errors import MendableError
 from bulkhead_cli.postgres import account, binaries, leftovers, ports
 
@@ -57,9 +58,7 @@ class Server:
     def dsn(self) -> str:
         return self.dsn_for()
 
-    def dsn_for(
-        self, database: str = "postgres", user: str | None = None, password: str | None = None
-    ) -> str:
+    def dsn_for(self, database: str = "postgres", user: str | None = None, password: str | None = None) -> str:
         name, secret = (user, password) if user else (self.superuser, self.password)
         login = f"{name}:{quote(secret, safe='')}" if secret else name
         return f"postgresql://{login}@{self.host}:{self.port}/{database}"
@@ -127,9 +126,7 @@ class EmbeddedPostgres:
             pid = self._launch(who, programs, port)
             if self._ready():
                 self._ports.remember(port)
-                return Server(
-                    HOST, port, SUPERUSER, password, self._socket_folder(who), pid, programs.version
-                )
+                return Server(HOST, port, SUPERUSER, password, self._socket_folder(who), pid, programs.version)
         raise self._ports.taken()
 
     def _major(self) -> int | None:
@@ -262,6 +259,6 @@ class EmbeddedPostgres:
         process, self._process = self._process, None
         if process is not None and process.poll() is None:
             with contextlib.suppress(psutil.NoSuchProcess):
-                leftovers.kill_tree(psutil.Process(process.pid))
+                kill_tree(psutil.Process(process.pid), STOP_PATIENCE)
             process.wait()
         self._lock.release()

@@ -1,14 +1,16 @@
-"""Turns this process into a PostgreSQL program: leaves root, ties its life to its parent's, then execs.
+"""Turns this process into another program: leaves root if asked, ties its life to its parent's, then execs.
 
 Run as a script, so that nothing of Python runs between fork and exec in a process full of threads.
 Standard library only: it starts with `-I -S`.
 
-    launch.py MODE UID GID PARENT FOLDER PROGRAM [ARGUMENT ...]      (PARENT 0: outlive the parent)
+    launch.py MODE UID GID PARENT SIGNAL FOLDER PROGRAM [ARGUMENT ...]
+
+SIGNAL is sent when PARENT dies; with PARENT 0 the program outlives it. MODE `same` leaves the identity as it is;
+the others (plain, namespace, account, account-reaching) are for PostgreSQL, which refuses to run as root.
 """
 
 import ctypes
 import os
-import signal
 import sys
 
 LINUX = sys.platform == "linux"
@@ -21,17 +23,17 @@ UID_INSIDE = 65534
 
 
 def main(argv: list[str]) -> None:
-    mode, uid, gid, parent, folder, *command = argv
+    mode, uid, gid, parent, number, folder, *command = argv
     if mode == "namespace":
         enter_namespace()
     elif mode in {"account", "account-reaching"}:
         become(int(uid), int(gid), keep_reach=mode == "account-reaching")
     os.chdir(folder)
-    if not os.access(".", os.W_OK) or os.geteuid() == 0:
+    if mode != "same" and (not os.access(".", os.W_OK) or os.geteuid() == 0):
         sys.exit(f"cannot write to {folder} as user id {os.geteuid()}")
     # After every change of identity: those clear the signal.
     if int(parent) and LINUX:
-        checked(libc().prctl(PR_SET_PDEATHSIG, int(signal.SIGINT), 0, 0, 0))
+        checked(libc().prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0))
         if os.getppid() != int(parent):
             sys.exit("the parent has gone")
     os.execv(command[0], command)  # noqa: S606 - the point of this script
