@@ -1,0 +1,155 @@
+"""One wrapper for all four kinds of RPC, made once per method. The steps run inside it in a fixed order:
+
+telemetry -> errors -> caller -> policy -> limits -> validation -> handler
+
+Messages are decoded and encoded here rather than by grpc: its own codecs answer a broken message with the exception's
+text, and a caller without rights should not cost the parsing of a megabyte. Replies of a stream are written here, not
+yielded: a deadline that passes while the client reads slowly must still end with a status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, TypeAlias, cast
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError, Message
+
+from bulkhead_kit import clock, metadata
+from bulkhead_kit.caller import set_current_caller
+from bulkhead_kit.errors import InvalidArgument
+from bulkhead_kit.interceptors.call import Call
+from bulkhead_kit.interceptors.caller import Callers
+from bulkhead_kit.interceptors.errors import Answering
+from bulkhead_kit.interceptors.limits import Limits, holder_of
+from bulkhead_kit.interceptors.policy import check
+from bulkhead_kit.interceptors.telemetry import RpcMetrics
+from bulkhead_kit.policy import MethodPolicy
+from bulkhead_kit.services_auth import ServiceAllowList
+from bulkhead_kit.validation import validate
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Serve = Callable[[Any, Context], Awaitable[bytes | None]]
+"""What grpc calls: raw request or raw iterator in, raw reply out, None where the replies were written already."""
+
+
+class HandlerError(Exception):
+    """A servicer's method is of the wrong sort of function: the server must not start."""
+
+
+class Chain:
+    def __init__(self, *, callers: Callers, services: ServiceAllowList, limits: Limits, metrics: RpcMetrics) -> None:
+        self._callers = callers
+        self._services = services
+        self._limits = limits
+        self._metrics = metrics
+
+    @property
+    def running(self) -> int:
+        return self._metrics.running
+
+    def wrap(self, policy: MethodPolicy, handler: Handler) -> Handler:
+        serve = self._through_steps(policy, _body(policy, handler))
+        return _make(handler)(serve, request_deserializer=None, response_serializer=None)
+
+    def _through_steps(self, policy: MethodPolicy, body: Serve) -> Serve:
+        streaming = policy.client_streaming or policy.server_streaming
+        slots = self._limits.streams if streaming else self._limits.calls
+        rate_limit = self._limits.rate
+        metrics = self._metrics
+
+        async def serve(incoming: Any, context: Context) -> bytes | None:
+            started = clock.monotonic()
+            given = _time_given(policy, context)
+            call = Call(policy, started, started + given)
+            timeout = asyncio.timeout(given)
+            metrics.begin(call)
+            try:
+                async with Answering(call, context, timeout), timeout:
+                    found = metadata.read(context.invocation_metadata() or ())
+                    call.request_id = found.request_id
+                    caller = call.caller = await self._callers.identify(call, found, context)
+                    set_current_caller(caller)
+                    check(policy, caller, self._services)
+                    if rate_limit is not None:
+                        await rate_limit(caller, policy)
+                    holder = holder_of(caller)
+                    slots.take(holder)
+                    try:
+                        return await body(incoming, context)
+                    finally:
+                        slots.give_back(holder)
+            finally:
+                metrics.end(call)
+            raise AssertionError("a call that failed was not aborted")
+
+        return serve
+
+
+def _time_given(policy: MethodPolicy, context: Context) -> float:
+    remaining: float | None = context.time_remaining()
+    return policy.default_deadline if remaining is None else min(remaining, policy.max_deadline)
+
+
+def _make(handler: Handler) -> Callable[..., Handler]:
+    if handler.request_streaming:
+        streaming, unary = grpc.stream_stream_rpc_method_handler, grpc.stream_unary_rpc_method_handler
+    else:
+        streaming, unary = grpc.unary_stream_rpc_method_handler, grpc.unary_unary_rpc_method_handler
+    return streaming if handler.response_streaming else unary
+
+
+def _body(policy: MethodPolicy, handler: Handler) -> Serve:
+    behaviour: Any = _behaviour(policy, handler)
+    encode = cast("Callable[[Any], bytes]", handler.response_serializer)
+    receive = _receiver(policy, handler)
+
+    async def one_reply(incoming: Any, context: Context) -> bytes:
+        return encode(await behaviour(receive(incoming), context))
+
+    async def many_replies(incoming: Any, context: Context) -> None:
+        # aclosing: the generator's own clean-up must have run before the call is answered.
+        async with aclosing(behaviour(receive(incoming), context)) as replies:
+            async for reply in replies:
+                await context.write(encode(reply))
+
+    return many_replies if handler.response_streaming else one_reply
+
+
+def _behaviour(policy: MethodPolicy, handler: Handler) -> Callable[..., Any]:
+    if handler.request_streaming != policy.client_streaming or handler.response_streaming != policy.server_streaming:
+        raise HandlerError(f"{policy.method}: its handler is not of the kind its descriptor says")
+    if handler.response_streaming:
+        behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
+        fits, kind = inspect.isasyncgenfunction(behaviour), "an async generator, yielding its replies"
+    else:
+        behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
+        fits, kind = inspect.iscoroutinefunction(behaviour), "an async function, returning its reply"
+    if behaviour is None or not fits:
+        raise HandlerError(f"{policy.method}: its handler must be {kind}")
+    if handler.request_deserializer is None or handler.response_serializer is None:
+        raise HandlerError(f"{policy.method}: its handler does not say how messages are read and written")
+    return behaviour
+
+
+def _receiver(policy: MethodPolicy, handler: Handler) -> Callable[[Any], Any]:
+    decode: Any = handler.request_deserializer
+
+    def one(raw: bytes) -> Message:
+        try:
+            message: Message = decode(raw)
+        except DecodeError:
+            raise InvalidArgument.field("", f"the request is not a valid message of {policy.method}") from None
+        validate(message)
+        return message
+
+    async def many(raws: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+        async for raw in raws:
+            yield one(raw)
+
+    return many if handler.request_streaming else one

@@ -1,0 +1,143 @@
+"""The step caller: from what came with a call to the Caller who asks. What this file believes, everything believes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Any, Final
+from urllib.parse import unquote
+
+import grpc.aio
+from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
+from bulkhead.rpc.v1.options_pb2 import Scope
+
+from bulkhead_kit.caller import Caller
+from bulkhead_kit.errors import Unauthenticated
+from bulkhead_kit.interceptors.call import Call
+from bulkhead_kit.metadata import CallMetadata
+from bulkhead_kit.services_auth import Authenticator, ServiceClaims
+from bulkhead_kit.tokens import AccessClaims
+
+GATEWAY: Final = "gateway"
+API_KEY_PREFIX: Final = "bh_"
+
+Context = grpc.aio.ServicerContext[Any, Any]
+ApiKeys = Callable[[str, Call, CallMetadata], Awaitable[AccessClaims]]
+"""From an API key to the membership it stands for; raises Unauthenticated for an unknown one."""
+
+
+class Callers:
+    def __init__(self, authenticator: Authenticator, *, api_keys: ApiKeys | None = None) -> None:
+        self._authenticator = authenticator
+        self._api_keys = api_keys
+
+    async def identify(self, call: Call, found: CallMetadata, context: Context) -> Caller:
+        token = found.token
+        if token is None:
+            return _anonymous(call, found, context)
+        try:
+            if token.startswith(API_KEY_PREFIX):
+                return _member(await self._of_api_key(token, call, found), call, found, context, by_key=True)
+            claims = self._authenticator.verify(token)
+            if isinstance(claims, ServiceClaims):
+                return _service(claims, call, found, context)
+            return _member(claims, call, found, context, by_key=False)
+        except Unauthenticated:
+            # Who logs in or refreshes may well send the expired token along: there it proves and spoils nothing.
+            if call.policy.scope == Scope.SCOPE_PUBLIC:
+                return _anonymous(call, found, context)
+            raise
+
+    async def _of_api_key(self, key: str, call: Call, found: CallMetadata) -> AccessClaims:
+        if self._api_keys is None:
+            raise Unauthenticated(ErrorReason.TOKEN_INVALID, "this server takes no API keys")
+        return await self._api_keys(key, call, found)
+
+
+def _anonymous(call: Call, found: CallMetadata, context: Context) -> Caller:
+    ip, user_agent = _origin(found, context, by_gateway=False)
+    return Caller(
+        actor_type="anonymous",
+        rpc=call.policy.method,
+        request_id=found.request_id,
+        deadline=call.deadline,
+        ip=ip,
+        user_agent=user_agent,
+    )
+
+
+def _member(claims: AccessClaims, call: Call, found: CallMetadata, context: Context, *, by_key: bool) -> Caller:
+    if found.tenant_id is not None and found.tenant_id != claims.tid:
+        if claims.tid is None:
+            raise Unauthenticated(ErrorReason.TENANT_NOT_SELECTED, "the token names no tenant, call SelectTenant")
+        raise Unauthenticated(ErrorReason.TENANT_MISMATCH, "the tenant of the metadata is not the token's")
+    ip, user_agent = _origin(found, context, by_gateway=False)
+    return Caller(
+        actor_type="service_account" if by_key else "person",
+        rpc=call.policy.method,
+        request_id=found.request_id,
+        deadline=call.deadline,
+        tenant_id=claims.tid,
+        user_id=claims.sub,
+        role=claims.role,
+        membership_version=claims.mv,
+        session_id=claims.sid,
+        ip=ip,
+        user_agent=user_agent,
+        is_platform_admin=claims.platform_admin,
+    )
+
+
+def _service(claims: ServiceClaims, call: Call, found: CallMetadata, context: Context) -> Caller:
+    if claims.tid is not None and found.tenant_id != claims.tid:
+        raise Unauthenticated(ErrorReason.TENANT_MISMATCH, "the tenant of the metadata is not the token's")
+    ip, user_agent = _origin(found, context, by_gateway=claims.service == GATEWAY)
+    return Caller(
+        actor_type="service",
+        rpc=call.policy.method,
+        request_id=found.request_id,
+        deadline=call.deadline,
+        tenant_id=found.tenant_id,
+        service=claims.service,
+        ip=ip,
+        user_agent=user_agent,
+    )
+
+
+def _origin(found: CallMetadata, context: Context, *, by_gateway: bool) -> tuple[str | None, str | None]:
+    """Address and user agent. Anybody can write the forwarded ones, so only the gateway's are believed."""
+    forwarded = found.forwarded_for is not None or found.forwarded_user_agent is not None
+    if forwarded and (by_gateway or _is_gateway(context)):
+        ip = _last_address(found.forwarded_for) if found.forwarded_for is not None else None
+        return ip or _peer_address(context.peer()), found.forwarded_user_agent or found.user_agent
+    return _peer_address(context.peer()), found.user_agent
+
+
+def _is_gateway(context: Context) -> bool:
+    """By its certificate, which the transport has checked against our authority."""
+    proved = context.auth_context()
+    names = proved.get("x509_subject_alternative_name") or proved.get("x509_common_name") or ()
+    return GATEWAY.encode() in names
+
+
+@lru_cache(maxsize=4096)
+def _last_address(forwarded_for: str) -> str | None:
+    """The entry the gateway has added itself; the ones before it are the client's word."""
+    return _address(forwarded_for.rpartition(",")[2].strip())
+
+
+@lru_cache(maxsize=4096)
+def _peer_address(peer: str) -> str | None:
+    """From grpc's "ipv4:127.0.0.1:4711" or "ipv6:%5B::1%5D:4711"; None for a unix socket."""
+    kind, _, rest = unquote(peer).partition(":")
+    if kind not in ("ipv4", "ipv6"):
+        return None
+    return _address(rest.rpartition(":")[0].strip("[]"))
+
+
+def _address(text: str) -> str | None:
+    try:
+        return str(ip_address(text.partition("%")[0]))
+    except ValueError:
+        return None
