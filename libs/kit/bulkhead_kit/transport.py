@@ -1,0 +1,89 @@
+"""Limits, keepalive and TLS of the connections between clients and services, one set for both ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+import grpc
+
+MAX_MESSAGE_BYTES: Final = 1 << 20
+# Above its soft limit grpc refuses at random; with both limits alike only what is far too large is refused by grpc,
+# and what is above our own 8 KB gets an answer that says so.
+GRPC_METADATA_BYTES: Final = 32 << 10
+KEEPALIVE_SECONDS: Final = 60
+KEEPALIVE_ANSWER_SECONDS: Final = 20
+LEAST_PING_SECONDS: Final = 30
+CONNECTION_AGE_SECONDS: Final = 30 * 60
+CONNECTION_GRACE_SECONDS: Final = 30
+
+Option = tuple[str, Any]
+
+
+def common_options(max_message_bytes: int) -> list[Option]:
+    return [
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.max_metadata_size", GRPC_METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", GRPC_METADATA_BYTES),
+        ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_ANSWER_SECONDS * 1000),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]
+
+
+def server_options(*, max_message_bytes: int, share_port: bool) -> list[Option]:
+    return [
+        *common_options(max_message_bytes),
+        # On by default in grpc, which lets two servers share a port unnoticed.
+        ("grpc.so_reuseport", int(share_port)),
+        ("grpc.http2.min_ping_interval_without_data_ms", LEAST_PING_SECONDS * 1000),
+        # Clients meet new instances only when they connect anew; grpc adds a jitter of a tenth.
+        ("grpc.max_connection_age_ms", CONNECTION_AGE_SECONDS * 1000),
+        ("grpc.max_connection_age_grace_ms", CONNECTION_GRACE_SECONDS * 1000),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files. With `ca` the other side must show a certificate signed by it."""
+
+    certificate: Path
+    key: Path
+    ca: Path | None = None
+
+    def server_credentials(self) -> grpc.ServerCredentials:
+        """Renewed files are taken up by the next connection, without a restart."""
+        # The stubs miss that the fetcher may answer None.
+        fetcher = cast("Callable[[], grpc.ServerCertificateConfiguration]", _Reloading(self))
+        return grpc.dynamic_ssl_server_credentials(
+            self.configuration(), fetcher, require_client_authentication=self.ca is not None
+        )
+
+    def channel_credentials(self) -> grpc.ChannelCredentials:
+        root = self.ca.read_bytes() if self.ca else None
+        return grpc.ssl_channel_credentials(root, self.key.read_bytes(), self.certificate.read_bytes())
+
+    def stamp(self) -> Sequence[int]:
+        return [path.stat().st_mtime_ns for path in (self.certificate, self.key, self.ca) if path is not None]
+
+    def configuration(self) -> grpc.ServerCertificateConfiguration:
+        root = self.ca.read_bytes() if self.ca else None
+        return grpc.ssl_server_certificate_configuration([(self.key.read_bytes(), self.certificate.read_bytes())], root)
+
+
+class _Reloading:
+    """Called by grpc for every connection; None means: go on with what you have."""
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        self._stamp = files.stamp()
+
+    def __call__(self) -> grpc.ServerCertificateConfiguration | None:
+        stamp = self._files.stamp()
+        if stamp == self._stamp:
+            return None
+        self._stamp = stamp
+        return self._files.configuration()
