@@ -1,0 +1,191 @@
+"""A gRPC server whose methods all go through the steps, and the life of a service around it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+import structlog
+from google.protobuf import descriptor_pool, message_factory
+from grpc_health.v1 import health
+from grpc_reflection.v1alpha import reflection
+
+from bulkhead_kit import validation
+from bulkhead_kit.health import Health, Ready
+from bulkhead_kit.interceptors.base import Chain, Handler
+from bulkhead_kit.policy import PolicyError, read_policies
+from bulkhead_kit.transport import MAX_MESSAGE_BYTES, TlsFiles, server_options
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("bulkhead.server")
+
+IDLE_LOOK: Final = 0.05
+Close = Callable[[], Awaitable[None]]
+
+
+class AddressError(Exception):
+    """The address cannot be listened on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    address: str = "127.0.0.1:0"
+    reflection: bool = False
+    """For development: tells anybody who asks what the server can do."""
+    share_port: bool = False
+    """Several processes listen on one port, and the kernel spreads the connections."""
+    tls: TlsFiles | None = None
+    max_message_bytes: int = MAX_MESSAGE_BYTES
+    drain_delay: float = 0.5
+    """Seconds between saying NOT_SERVING and refusing calls, so that clients go elsewhere first."""
+    grace: float = 10.0
+    """Seconds for running calls to end."""
+    probe_every: float = 3.0
+    probe_timeout: float = 2.0
+
+
+class PolicedServer(grpc.aio.Server):
+    """Takes servicers as any server does; at its start every method gets its policy and is wrapped."""
+
+    def __init__(self, inner: grpc.aio.Server, chain: Chain) -> None:
+        self.inner = inner
+        self.services: dict[str, dict[str, Handler]] = {}
+        self._chain = chain
+        self._announced: set[str] = set()
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        # Generated code registers every service twice; the other way can be enumerated, so that one counts.
+        for handler in generic_rpc_handlers:
+            if not isinstance(handler, grpc.ServiceRpcHandler):
+                raise PolicyError("a handler without service name cannot be given policies")
+            self._announced.add(handler.service_name())
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Handler]) -> None:
+        self.services.setdefault(service_name, {}).update(method_handlers)
+
+    def add_insecure_port(self, address: str) -> int:
+        return self.inner.add_insecure_port(address)
+
+    def add_secure_port(self, address: str, server_credentials: grpc.ServerCredentials) -> int:
+        return self.inner.add_secure_port(address, server_credentials)
+
+    async def start(self) -> None:
+        self._wrap_all()
+        await self.inner.start()
+
+    async def stop(self, grace: float | None) -> None:
+        await self.inner.stop(grace)
+
+    async def wait_for_termination(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 - named by grpc.aio.Server
+    ) -> bool:
+        return await self.inner.wait_for_termination(timeout)
+
+    def _wrap_all(self) -> None:
+        if lost := self._announced - self.services.keys():
+            raise PolicyError(f"the methods of {', '.join(sorted(lost))} were not registered by name")
+        policies = read_policies(self.services)
+        for service, handlers in self.services.items():
+            wrapped = {}
+            for name, handler in handlers.items():
+                policy = policies.get(f"{service}/{name}")
+                if policy is None:
+                    raise PolicyError(f"{service}/{name}: not in the descriptor of its service")
+                wrapped[name] = self._chain.wrap(policy, handler)
+            self.inner.add_registered_method_handlers(service, wrapped)
+        validation.prepare(_request_kinds(self.services))
+
+
+def _request_kinds(services: Iterable[str]) -> Iterable[type[Any]]:
+    pool = descriptor_pool.Default()
+    for service in services:
+        for method in pool.FindServiceByName(service).methods:
+            yield message_factory.GetMessageClass(method.input_type)
+
+
+def build_server(chain: Chain, options: ServerOptions) -> PolicedServer:
+    """Register servicers on it with the generated functions; nothing reaches them but through the chain."""
+    chosen = server_options(max_message_bytes=options.max_message_bytes, share_port=options.share_port)
+    return PolicedServer(grpc.aio.server(options=chosen), chain)
+
+
+class Service:
+    """Listens, tells its health, and on SIGTERM or SIGINT lets running calls end before it closes what it used."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        chain: Chain,
+        options: ServerOptions,
+        ready: Ready,
+        register: Callable[[grpc.aio.Server], None],
+        close: Sequence[Close] = (),
+    ) -> None:
+        """`close` is called in reverse order after the last call has ended."""
+        self.name = name
+        self.address = ""
+        self.server = build_server(chain, options)
+        register(self.server)
+        self.health = Health(self.server.services, ready, every=options.probe_every, timeout=options.probe_timeout)
+        self._options = options
+        self._chain = chain
+        self._close = close
+
+    async def start(self) -> str:
+        """The address it listens on, with the port that was found when 0 was asked for."""
+        self.health.register(self.server.inner)
+        if self._options.reflection:
+            names = [*self.server.services, health.SERVICE_NAME, reflection.SERVICE_NAME]
+            reflection.enable_server_reflection(names, self.server.inner)
+        self.address = self._listen()
+        await self.server.start()
+        await self.health.start()
+        log.info("listening", service=self.name, address=self.address, serving=self.health.serving)
+        return self.address
+
+    async def stop(self) -> None:
+        await self.health.drain()
+        await asyncio.sleep(self._options.drain_delay)
+        await self._finish_calls()
+        for close in reversed(self._close):
+            await close()
+        log.info("stopped", service=self.name)
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT."""
+        told = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, told.set)
+        await self.start()
+        await told.wait()
+        log.info("draining", service=self.name, running=self._chain.running)
+        await self.stop()
+
+    def _listen(self) -> str:
+        options = self._options
+        host, _, _ = options.address.rpartition(":")
+        try:
+            if options.tls is None:
+                port = self.server.add_insecure_port(options.address)
+            else:
+                port = self.server.add_secure_port(options.address, options.tls.server_credentials())
+        except RuntimeError as error:
+            raise AddressError(f"{self.name} cannot listen on {options.address}: is it in use?") from error
+        return f"{host}:{port}"
+
+    async def _finish_calls(self) -> None:
+        """Health watchers never end by themselves: once our own calls have ended nobody waits for them."""
+        stopping = asyncio.create_task(self.server.stop(self._options.grace))
+        idle_looks = 0
+        while not stopping.done() and idle_looks < 2:
+            await asyncio.wait([stopping], timeout=IDLE_LOOK)
+            idle_looks = 0 if self._chain.running else idle_looks + 1
+        await self.server.stop(None)
+        await stopping
