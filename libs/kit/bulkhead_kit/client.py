@@ -1,0 +1,274 @@
+"""Calls to other services: who asks and how long she can wait travel along, retries are safe, failures come back as
+DomainErrors.
+
+    audit = connect("127.0.0.1:7103", service="audit", contracts=["bulkhead.audit.v1.AuditService"], token=tokens.get)
+    stub = AuditServiceStub(audit)
+    reply = await audit.call(stub.GetEvent, request, caller=caller)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+from weakref import WeakKeyDictionary
+
+import grpc
+import grpc.aio
+
+from bulkhead_kit import metadata
+from bulkhead_kit.caller import Caller
+from bulkhead_kit.errors import DeadlineExceeded
+from bulkhead_kit.ids import new_id
+from bulkhead_kit.policy import DEFAULT_DEADLINE, MethodPolicy, read_policies
+from bulkhead_kit.statuses import to_domain_error
+from bulkhead_kit.transport import MAX_MESSAGE_BYTES, TlsFiles, common_options
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+M = TypeVar("M")
+
+MARGIN: Final = 0.05
+"""Seconds kept back from the caller's time, to answer her when the other service does not."""
+
+MAX_ATTEMPTS: Final = 4
+
+Token = Callable[[Caller | None], str | None]
+"""What proves us to the other service. Asked for every call, so that it can be renewed."""
+
+
+def service_config(contracts: Iterable[str], policies: Mapping[str, MethodPolicy]) -> str:
+    """Retries for a lost connection only, of methods where a repeat has no further effect, and fewer of them when
+    many calls fail."""
+    contracts = list(contracts)
+    names = [
+        {"service": policy.service, "method": policy.method.partition("/")[2]}
+        for policy in policies.values()
+        if policy.idempotent
+    ]
+    retry = {
+        "maxAttempts": MAX_ATTEMPTS,
+        "initialBackoff": "0.05s",
+        "maxBackoff": "1s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    return json.dumps(
+        {
+            "loadBalancingConfig": [{"round_robin": {}}],
+            "healthCheckConfig": {"serviceName": contracts[0]},
+            "methodConfig": [{"name": names, "retryPolicy": retry}] if names else [],
+            "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
+        }
+    )
+
+
+def connect(
+    address: str,
+    *,
+    service: str,
+    contracts: Sequence[str],
+    token: Token,
+    as_service: bool = True,
+    tls: TlsFiles | None = None,
+    max_message_bytes: int = MAX_MESSAGE_BYTES,
+) -> Channel:
+    """`service` names the other side in errors; `contracts` are the full names of its services used here.
+
+    `as_service`: the token is our own and not a person's, so a refusal of it is our trouble and not the caller's.
+    """
+    policies = read_policies(contracts)
+    options = [
+        *common_options(max_message_bytes),
+        ("grpc.service_config", service_config(contracts, policies)),
+        ("grpc.enable_retries", 1),
+    ]
+    if tls is None:
+        inner = grpc.aio.insecure_channel(address, options)
+    else:
+        inner = grpc.aio.secure_channel(address, tls.channel_credentials(), options)
+    return Channel(inner, service=service, policies=policies, token=token, as_service=as_service)
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What goes with one call besides its request."""
+
+    timeout: float
+    entries: Sequence[tuple[str, str]]
+
+
+class Channel(grpc.aio.Channel):
+    """Stubs are made on it as on any channel, and called through `call`, `stream`, `upload` and `exchange`."""
+
+    def __init__(
+        self,
+        inner: grpc.aio.Channel,
+        *,
+        service: str,
+        policies: Mapping[str, MethodPolicy],
+        token: Token,
+        as_service: bool,
+    ) -> None:
+        self.service = service
+        self._inner = inner
+        self._policies = policies
+        self._token = token
+        self._as_service = as_service
+        self._methods: WeakKeyDictionary[Any, MethodPolicy] = WeakKeyDictionary()
+
+    async def call(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Q, R],
+        request: Q,
+        *,
+        caller: Caller | None,
+        within: float | None = None,
+    ) -> R:
+        terms = self._terms(method, caller, within)
+        try:
+            return await method(self._with_request_id(method, request), timeout=terms.timeout, metadata=terms.entries)
+        except grpc.aio.AioRpcError as error:
+            raise to_domain_error(error, self.service, as_service=self._as_service) from None
+
+    async def stream(
+        self,
+        method: grpc.aio.UnaryStreamMultiCallable[Q, R],
+        request: Q,
+        *,
+        caller: Caller | None,
+        within: float | None = None,
+    ) -> AsyncGenerator[R, None]:
+        terms = self._terms(method, caller, within)
+        call = method(self._with_request_id(method, request), timeout=terms.timeout, metadata=terms.entries)
+        async for reply in self._replies(call):
+            yield reply
+
+    async def upload(
+        self,
+        method: grpc.aio.StreamUnaryMultiCallable[Q, R],
+        requests: AsyncIterator[Q],
+        *,
+        caller: Caller | None,
+        within: float | None = None,
+    ) -> R:
+        terms = self._terms(method, caller, within)
+        try:
+            return await method(requests, timeout=terms.timeout, metadata=terms.entries)
+        except grpc.aio.AioRpcError as error:
+            raise to_domain_error(error, self.service, as_service=self._as_service) from None
+
+    async def exchange(
+        self,
+        method: grpc.aio.StreamStreamMultiCallable[Q, R],
+        requests: AsyncIterator[Q],
+        *,
+        caller: Caller | None,
+        within: float | None = None,
+    ) -> AsyncGenerator[R, None]:
+        terms = self._terms(method, caller, within)
+        async for reply in self._replies(method(requests, timeout=terms.timeout, metadata=terms.entries)):
+            yield reply
+
+    async def _replies(
+        self, call: grpc.aio.UnaryStreamCall[Q, R] | grpc.aio.StreamStreamCall[Q, R]
+    ) -> AsyncGenerator[R, None]:
+        try:
+            async for reply in call:
+                yield reply
+        except grpc.aio.AioRpcError as error:
+            raise to_domain_error(error, self.service, as_service=self._as_service) from None
+        finally:
+            call.cancel()
+
+    def _terms(self, method: object, caller: Caller | None, within: float | None) -> _Terms:
+        policy = self._methods.get(method)
+        if within is None:
+            within = DEFAULT_DEADLINE if policy is None else policy.default_deadline
+        if caller is not None:
+            within = min(within, caller.time_left() - MARGIN)
+        if within <= 0:
+            raise DeadlineExceeded()
+        entries = metadata.outgoing(
+            token=self._token(caller),
+            tenant_id=caller.tenant_id if caller else None,
+            request_id=caller.request_id if caller else None,
+        )
+        return _Terms(within, entries)
+
+    def _with_request_id(self, method: object, request: Q) -> Q:
+        """A change that names no request_id gets one, as its retries would otherwise be changes of their own."""
+        policy = self._methods.get(method)
+        if policy is None or not policy.idempotent or not policy.takes_request_id:
+            return request
+        copy: Any = type(request)()
+        copy.CopyFrom(request)
+        copy.request_id = copy.request_id or str(new_id())
+        named: Q = copy
+        return named
+
+    # From here on: what grpc.aio.Channel demands.
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._inner.close()
+
+    async def close(self, grace: float | None = None) -> None:
+        await self._inner.close(grace)
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        return self._inner.get_state(try_to_connect)
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        await self._inner.wait_for_state_change(last_observed_state)
+
+    async def channel_ready(self) -> None:
+        await self._inner.channel_ready()
+
+    def unary_unary(
+        self,
+        method: str,
+        request_serializer: Callable[[Q], bytes] | None = None,
+        response_deserializer: Callable[[bytes], R] | None = None,
+        _registered_method: bool | None = False,
+    ) -> grpc.aio.UnaryUnaryMultiCallable[Q, R]:
+        return self._known(method, self._inner.unary_unary(method, request_serializer, response_deserializer))
+
+    def unary_stream(
+        self,
+        method: str,
+        request_serializer: Callable[[Q], bytes] | None = None,
+        response_deserializer: Callable[[bytes], R] | None = None,
+        _registered_method: bool | None = False,
+    ) -> grpc.aio.UnaryStreamMultiCallable[Q, R]:
+        return self._known(method, self._inner.unary_stream(method, request_serializer, response_deserializer))
+
+    def stream_unary(
+        self,
+        method: str,
+        request_serializer: Callable[[Q], bytes] | None = None,
+        response_deserializer: Callable[[bytes], R] | None = None,
+        _registered_method: bool | None = False,
+    ) -> grpc.aio.StreamUnaryMultiCallable[Q, R]:
+        return self._known(method, self._inner.stream_unary(method, request_serializer, response_deserializer))
+
+    def stream_stream(
+        self,
+        method: str,
+        request_serializer: Callable[[Q], bytes] | None = None,
+        response_deserializer: Callable[[bytes], R] | None = None,
+        _registered_method: bool | None = False,
+    ) -> grpc.aio.StreamStreamMultiCallable[Q, R]:
+        return self._known(method, self._inner.stream_stream(method, request_serializer, response_deserializer))
+
+    def _known(self, method: str, made: M) -> M:
+        policy = self._policies.get(method.removeprefix("/"))
+        if policy is not None:
+            self._methods[made] = policy
+        return made
