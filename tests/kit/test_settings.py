@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from bulkhead_kit import settings
+from bulkhead_kit.keyfiles import generate_keys
+from bulkhead_kit.settings import Address, ServiceSettings, Settings, SettingsError
+from bulkhead_kit.transport import TlsFiles
+from pydantic import Field
+
+SECRET = "s3cr3t-that-must-not-show"
+
+
+class ToolSettings(Settings):
+    listen: Address = "127.0.0.1:1"
+    size: int = Field(3, ge=1, description="How many.")
+
+
+class ProbeSettings(ServiceSettings, service="probe"):
+    listen: Address = "127.0.0.1:7199"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith("BULKHEAD_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("BULKHEAD_PROBE_KEYS_DIR", str(tmp_path))
+
+
+def test_defaults_suit_development() -> None:
+    loaded = ProbeSettings.load()
+    assert loaded.service == "probe"
+    assert loaded.listen == "127.0.0.1:7199"
+    assert not loaded.is_production
+    assert loaded.audit_address == "127.0.0.1:7103"
+    assert ProbeSettings.variable("pool_max") == "BULKHEAD_PROBE_POOL_MAX"
+
+
+def test_every_setting_has_a_help_text() -> None:
+    assert [name for name, field in ServiceSettings.model_fields.items() if not field.description] == []
+
+
+def test_variables_are_read_and_empty_ones_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BULKHEAD_PROBE_ENVIRONMENT", "production")
+    monkeypatch.setenv("BULKHEAD_PROBE_POOL_MAX", "40")
+    monkeypatch.setenv("BULKHEAD_PROBE_CITUS", "true")
+    monkeypatch.setenv("BULKHEAD_PROBE_LISTEN", "")
+    monkeypatch.setenv("BULKHEAD_ISSUES_POOL_MAX", "7")
+    loaded = ProbeSettings.load()
+    assert (loaded.is_production, loaded.pool_max, loaded.citus) == (True, 40, True)
+    assert loaded.listen == "127.0.0.1:7199"
+
+
+def test_a_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text(f"postgresql://app:{SECRET}@db/bulkhead\n")
+    monkeypatch.setenv("BULKHEAD_PROBE_DATABASE_URL_FILE", str(file))
+    loaded = ProbeSettings.load()
+    assert loaded.conninfo() == f"postgresql://app:{SECRET}@db/bulkhead"
+    assert SECRET not in repr(loaded) + str(loaded) + loaded.model_dump_json()
+
+
+def test_both_forms_at_once_or_a_missing_file_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BULKHEAD_PROBE_DATABASE_URL_FILE", "/nowhere/url")
+    with pytest.raises(SettingsError, match=r"BULKHEAD_PROBE_DATABASE_URL_FILE names a file .* /nowhere/url"):
+        ProbeSettings.load()
+    monkeypatch.setenv("BULKHEAD_PROBE_DATABASE_URL", SECRET)
+    with pytest.raises(SettingsError, match="both set") as caught:
+        ProbeSettings.load()
+    assert SECRET not in str(caught.value)
+
+
+def test_every_wrong_variable_is_named_with_what_would_be_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BULKHEAD_PROBE_KEYS_DIR")
+    for name, value in {"ENVIRONMENT": "prod", "POOL_MAX": "many", "LISTEN": "7101", "PAGE_TOKEN_KEY": SECRET}.items():
+        monkeypatch.setenv(f"BULKHEAD_PROBE_{name}", value)
+    with pytest.raises(SettingsError) as caught:
+        ProbeSettings.load()
+    text = str(caught.value)
+    assert "BULKHEAD_PROBE_ENVIRONMENT: Input should be 'development' or 'production'" in text
+    assert "BULKHEAD_PROBE_POOL_MAX: Input should be a valid integer" in text
+    assert "BULKHEAD_PROBE_LISTEN: must be host:port, such as" in text
+    assert "BULKHEAD_PROBE_KEYS_DIR is not set. Folder with the key files. Set it, or set" in text
+    assert SECRET not in text
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:7101", ":0", "[::1]:65535", "db-1.example.com:1", "unix:/run/x.sock"])
+def test_addresses_that_work(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("BULKHEAD_LISTEN", text)
+    assert ToolSettings.load().listen == text
+
+
+@pytest.mark.parametrize(
+    "text", ["localhost", "localhost:", "a:b", "h:65536", "http://h:1", "::1:7101", "h:1\n", "h :1"]
+)
+def test_addresses_that_do_not(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("BULKHEAD_LISTEN", text)
+    with pytest.raises(SettingsError, match="BULKHEAD_LISTEN: must be host:port"):
+        ToolSettings.load()
+
+
+def test_a_command_names_the_secret_it_lacks() -> None:
+    loaded = ProbeSettings.load()
+    with pytest.raises(
+        SettingsError, match=r"BULKHEAD_PROBE_RELAY_DATABASE_URL is not set\. PostgreSQL URL of the relay"
+    ):
+        loaded.conninfo("relay_database_url")
+
+
+def test_a_password_is_put_into_a_url_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BULKHEAD_PROBE_DATABASE_URL", "postgresql://app@db/bulkhead")
+    monkeypatch.setenv("BULKHEAD_PROBE_RELAY_DATABASE_URL", "postgresql://relay:own@db/bulkhead")
+    monkeypatch.setenv("BULKHEAD_PROBE_DATABASE_PASSWORD", "with space'and quote")
+    loaded = ProbeSettings.load()
+    assert r"password='with space\'and quote'" in loaded.conninfo()
+    assert loaded.conninfo("relay_database_url") == "postgresql://relay:own@db/bulkhead"
+
+
+def test_a_broken_url_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BULKHEAD_PROBE_DATABASE_URL", f"mysql://u:{SECRET}@db")
+    with pytest.raises(SettingsError, match="BULKHEAD_PROBE_DATABASE_URL is not a PostgreSQL URL") as caught:
+        ProbeSettings.load().conninfo()
+    assert SECRET not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_misspelt_variable_is_reported_with_its_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BULKHEAD_PROBE_POOL_MAXX", "1")
+    monkeypatch.setenv("BULKHEAD_PROBE_QQ", "1")
+    assert ProbeSettings.unknown_variables() == [
+        "BULKHEAD_PROBE_POOL_MAXX is not a setting, did you mean BULKHEAD_PROBE_POOL_MAX?",
+        "BULKHEAD_PROBE_QQ is not a setting",
+    ]
+
+
+def test_tls_needs_certificate_and_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ProbeSettings.load().tls() is None
+    monkeypatch.setenv("BULKHEAD_PROBE_TLS_CERTIFICATE", "/c.pem")
+    with pytest.raises(
+        SettingsError, match="BULKHEAD_PROBE_TLS_CERTIFICATE and BULKHEAD_PROBE_TLS_KEY belong together"
+    ):
+        ProbeSettings.load().tls()
+    monkeypatch.setenv("BULKHEAD_PROBE_TLS_KEY", "/k.pem")
+    assert ProbeSettings.load().tls() == TlsFiles(Path("/c.pem"), Path("/k.pem"))
+
+
+def test_the_page_token_key_comes_from_the_keys_folder_unless_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    generate_keys(tmp_path)
+    first = ProbeSettings.load().page_token_secret()
+    assert len(first) == 64
+    monkeypatch.setenv("BULKHEAD_PROBE_PAGE_TOKEN_KEY", "k" * 40)
+    assert ProbeSettings.load().page_token_secret() == b"k" * 40
+
+
+def test_programs_of_ours_inherit_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/somewhere")
+    assert settings.inherited_environment()["PATH"] == "/somewhere"
