@@ -12,7 +12,6 @@ from buf.validate import validate_pb2
 from bulkhead.rpc.v1 import options_pb2
 from bulkhead_kit.caller import Caller, current_caller
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.message import Message
 
 PACKAGE = "bulkhead.probe.v1"
 SERVICE = f"{PACKAGE}.ProbeService"
@@ -106,51 +105,55 @@ async def echo(request: Any) -> str:
     return str(request.text)
 
 
+def make_reply(text: str) -> Any:
+    return Reply(text=text)
+
+
 class ProbeServicer:
     """Every method awaits `script` once for each request; streams answer once before it, so that it runs midway."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
         self.script: Script = echo
-        self.requests: list[Message] = []
+        self.reply: Callable[[str], Any] = make_reply
+        self.requests: list[Any] = []
         self.callers: list[Caller] = []
         self.ended = 0
         """Handlers whose clean-up has run."""
 
-    async def unary(self, request: Message, context: Context) -> Message:
+    async def unary(self, request: Any, context: Context) -> Any:
         try:
-            return self._reply(await self._work(request))
+            return self.reply(await self._work(request))
         finally:
             self.ended += 1
 
-    async def download(self, request: Message, context: Context) -> AsyncIterator[Message]:
+    async def download(self, request: Any, context: Context) -> AsyncIterator[Any]:
         try:
-            yield self._reply("first")
-            yield self._reply(await self._work(request))
+            yield self.reply("first")
+            yield self.reply(await self._work(request))
         finally:
             self.ended += 1
 
-    async def upload(self, requests: AsyncIterator[Message], context: Context) -> Message:
+    async def upload(self, requests: AsyncIterator[Any], context: Context) -> Any:
         try:
-            return self._reply(",".join([await self._work(request) async for request in requests]))
+            return self.reply(",".join([await self._work(request) async for request in requests]))
         finally:
             self.ended += 1
 
-    async def chat(self, requests: AsyncIterator[Message], context: Context) -> AsyncIterator[Message]:
+    async def chat(self, requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
         try:
-            yield self._reply("first")
+            yield self.reply("first")
             async for request in requests:
-                yield self._reply(await self._work(request))
+                yield self.reply(await self._work(request))
         finally:
             self.ended += 1
 
-    async def _work(self, request: Message) -> str:
+    async def _work(self, request: Any) -> str:
         self.requests.append(request)
         self.callers.append(current_caller())
         return await self.script(request)
-
-    def _reply(self, text: str) -> Message:
-        made: Message = Reply(text=text)
-        return made
 
     def register(self, server: grpc.aio.Server) -> None:
         """What generated code does."""

@@ -23,8 +23,6 @@ from bulkhead_kit.services_auth import Authenticator, ServiceAllowList, ServiceT
 from bulkhead_kit.tokens import AccessClaims, Signer, access_verifier, sign_access
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from google.rpc.error_details_pb2 import ErrorInfo
-from google.rpc.status_pb2 import Status
 from prometheus_client import CollectorRegistry
 
 from tests.kit.rpc.probe import SERVICE, ProbeServicer, ProbeStub
@@ -151,25 +149,3 @@ async def running(
         yield world
     finally:
         await service.stop()
-
-
-def status_of(error: grpc.aio.AioRpcError) -> Status:
-    for key, value in error.trailing_metadata() or ():
-        if key == "grpc-status-details-bin":
-            assert isinstance(value, bytes)
-            return Status.FromString(value)
-    raise AssertionError(f"no status details in {error!r}")
-
-
-def detail_of(error: grpc.aio.AioRpcError, kind: type[Any]) -> Any:
-    found = [detail for detail in status_of(error).details if detail.Is(kind.DESCRIPTOR)]
-    assert len(found) == 1, found
-    return kind.FromString(found[0].value)
-
-
-def reason_of(error: grpc.aio.AioRpcError) -> str:
-    info = detail_of(error, ErrorInfo)
-    assert info.domain == "bulkhead"
-    assert status_of(error).message == error.details()
-    return str(info.reason)
-

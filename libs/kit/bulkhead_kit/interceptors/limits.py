@@ -25,11 +25,11 @@ class Slots:
     tenth never goes to a tenant that has half already, so that a newcomer seldom has to wait at all."""
 
     def __init__(self, size: int) -> None:
-        if size < 2:
-            raise ValueError("a server needs at least two slots")
+        if size < 1:
+            raise ValueError("a server needs a slot")
         self.size = size
         self.in_use = 0
-        self._half = size // 2
+        self._half = max(1, size // 2)
         self._common = size - max(1, size // 10)
         self._held: dict[Hashable, int] = {}
         self._waiter: Hashable = None
