@@ -1,0 +1,103 @@
+"""What an event is, from its arrival to its place in a log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from bulkhead_kit.errors import InvalidArgument
+
+EARLIEST: Final = datetime(2020, 1, 1, tzinfo=UTC)
+MAX_AHEAD: Final = timedelta(days=92)
+"""A clock that is further ahead is wrong, and must not make us a partition for every month to come."""
+
+_Y2K = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What is kept of a value that was too large for an event."""
+
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field's values before and after, each as canonical JSON text."""
+
+    field: str
+    old: str
+    new: str
+    old_cut: Cut | None = None
+    new_cut: Cut | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """An event as its service recorded it. Ids are in lower case, times in microseconds since 2000 (UTC)."""
+
+    event_id: str
+    occurred_at: int
+    actor_type: str
+    actor_id: str | None
+    on_behalf_of: str | None
+    request_id: str | None
+    service: str | None
+    rpc: str | None
+    action: str
+    entity_type: str
+    entity_id: str
+    sub_id: str | None
+    project_id: str | None
+    visibility: int
+    outcome: str
+    changes: tuple[Change, ...]
+    """Sorted by field."""
+    ip: str | None
+    user_agent: str | None
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """What makes a repeat known as such, within its tenant."""
+        return self.occurred_at, self.event_id
+
+    @property
+    def fields(self) -> list[str]:
+        return [change.field for change in self.changes]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """An event with its place in a log, and the two hashes that bind it there."""
+
+    event: NewEvent
+    seq: int
+    recorded_at: int
+    salt: bytes
+    changes_text: str
+    values_digest: bytes
+    leaf_hash: bytes
+
+
+def moment(us_since_2000: int) -> datetime:
+    return _Y2K + timedelta(microseconds=us_since_2000)
+
+
+def demand_plausible(occurred_at: int, now: datetime, field: str) -> None:
+    if not EARLIEST <= moment(occurred_at) <= now + MAX_AHEAD:
+        raise InvalidArgument.field(field, "must be a time from 2020 to three months from now")
+
+
+def months(events: Sequence[NewEvent]) -> set[tuple[int, int]]:
+    """Year and month of the partitions that the events belong to."""
+    moments = (moment(event.occurred_at) for event in events)
+    return {(one.year, one.month) for one in moments}
+
+
+def only_new(events: Sequence[NewEvent], known: set[tuple[int, str]]) -> list[NewEvent]:
+    """Without those in the log already, and each but once; in the order given."""
+    fresh = {event.key: event for event in reversed(events) if event.key not in known}
+    return list(reversed(fresh.values()))
