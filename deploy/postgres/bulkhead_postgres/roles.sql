@@ -74,5 +74,9 @@ begin
             execute format('create schema %I authorization %I', wanted.role_name, wanted.role_name || '_owner');
         end if;
     end loop;
+
+    -- Attaching a partition takes the parent's owner. No login is a member of either role.
+    alter role audit_partition inherit;
+    grant audit_owner to audit_partition;
 end
 $$;
