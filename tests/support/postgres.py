@@ -116,9 +116,7 @@ class Databases:
         """Of the migrated template, unless another database is named; nobody may be connected to that."""
         source = source or self.template()
         name = self._next_name()
-        self._run(
-            sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(source))
-        )
+        self._run(sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(source)))
         self._copy_rights(source, name)
         return ScratchDatabase(self.server, name)
 
@@ -131,9 +129,7 @@ class Databases:
                 "select datname from pg_database where starts_with(datname, %s)", (self._prefix,)
             )
             for (name,) in found.fetchall():
-                connection.execute(
-                    sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
-                )
+                connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
     def _copy_rights(self, source: str, name: str) -> None:
         # CREATE DATABASE .. TEMPLATE copies everything but the rights on the database itself.
@@ -147,9 +143,7 @@ class Databases:
             )
             for (role,) in granted.fetchall():
                 connection.execute(
-                    sql.SQL("grant connect on database {} to {}").format(
-                        sql.Identifier(name), sql.Identifier(role)
-                    )
+                    sql.SQL("grant connect on database {} to {}").format(sql.Identifier(name), sql.Identifier(role))
                 )
 
     def _next_name(self) -> str:
