@@ -33,6 +33,10 @@ def downgrade() -> None:
     drop function app.role_level();
     drop function app.current_user_id();
     drop function app.current_tenant_id();
+    revoke all on schema app from
+        identity_owner, issues_owner, audit_owner, identity_definer, issues_search, audit_partition,
+        identity_app, issues_app, audit_app, platform_app, identity_relay, issues_relay,
+        identity_worker, issues_worker, audit_worker, ops, eraser, backup;
     """)
 
 
@@ -225,7 +229,8 @@ begin
             request_id text default nullif(current_setting('app.request_id', true), ''),
             ip text default nullif(current_setting('app.ip', true), ''),
             user_agent text default nullif(current_setting('app.user_agent', true), ''),
-            constraint outbox_pkey primary key (outbox_id),
+            -- By tenant first: the relay reads each tenant's rows apart, and one with many does not hide the others.
+            constraint outbox_pkey primary key (tenant_id, outbox_id),
             constraint outbox_outcome_check check (outcome in ('ok', 'denied', 'failed')),
             constraint outbox_visibility_check check (visibility in (1, 2)),
             constraint outbox_changes_check check (jsonb_typeof(changes) = 'object')
