@@ -33,6 +33,8 @@ MAX_VALUES = 8
 MAX_VIOLATIONS = 20
 MAX_DETAILS_BYTES = 4096
 
+SEND_SECONDS = 1.0
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger("bulkhead.rpc")
 
 
@@ -81,7 +83,12 @@ class Answering:
             status = to_status(answer)
         call.code, call.reason = answer.code, answer.reason_name
         details = ((metadata.STATUS_DETAILS, status.SerializeToString()),)
-        await context.abort(answer.code, status.message, details)
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                await context.abort(answer.code, status.message, details)
+        except TimeoutError:
+            # The client does not read, so the status waits in grpc behind the replies; nobody here waits with it.
+            raise asyncio.CancelledError from None
 
 
 def to_domain_error(error: BaseException, call: Call, *, expired: bool) -> DomainError:
