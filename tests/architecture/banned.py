@@ -168,6 +168,7 @@ RULES = [
         Source(f"{_SLICE}/store.py", "import psycopg\npsycopg.connect('')"),
         allowed={
             "libs/kit/bulkhead_kit/db/": "it is the place",
+            "libs/cli/bulkhead_cli/database.py": "creates and examines the database, as its administrator",
             "libs/kit/bulkhead_kit/migrations.py": "migrations run without a caller",
         },
     ),

@@ -1,5 +1,6 @@
 """The embedded server: each identity it can run under, each way a run can end, what the next start finds."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -14,9 +15,10 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from bulkhead_cli import ports
 from bulkhead_cli.children import kill_tree
 from bulkhead_cli.errors import MendableError
-from bulkhead_cli.postgres import EmbeddedPostgres, account, binaries, leftovers, ports
+from bulkhead_cli.postgres import EmbeddedPostgres, account, binaries, leftovers
 
 NOBODY = 65534
 AS_ROOT = os.geteuid() == 0
@@ -132,7 +134,8 @@ def test_everything_killed_at_once(state: Path) -> None:
     add_row(dsn)
     family = psutil.Process(process.pid).children(recursive=True)
     for member in [psutil.Process(process.pid), *family]:
-        member.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
     process.wait()
     assert gone(pid)
     with EmbeddedPostgres(state, durable=False) as server:

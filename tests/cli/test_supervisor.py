@@ -62,6 +62,7 @@ def said() -> Said:
 @pytest.fixture
 def run(tmp_path: Path, said: Said) -> Iterator[Callable[..., Supervisor]]:
     started: list[Supervisor] = []
+    before = psutil.Process().children()
 
     def start(**texts: str) -> Supervisor:
         made = Supervisor([program(*item) for item in texts.items()], tmp_path / "logs", said)
@@ -72,7 +73,7 @@ def run(tmp_path: Path, said: Said) -> Iterator[Callable[..., Supervisor]]:
     yield start
     for made in started:
         made.stop()
-    assert psutil.Process().children() == []
+    assert [process for process in psutil.Process().children() if process not in before] == []
 
 
 def test_what_a_program_says_is_shown_and_kept(run: Callable[..., Supervisor], said: Said, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,10 +67,14 @@ class Child:
         self._started = 0.0
         self._due = 0.0
         self._pause = FIRST_PAUSE
+        self._last: deque[str] = deque(maxlen=5)
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
+
+    def last_lines(self) -> list[str]:
+        return list(self._last)
 
     def start(self) -> None:
         process = subprocess.Popen(
@@ -130,6 +135,7 @@ class Child:
         for raw in stream:
             line = raw.decode(errors="backslashreplace").rstrip("\r\n")
             log.write(line)
+            self._last.append(line)
             self._say(self.program.name, line)
         log.close()
 

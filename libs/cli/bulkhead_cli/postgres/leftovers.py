@@ -1,45 +1,14 @@
 """What a killed run may have left: a live server without a master, orphaned backends, a stale pid file."""
 
 import contextlib
-import fcntl
-import os
 import signal
 from pathlib import Path
 
 import psutil
 
 from bulkhead_cli.children import ended, kill_tree
-from bulkhead_cli.errors import MendableError
 
 PATIENCE = 15.0
-
-
-class Lock:
-    """Held as long as one process runs this cluster; the kernel lets it go however that process ends."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: int | None = None
-
-    def take(self) -> None:
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(file, 32).decode().strip() or "unknown"
-            os.close(file)
-            raise MendableError(
-                f"PostgreSQL in {self._path.parent} is already run by process {holder}.",
-                "stop that process first, or give another state folder.",
-            ) from None
-        os.ftruncate(file, 0)
-        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
-        self._file = file
-
-    def release(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
 
 
 def clear(cluster: Path) -> None:

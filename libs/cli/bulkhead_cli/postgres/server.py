@@ -18,9 +18,10 @@ import psutil
 
 from bulkhead_cli.children import kill_tree
 from bulkhead_cli.errors import MendableError
-from bulkhead_cli.postgres import account, binaries, leftovers, ports
+from bulkhead_cli.lock import Lock
+from bulkhead_cli.ports import HOST, Ports
+from bulkhead_cli.postgres import account, binaries, leftovers
 
-HOST = "127.0.0.1"
 SUPERUSER = "postgres"
 START_PATIENCE = 300.0  # recovery after a kill reads all WAL since the last checkpoint
 STOP_PATIENCE = 15.0
@@ -80,9 +81,9 @@ class EmbeddedPostgres:
         self.data = self.cluster / "data"
         self.log = self.state / "postgres.log"
         self._durable = durable
-        self._ports = ports.Ports(self.state / "port", wanted=port)
+        self._ports = Ports(self.state / "port", wanted=port)
         self._settings = dict(settings or {})
-        self._lock = leftovers.Lock(self.state / "lock")
+        self._lock = Lock(self.state / "lock", "PostgreSQL")
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
 
@@ -97,9 +98,19 @@ class EmbeddedPostgres:
     def start(self) -> Server:
         if self._process is not None:
             raise MendableError("This PostgreSQL is already started.", "call stop() first.")
+        # The kernel ties a child to the thread that made it: from a short-lived one it would die too early.
+        return self._guarded(tied=threading.current_thread() is threading.main_thread())
+
+    def restart(self, server: Server) -> Server:
+        """After a crash, at the address everybody knows. Call it in a thread that lives as long as the server."""
+        self.kill()
+        self._ports = Ports(self.state / "port", wanted=server.port)
+        return self._guarded(tied=True)
+
+    def _guarded(self, *, tied: bool) -> Server:
         self._take_state()
         try:
-            return self._start()
+            return self._start(tied=tied)
         except BaseException:
             self.kill()
             raise
@@ -114,7 +125,7 @@ class EmbeddedPostgres:
                 f"run as that user, give another state folder, or chown -R {os.geteuid()} {self.state}.",
             ) from error
 
-    def _start(self) -> Server:
+    def _start(self, *, tied: bool) -> Server:
         programs = binaries.find(self._major())
         self.cluster.mkdir(exist_ok=True, mode=0o700)
         # Before the identity is chosen: that may change the owner of the folder.
@@ -123,7 +134,7 @@ class EmbeddedPostgres:
         self._initdb(who, programs)
         password = self._password_file().read_text(encoding="ascii").strip()
         for port in self._ports.offers():
-            pid = self._launch(who, programs, port)
+            pid = self._launch(who, programs, port, tied=tied)
             if self._ready():
                 self._ports.remember(port)
                 return Server(HOST, port, SUPERUSER, password, self._socket_folder(who), pid, programs.version)
@@ -182,7 +193,7 @@ class EmbeddedPostgres:
         who.own(folder)
         return folder
 
-    def _launch(self, who: account.Account, programs: binaries.Binaries, port: int) -> int:
+    def _launch(self, who: account.Account, programs: binaries.Binaries, port: int, *, tied: bool) -> int:
         settings = {
             **SETTINGS,
             **({} if self._durable else CARELESS),
@@ -193,8 +204,6 @@ class EmbeddedPostgres:
         program = [programs["postgres"], "-D", str(self.data)]
         for name, value in settings.items():
             program += ["-c", f"{name}={value}"]
-        # The kernel ties a child to the thread that made it: from a short-lived one it would die too early.
-        tied = threading.current_thread() is threading.main_thread()
         self._turn_log()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -2,7 +2,6 @@
 
 import contextlib
 import random
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,16 +41,18 @@ class Ports:
             return MendableError(f"No free port between {FIRST} and {LAST}.", "end what listens there.")
         return taken(self._wanted, "PostgreSQL")
 
+    def taken(self) -> MendableError:
+        if self._wanted is None:
+            return MendableError(f"No free port between {FIRST} and {LAST}.", "end what listens there.")
+        return taken(self._wanted, "PostgreSQL")
 
-def is_free(port: int, host: str = HOST) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As servers do: a port in TIME_WAIT after a restart is free for them.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+
+def parts(address: str) -> tuple[str, int | None]:
+    """Host and port of an address to connect to; no port for a socket file."""
+    if address.startswith("unix:"):
+        return address, None
+    host, _, port = address.rpartition(":")
+    return host or HOST, int(port)
 
 
 def taken(port: int, user: str) -> MendableError:

@@ -1,0 +1,111 @@
+"""The command `bulkhead`."""
+
+import json
+import signal
+import sys
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+from bulkhead_kit.settings import SettingsError
+from cyclopts import App, Parameter
+from pydantic import SecretStr
+
+from bulkhead_cli.errors import MendableError
+from bulkhead_cli.screen import Screen
+from bulkhead_cli.settings import CliSettings
+
+app = App(name="bulkhead", help="Runs, migrates, demonstrates and examines a whole installation.")
+Json = Annotated[bool, Parameter(name="--json", help="One JSON document instead of tables.")]
+State = Annotated[Path | None, Parameter(help="Where everything of this installation is kept (.run).")]
+DatabaseUrl = Annotated[str | None, Parameter(help="An administrator's login on a running server.")]
+
+
+def settings_with(state: Path | None, database_url: str | None) -> CliSettings:
+    """Options win over the environment."""
+    given = {"state": state, "database_url": SecretStr(database_url) if database_url else None}
+    return CliSettings.load().model_copy(update={name: value for name, value in given.items() if value is not None})
+
+
+@app.command
+def up(*, json: Json = False, quiet: bool = False, state: State = None, database_url: DatabaseUrl = None) -> None:
+    """PostgreSQL, migrations, keys and all services, until Ctrl-C.
+
+    Parameters
+    ----------
+    quiet
+        Do not repeat what the services say; it is in the log files anyway.
+    """
+    from bulkhead_cli.up import Installation  # noqa: PLC0415 - grpc and the services' code are slow to load
+
+    screen = Screen(json=json, quiet=quiet)
+    asked = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            # Asked twice: the children are tied to this process and stop on their own.
+            signal.raise_signal(signal.SIGKILL)
+        asked.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, ask)
+    installation = Installation(settings_with(state, database_url), screen.line, asked)
+    with installation as endpoints:
+        screen.endpoints(endpoints)
+        asked.wait()
+        screen.line("up", "stopping")
+    screen.line("up", "everything has stopped")
+
+
+@app.command
+def migrate(*, database_url: DatabaseUrl = None, passwords: Path | None = None, state: State = None) -> None:
+    """Roles and schemas of a database, brought to this release. Safe to repeat.
+
+    Parameters
+    ----------
+    passwords
+        A JSON file with the password of each login, as {"identity_app": "..."}; without it they stay as they are.
+    """
+    from bulkhead_cli import database, endpoints  # noqa: PLC0415 - slow to load
+
+    settings = settings_with(state, database_url)
+    admin = settings.given_database or endpoints.read(settings.state.resolve()).database_admin
+    words = json.loads(passwords.read_text(encoding="utf-8")) if passwords else {}
+    database.migrate(admin, words, lambda line: Screen().line("migrate", line))
+
+
+@app.command
+def keys(directory: Path | None = None) -> None:
+    """Makes the keys that are missing in a folder (.run/keys): for tokens, for each service, for page tokens."""
+    from bulkhead_kit import keyfiles  # noqa: PLC0415 - slow to load
+
+    folder = directory or CliSettings.load().state / "keys"
+    made = keyfiles.generate_keys(folder)
+    Screen().line("keys", f"{len(made)} files made in {folder}" if made else f"nothing was missing in {folder}")
+
+
+@app.command
+def doctor(*, json: Json = False, state: State = None, database_url: DatabaseUrl = None) -> int:
+    """What is wrong with this installation, and how to mend it."""
+    from bulkhead_cli.doctor import examine  # noqa: PLC0415 - slow to load
+
+    findings = list(examine(settings_with(state, database_url)))
+    Screen(json=json).findings([asdict(finding) for finding in findings])
+    return int(any(finding.verdict == "broken" for finding in findings))
+
+
+def main() -> None:
+    try:
+        app()
+    except MendableError as error:
+        Screen().error(error.what, error.mend)
+        sys.exit(1)
+    except SettingsError as error:
+        Screen().error(str(error), "correct these variables.")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The database of an installation: the server given or embedded, roles with passwords, migrations."""
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import psycopg
+from bulkhead_kit import migrations
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from bulkhead_cli.errors import MendableError
+
+NAME = "bulkhead"
+OLDEST = 150_000
+LOGINS = (
+    "identity_app",
+    "issues_app",
+    "audit_app",
+    "platform_app",
+    "identity_relay",
+    "issues_relay",
+    "identity_worker",
+    "issues_worker",
+    "audit_worker",
+    "ops",
+    "eraser",
+    "backup",
+)
+PASSWORDS = "database-passwords.json"
+
+
+def create(admin: str) -> str:
+    """Makes the database of an embedded server; returns its DSN."""
+    with psycopg.connect(admin, autocommit=True) as connection:
+        known = connection.execute("select from pg_catalog.pg_database where datname = %s", (NAME,)).fetchone()
+        if known is None:
+            connection.execute(sql.SQL("create database {} template template0").format(sql.Identifier(NAME)))
+    parts = urlsplit(admin)
+    return urlunsplit(parts._replace(path=f"/{NAME}"))
+
+
+def migrate(admin: str, passwords: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Roles, then every schema in order. Safe to repeat, and while another instance does the same."""
+    check_server(admin)
+    migrations.prepare(admin, passwords=dict(passwords))
+    for target in migrations.TARGETS:
+        before = migrations.current(admin, target.schema)
+        migrations.upgrade(admin, target.schema)
+        after = migrations.current(admin, target.schema)
+        say(f"{target.schema}: {after}" if before == after else f"{target.schema}: {before or 'nothing'} -> {after}")
+
+
+def check_server(admin: str) -> int:
+    try:
+        with psycopg.connect(admin, connect_timeout=10) as connection:
+            version = connection.info.server_version
+    except psycopg.OperationalError as error:
+        raise MendableError(f"The database cannot be reached: {error}", "correct BULKHEAD_DATABASE_URL.") from error
+    if version < OLDEST:
+        raise MendableError(f"The server is PostgreSQL {version // 10_000}.", "use PostgreSQL 15 or newer.")
+    return version
+
+
+def passwords_in(state: Path) -> dict[str, str]:
+    """One for each login, made once and kept where only this user can read."""
+    file = state / PASSWORDS
+    known: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    wanted = {role: known.get(role) or secrets.token_urlsafe(24) for role in LOGINS}
+    if wanted != known:
+        draft = state / f".{PASSWORDS}.{os.getpid()}"
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+            json.dump(wanted, out, indent=2)
+        draft.replace(file)
+    return wanted
+
+
+def dsn_as(admin: str, role: str, password: str) -> str:
+    """The same place under another login."""
+    if not admin.startswith(("postgresql://", "postgres://")):
+        return make_conninfo(admin, user=role, password=password)
+    parts = urlsplit(admin)
+    place = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{role}:{quote(password, safe='')}@{place}"))

@@ -1,0 +1,185 @@
+"""What is wrong with an installation, and how to mend it. Looks only; changes nothing."""
+
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+
+from bulkhead_kit import migrations
+from bulkhead_kit.db.database import MINIMUM_VERSIONS
+
+from bulkhead_cli import database, endpoints, ports
+from bulkhead_cli.endpoints import Endpoints
+from bulkhead_cli.errors import MendableError
+from bulkhead_cli.postgres import binaries
+from bulkhead_cli.programs import SERVICES
+from bulkhead_cli.settings import CliSettings
+from bulkhead_cli.up import health
+
+PACKAGES = ("bulkhead-kit", "bulkhead-contracts", "bulkhead-postgres", *(f"bulkhead-{name}" for name in SERVICES))
+
+
+@dataclass(frozen=True)
+class Finding:
+    what: str
+    verdict: str
+    """ok, note (works, but look at it) or broken."""
+    detail: str
+    mend: str = ""
+
+
+def ok(what: str, detail: str) -> Finding:
+    return Finding(what, "ok", detail)
+
+
+def note(what: str, detail: str, mend: str) -> Finding:
+    return Finding(what, "note", detail, mend)
+
+
+def broken(what: str, detail: str, mend: str) -> Finding:
+    return Finding(what, "broken", detail, mend)
+
+
+def examine(settings: CliSettings) -> Iterator[Finding]:
+    yield python()
+    yield packages()
+    yield programs_of_postgres(settings)
+    state = settings.state.resolve()
+    yield folder(state)
+    yield from key_files(state / "keys")
+    running = running_in(state)
+    if running is None:
+        yield note("installation", f"none runs in {state}", "start it with `bulkhead up`.")
+        yield from (free_port(settings, service) for service in SERVICES)
+        admin = settings.given_database
+    else:
+        yield ok("installation", f"process {running.pid}")
+        yield from (service_health(service, address) for service, address in running.services.items())
+        yield from logins(running)
+        admin = running.database_admin
+    if admin is not None:
+        yield from the_database(admin)
+
+
+def python() -> Finding:
+    return ok("python", f"{'.'.join(map(str, sys.version_info[:3]))} in {sys.prefix}")
+
+
+def packages() -> Finding:
+    missing = [name for name in PACKAGES if not installed(name)]
+    if missing:
+        return broken("packages", f"missing: {', '.join(missing)}", "run `make install`.")
+    versions = {metadata.version(name) for name in PACKAGES}
+    if len(versions) > 1:
+        return broken("packages", f"of several versions: {', '.join(sorted(versions))}", "run `make install`.")
+    return ok("packages", f"bulkhead {versions.pop()}")
+
+
+def installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return util.find_spec("bulkhead" if name == "bulkhead-contracts" else name.replace("-", "_")) is not None
+
+
+def programs_of_postgres(settings: CliSettings) -> Finding:
+    if settings.given_database is not None:
+        return ok("postgres programs", "not needed: BULKHEAD_DATABASE_URL is set")
+    try:
+        found = binaries.find()
+    except MendableError as error:
+        return broken("postgres programs", error.what, error.mend)
+    return ok("postgres programs", f"{found.version}, {found.origin}: {found.folder}")
+
+
+def folder(state: Path) -> Finding:
+    if not state.exists():
+        return ok("state folder", f"{state} will be made")
+    mode = stat.S_IMODE(state.stat().st_mode)
+    try:
+        next(state.iterdir(), None)
+    except PermissionError:
+        return broken("state folder", f"{state} belongs to another user", "run as that user, or set BULKHEAD_STATE.")
+    if mode & 0o077:
+        return broken("state folder", f"{state} is open to others ({mode:o})", f"chmod 700 {state}")
+    return ok("state folder", str(state))
+
+
+def key_files(keys: Path) -> Iterator[Finding]:
+    private = sorted([*keys.glob("*.private.pem"), *keys.glob("*.key")])
+    if not private:
+        yield note("keys", f"none in {keys} yet", "`bulkhead up` or `bulkhead keys` makes them.")
+        return
+    open_files = [file for file in private if stat.S_IMODE(file.stat().st_mode) & 0o077]
+    for file in open_files:
+        yield broken("keys", f"{file} can be read by others", f"chmod 600 {file}, and replace the key if others did.")
+    if not open_files:
+        yield ok("keys", f"{len(private)} private keys in {keys}")
+
+
+def running_in(state: Path) -> Endpoints | None:
+    try:
+        return endpoints.read(state)
+    except MendableError:
+        return None
+
+
+def free_port(settings: CliSettings, service: str) -> Finding:
+    host, port = ports.parts(settings.listen(service))
+    if port is None or ports.is_free(port, host):
+        return ok(f"port of {service}", f"{settings.listen(service)} is free")
+    mend = f"ss -ltnp 'sport = :{port}' names who; or give BULKHEAD_{service.upper()}_LISTEN another."
+    return broken(f"port of {service}", f"{port} is taken", mend)
+
+
+def service_health(service: str, address: str) -> Finding:
+    status = health(address)
+    if status == "SERVING":
+        return ok(f"{service} service", address)
+    return broken(f"{service} service", f"{address} answers {status}", "read its log; is the database there?")
+
+
+def logins(running: Endpoints) -> Iterator[Finding]:
+    refused = [role for role, dsn in running.database_roles.items() if not can_log_in(dsn)]
+    if refused:
+        yield broken("database logins", f"refused: {', '.join(refused)}", "restart `bulkhead up`, which sets them.")
+    else:
+        yield ok("database logins", f"{len(running.database_roles)} roles")
+
+
+def can_log_in(dsn: str) -> bool:
+    try:
+        database.check_server(dsn)
+    except MendableError:
+        return False
+    return True
+
+
+def the_database(admin: str) -> Iterator[Finding]:
+    try:
+        version = database.check_server(admin)
+    except MendableError as error:
+        yield broken("database", error.what, error.mend)
+        return
+    yield server_version(version)
+    for target in migrations.TARGETS:
+        yield schema(admin, target.schema)
+
+
+def server_version(version: int) -> Finding:
+    major, text = version // 10_000, f"PostgreSQL {version // 10_000}.{version % 10_000}"
+    safe = MINIMUM_VERSIONS.get(major, 0)
+    if version < safe:
+        wanted = f"{major}.{safe % 10_000}"
+        return note("database", f"{text} has known holes in row-level security", f"upgrade to {wanted} for production.")
+    return ok("database", text)
+
+
+def schema(admin: str, name: str) -> Finding:
+    is_at, belongs = migrations.current(admin, name), migrations.head(name)
+    if is_at == belongs:
+        return ok(f"schema {name}", str(is_at))
+    return broken(f"schema {name}", f"is at {is_at or 'nothing'}, this code wants {belongs}", "run `bulkhead migrate`.")

@@ -1,0 +1,67 @@
+"""What the command shows: to people in colour, to machines as JSON, and never a half of each."""
+
+import json
+import sys
+import threading
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bulkhead_cli.endpoints import Endpoints
+
+COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "bright_cyan", "bright_magenta", "bright_yellow")
+# Lines about the programs, as against lines of theirs.
+OWN = {"up", "migrate", "postgres", "supervisor", "keys"}
+VERDICTS = {"ok": "[green]ok    [/]", "note": "[yellow]note  [/]", "broken": "[red]broken[/]"}
+
+
+class Screen:
+    def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
+        self._json = json
+        self._quiet = quiet
+        self._out = Console(soft_wrap=True, highlight=False)
+        # With --json stdout is the document's alone.
+        self._lines = Console(soft_wrap=True, highlight=False, stderr=json)
+        self._seen: dict[str, str] = {}
+        self._one_at_a_time = threading.Lock()
+
+    def line(self, name: str, text: str) -> None:
+        if (self._quiet or self._json) and name not in OWN:
+            return
+        with self._one_at_a_time:
+            colour = self._seen.setdefault(name, COLOURS[len(self._seen) % len(COLOURS)])
+            self._lines.print(f"[{colour}]{name:<15}[/] {escape(text)}")
+
+    def endpoints(self, endpoints: Endpoints) -> None:
+        if self._json:
+            self._document(endpoints.to_json())
+            return
+        table = Table("what", "where", title="bulkhead is up", title_justify="left")
+        for service, address in endpoints.services.items():
+            table.add_row(f"{service} (gRPC)", address)
+        table.add_row("PostgreSQL", endpoints.database_place)
+        table.add_row("mail", endpoints.mail)
+        table.add_row("logs", endpoints.logs)
+        table.add_row("addresses, logins", endpoints.file)
+        self._out.print(table)
+        self._out.print("Ctrl-C stops everything; the data stays.")
+
+    def findings(self, findings: list[dict[str, Any]]) -> None:
+        if self._json:
+            self._document(json.dumps(findings, indent=2))
+            return
+        for finding in findings:
+            verdict = VERDICTS[finding["verdict"]]
+            self._out.print(f"{verdict}  {finding['what']:<18} {escape(finding['detail'])}")
+            if finding["mend"]:
+                self._out.print(f"{'':<27}to mend it: {escape(finding['mend'])}")
+
+    def error(self, what: str, mend: str) -> None:
+        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        console.print(f"[red]{escape(what)}[/]\nTo mend it: {escape(mend)}")
+
+    def _document(self, text: str) -> None:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
