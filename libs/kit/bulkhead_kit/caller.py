@@ -71,6 +71,11 @@ def current_caller() -> Caller:
     return _current.get()
 
 
+def find_caller() -> Caller | None:
+    """For log lines, which are also written outside calls."""
+    return _current.get(None)
+
+
 def set_current_caller(caller: Caller) -> None:
     """For the caller interceptor and for tests of handlers; nobody else."""
     _current.set(caller)
