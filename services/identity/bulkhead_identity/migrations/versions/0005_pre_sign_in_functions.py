@@ -1,0 +1,261 @@
+"""What happens before a tenant is known: one narrow function each, and the only way to the secrets."""
+
+from bulkhead_kit.migrations import run_sql
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    run_sql("""
+    create policy definer_write on identity.outbox for insert to identity_definer with check (true);
+    grant insert (tenant_id, action, entity_type, entity_id, outcome, changes) on identity.outbox to identity_definer;
+    grant create on schema identity to identity_definer;
+    set local role identity_definer;
+    """)
+    run_sql(RECORD_EVENT)
+    run_sql(SIGN_UP)
+    run_sql(VERIFY_EMAIL)
+    run_sql(LOGIN)
+    run_sql(REFRESH)
+    run_sql("""
+    set local role identity_owner;
+    revoke create on schema identity from identity_definer;
+    """)
+
+
+def downgrade() -> None:
+    run_sql("""
+    drop function identity.rotate_refresh_token(bytea, uuid, bytea, interval, interval, inet, text);
+    drop function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text);
+    drop function identity.find_credentials(text);
+    drop function identity.verify_email(bytea);
+    drop function identity.sign_up(uuid, text, text, text, uuid, bytea, interval, uuid);
+    drop function identity.record_event(text, text, uuid, text, jsonb);
+    drop policy definer_write on identity.outbox;
+    revoke insert (tenant_id, action, entity_type, entity_id, outcome, changes) on identity.outbox from identity_definer;
+    """)
+
+
+RECORD_EVENT = """
+create function identity.record_event(
+    p_action text, p_entity_type text, p_entity_id uuid, p_outcome text, p_changes jsonb
+) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- What succeeded leaves a row and is captured from it; this can not pretend that it did.
+    if p_outcome not in ('denied', 'failed') then
+        raise exception 'identity.record_event: an event without a row is one that was denied or failed';
+    end if;
+    insert into identity.outbox (tenant_id, action, entity_type, entity_id, outcome, changes)
+    values (
+        coalesce(app.current_tenant_id(), app.platform_log_id()), p_action, p_entity_type, p_entity_id, p_outcome,
+        p_changes
+    );
+end
+$$;
+revoke all on function identity.record_event(text, text, uuid, text, jsonb) from public;
+grant execute on function identity.record_event(text, text, uuid, text, jsonb) to identity_app;
+comment on function identity.record_event(text, text, uuid, text, jsonb) is
+'An audit event of something that left no row, such as a failed login.';
+"""
+
+SIGN_UP = """
+create function identity.sign_up(
+    p_user_id uuid, p_email text, p_full_name text, p_password_hash text,
+    p_token_id uuid, p_token_hash bytea, p_token_life interval, p_mail_id uuid
+) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_user_id uuid;
+    v_verified boolean;
+begin
+    insert into identity.users (user_id, kind, email, full_name) values (p_user_id, 'person', p_email, p_full_name)
+    on conflict (email_key) do nothing
+    returning user_id into v_user_id;
+    if found then
+        insert into identity.user_credentials (user_id, password_hash) values (v_user_id, p_password_hash);
+        v_verified := false;
+    else
+        select u.user_id, u.email_verified_at is not null into strict v_user_id, v_verified
+        from identity.users as u where u.email_key = lower(p_email);
+    end if;
+    if v_verified then
+        insert into identity.mails (mail_id, kind, to_address, subject_id)
+        values (p_mail_id, 'already_registered', p_email, v_user_id);
+    else
+        insert into identity.one_time_tokens (
+            token_id, purpose, user_id, token_hash, expires_at, password_hash, full_name
+        ) values (
+            p_token_id, 'verify_email', v_user_id, p_token_hash, now() + p_token_life, p_password_hash, p_full_name
+        );
+        insert into identity.mails (mail_id, kind, to_address, subject_id, details) values (
+            p_mail_id, 'verify_email', p_email, p_token_id, jsonb_build_object('full_name', p_full_name)
+        );
+    end if;
+end
+$$;
+revoke all on function identity.sign_up(uuid, text, text, text, uuid, bytea, interval, uuid) from public;
+grant execute on function identity.sign_up(uuid, text, text, text, uuid, bytea, interval, uuid) to identity_app;
+comment on function identity.sign_up(uuid, text, text, text, uuid, bytea, interval, uuid) is
+'A person and the mail that lets her prove her address; for an address that is proved already, a mail that says so. '
+'Which of the two is not told.';
+"""
+
+VERIFY_EMAIL = """
+create function identity.verify_email(p_token_hash bytea) returns uuid
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_token identity.one_time_tokens;
+    v_verified_at timestamptz;
+begin
+    select t.* into v_token from identity.one_time_tokens as t
+    where t.token_hash = p_token_hash and t.purpose = 'verify_email';
+    if found then
+        -- One at a time for a person, or two tokens would both be the first.
+        select u.email_verified_at into v_verified_at from identity.users as u
+        where u.user_id = v_token.user_id for no key update;
+        update identity.one_time_tokens as t set used_at = now(), password_hash = null
+        where t.token_id = v_token.token_id and t.used_at is null and t.revoked_at is null and t.expires_at > now();
+    end if;
+    if not found or v_verified_at is not null then
+        perform app.refuse(9, 'ONE_TIME_TOKEN_INVALID', 'the token is unknown, used, expired or replaced');
+    end if;
+    update identity.users as u set email_verified_at = now(), full_name = v_token.full_name
+    where u.user_id = v_token.user_id;
+    update identity.user_credentials as c set password_hash = v_token.password_hash, password_changed_at = now()
+    where c.user_id = v_token.user_id;
+    update identity.one_time_tokens as t set revoked_at = now(), password_hash = null
+    where t.user_id = v_token.user_id and t.purpose = 'verify_email' and t.used_at is null and t.revoked_at is null;
+    return v_token.user_id;
+end
+$$;
+revoke all on function identity.verify_email(bytea) from public;
+grant execute on function identity.verify_email(bytea) to identity_app;
+comment on function identity.verify_email(bytea) is
+'Uses a token from a mail: the address is proved, and name and password are those of the sign-up that sent this mail.';
+"""
+
+LOGIN = """
+create function identity.find_credentials(p_email text)
+returns table (user_id uuid, password_hash text, is_verified boolean, is_active boolean, is_platform_admin boolean)
+language sql stable security definer rows 1
+set search_path = pg_catalog, pg_temp
+as $$
+    select u.user_id, c.password_hash, u.email_verified_at is not null, u.status = 'active', u.is_platform_admin
+    from identity.users as u
+    inner join identity.user_credentials as c on c.user_id = u.user_id
+    where u.email_key = lower(p_email);
+$$;
+revoke all on function identity.find_credentials(text) from public;
+grant execute on function identity.find_credentials(text) to identity_app;
+comment on function identity.find_credentials(text) is
+'For Login: the hash to check the given password against, of one address at a time.';
+
+create function identity.start_session(
+    p_session_id uuid, p_user_id uuid, p_life interval, p_token_id uuid, p_token_hash bytea, p_token_life interval,
+    p_ip inet, p_user_agent text
+) returns timestamptz
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_expires_at timestamptz := now() + least(p_life, p_token_life);
+begin
+    -- Locks the person, so that a session can not slip past the end of her account.
+    update identity.users as u set last_login_at = now()
+    where u.user_id = p_user_id and u.kind = 'person' and u.status = 'active' and u.email_verified_at is not null;
+    if not found then
+        perform app.refuse(16, 'CREDENTIALS_INVALID', 'unknown e-mail or wrong password');
+    end if;
+    insert into identity.sessions (session_id, user_id, expires_at, ip, user_agent)
+    values (p_session_id, p_user_id, now() + p_life, p_ip, p_user_agent);
+    insert into identity.refresh_tokens (refresh_token_id, session_id, parent_id, token_hash, expires_at)
+    values (p_token_id, p_session_id, null, p_token_hash, v_expires_at);
+    return v_expires_at;
+end
+$$;
+revoke all on function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text) from public;
+grant execute on function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text)
+to identity_app;
+comment on function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text) is
+'A session of a person who has proved who she is, with its first refresh token; tells when that expires.';
+"""
+
+REFRESH = """
+create function identity.rotate_refresh_token(
+    p_token_hash bytea, p_child_id uuid, p_child_hash bytea, p_token_life interval, p_grace interval,
+    p_ip inet, p_user_agent text
+) returns table (
+    outcome text, user_id uuid, session_id uuid, is_platform_admin boolean, expires_at timestamptz
+)
+language plpgsql volatile security definer rows 1
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    v_token identity.refresh_tokens;
+    v_session identity.sessions;
+    v_child identity.refresh_tokens;
+begin
+    rotate_refresh_token.outcome := 'invalid';
+    select t.* into v_token from identity.refresh_tokens as t where t.token_hash = p_token_hash;
+    if not found then
+        return next;
+        return;
+    end if;
+    -- The session is the family: one use of its tokens at a time.
+    select s.* into strict v_session from identity.sessions as s
+    where s.session_id = v_token.session_id for no key update;
+    select u.user_id, u.is_platform_admin into rotate_refresh_token.user_id, rotate_refresh_token.is_platform_admin
+    from identity.users as u where u.user_id = v_session.user_id and u.status = 'active';
+    if not found or v_session.revoked_at is not null or v_session.expires_at <= now() or v_token.expires_at <= now()
+    then
+        return next;
+        return;
+    end if;
+    rotate_refresh_token.session_id := v_session.session_id;
+    select t.* into v_child from identity.refresh_tokens as t where t.parent_id = v_token.refresh_token_id;
+    if not found then
+        rotate_refresh_token.outcome := 'rotated';
+        rotate_refresh_token.expires_at := least(now() + p_token_life, v_session.expires_at);
+        insert into identity.refresh_tokens (refresh_token_id, session_id, parent_id, token_hash, expires_at) values (
+            p_child_id, v_session.session_id, v_token.refresh_token_id, p_child_hash, rotate_refresh_token.expires_at
+        );
+        update identity.sessions as s set last_seen_at = now(), ip = p_ip, user_agent = p_user_agent
+        where s.session_id = v_session.session_id;
+    elsif v_child.created_at > now() - p_grace
+        and not exists (select from identity.refresh_tokens as t where t.parent_id = v_child.refresh_token_id)
+    then
+        -- The direct predecessor of the token in use: its reply was lost, and the caller gets the same one again. With
+        -- another hash the child was derived by another key, and can not be given again.
+        if v_child.token_hash = p_child_hash then
+            rotate_refresh_token.outcome := 'repeated';
+            rotate_refresh_token.expires_at := v_child.expires_at;
+        end if;
+    else
+        -- Two hold the same token, and nothing says which of them is the thief.
+        rotate_refresh_token.outcome := 'reused';
+        update identity.sessions as s set revoked_at = now(), revoked_reason = 'token_reused'
+        where s.session_id = v_session.session_id;
+        perform identity.record_event(
+            'refresh_token.reused', 'session', v_session.session_id, 'denied',
+            jsonb_build_object('user_id', jsonb_build_array(null, v_session.user_id))
+        );
+    end if;
+    return next;
+end
+$$;
+revoke all on function identity.rotate_refresh_token(bytea, uuid, bytea, interval, interval, inet, text) from public;
+grant execute on function identity.rotate_refresh_token(bytea, uuid, bytea, interval, interval, inet, text)
+to identity_app;
+comment on function identity.rotate_refresh_token(bytea, uuid, bytea, interval, interval, inet, text) is
+'Uses a refresh token. Outcome: rotated (a child was made), repeated (its reply is given again), reused (the family is '
+'dead) or invalid.';
+"""
