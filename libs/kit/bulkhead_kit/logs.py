@@ -41,7 +41,7 @@ _secret_value = re.compile(
     r"|(?<=://)[^\s:/@\"\\]*:[^\s@\"\\]+(?=@)"  # user and password of a URL
     r"|(?<=password=)('[^']*'|[^\s\"\\]+)"  # of a PostgreSQL connection string
     r"|(?<=Bearer )[^\s\"\\]+"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[^\"]*?(-----END [A-Z ]*PRIVATE KEY-----|(?=\")|$)"  # up to the quote that ends it
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[^\"]*?(-----END [A-Z ]*PRIVATE KEY-----|(?=\")|$)"  # up to a quote
 ).sub
 _ERROR_ID_LETTERS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -193,7 +193,7 @@ def _to_console(*, colors: bool) -> Callable[[Any, str, Event], str]:
         for key, value in event.items():
             if isinstance(value, str) and key != "exception" and not value.isprintable():
                 # What a client sent must not move the cursor or recolour the terminal.
-                event[key] = "".join(one if one.isprintable() else "�" for one in value)
+                event[key] = "".join(one if one.isprintable() else "\ufffd" for one in value)
             elif not isinstance(value, str | int | float | bool | None):
                 event[key] = _json(value)
         return renderer(logger, method, event)
