@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,11 +42,6 @@ class Ports:
             return MendableError(f"No free port between {FIRST} and {LAST}.", "end what listens there.")
         return taken(self._wanted, "PostgreSQL")
 
-    def taken(self) -> MendableError:
-        if self._wanted is None:
-            return MendableError(f"No free port between {FIRST} and {LAST}.", "end what listens there.")
-        return taken(self._wanted, "PostgreSQL")
-
 
 def parts(address: str) -> tuple[str, int | None]:
     """Host and port of an address to connect to; no port for a socket file."""
@@ -53,6 +49,18 @@ def parts(address: str) -> tuple[str, int | None]:
         return address, None
     host, _, port = address.rpartition(":")
     return host or HOST, int(port)
+
+
+def is_free(port: int, host: str = HOST) -> bool:
+    family, kind, protocol, _, place = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        # As servers do: a port in TIME_WAIT after a restart is free for them.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(place)
+        except OSError:
+            return False
+    return True
 
 
 def taken(port: int, user: str) -> MendableError:
