@@ -1,0 +1,24 @@
+"""SQL for a Caller: the only engine, the only tenant context, the only COMMIT."""
+
+from bulkhead_kit.db.context import PLATFORM_LOG
+from bulkhead_kit.db.database import Database, PoolSettings, UnsafeServer
+from bulkhead_kit.db.query import Bound, Query, QueryCache
+from bulkhead_kit.db.transaction import Reader, StaleContext, Transaction
+from bulkhead_kit.db.types import Id, Time, microseconds, moment
+
+__all__ = [
+    "PLATFORM_LOG",
+    "Bound",
+    "Database",
+    "Id",
+    "PoolSettings",
+    "Query",
+    "QueryCache",
+    "Reader",
+    "StaleContext",
+    "Time",
+    "Transaction",
+    "UnsafeServer",
+    "microseconds",
+    "moment",
+]

@@ -1,0 +1,128 @@
+"""Tenant context: the one place that sets it, for one transaction only, and never for longer.
+
+The first statement of every transaction checks that it finds no context, checks the caller's standing with
+identity, and sets the context, in that order.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.types import Text
+
+from bulkhead_kit.caller import Caller
+from bulkhead_kit.db.query import Query
+from bulkhead_kit.db.types import Id
+from bulkhead_kit.errors import DeadlineExceeded
+
+PLATFORM_LOG: Final = UUID("00000000-0000-0000-0000-000000000001")
+"""The reserved tenant of the log of what happens outside any tenant; same value as app.platform_log_id()."""
+
+SERVICE_LEVEL: Final = "6"
+"""app.role_level() of another service acting in a tenant."""
+
+
+_READ = """
+    select nullif(current_setting('app.tenant_id', true), '') as stale,
+           set_config('app.tenant_id', :tenant, true),
+           set_config('app.user_id', :user, true),
+           set_config('app.role', :role, true),
+           set_config('app.actor_type', :actor_type, true),
+           set_config('app.service', :service, true),
+           set_config('statement_timeout', :timeout, true)
+"""
+_WRITE = (
+    _READ
+    + """,
+           set_config('app.rpc', :rpc, true),
+           set_config('app.request_id', :request_id, true),
+           set_config('app.ip', :ip, true),
+           set_config('app.user_agent', :user_agent, true),
+           set_config('app.on_behalf_of', :on_behalf_of, true),
+           set_config('app.importing', :importing, true)
+"""
+)
+# A function in FROM runs before the settings of the select list are made.
+_MEMBER = """
+    from identity.check_membership(
+        cast(:tenant as uuid), cast(:user as uuid), cast(:role as smallint), cast(:membership_version as integer),
+        cast(:writing as boolean)
+    )
+"""
+_TENANT = """
+    from identity.check_tenant(cast(:tenant as uuid), cast(:writing as boolean))
+"""
+
+
+def _enter(sql: str) -> Query[Any]:
+    # All settings are text, and a bind that is also an argument is cast where it is one.
+    statement = text(sql)
+    names = statement.compile().params
+    return Query(statement.bindparams(*(bindparam(name, type_=Text) for name in names)))
+
+
+_ENTER: dict[tuple[str, bool], Query[Any]] = {
+    ("member", False): _enter(_READ + _MEMBER),
+    ("member", True): _enter(_WRITE + _MEMBER),
+    ("tenant", False): _enter(_READ + _TENANT),
+    ("tenant", True): _enter(_WRITE + _TENANT),
+    ("unchecked", False): _enter(_READ),
+    ("unchecked", True): _enter(_WRITE),
+}
+_UNDEFINED = "0"
+LOCK_LIMITS: Query[Any] = Query(
+    text("select identity.lock_limits(:tenant_id)").bindparams(bindparam("tenant_id", type_=Id))
+)
+
+
+def _standing(caller: Caller, checked: bool) -> str:
+    """What identity is asked about the caller before its context is set."""
+    if caller.tenant_id is None or caller.actor_type in ("anonymous", "system"):
+        return "unchecked"
+    if caller.actor_type == "service":
+        return "tenant" if checked and caller.tenant_id != PLATFORM_LOG else "unchecked"
+    return "member"
+
+
+def _role(caller: Caller) -> str:
+    if caller.tenant_id is None:
+        return _UNDEFINED
+    if caller.actor_type in ("service", "system"):
+        return SERVICE_LEVEL
+    return str(caller.role.value) if caller.role is not None else _UNDEFINED
+
+
+def enter(
+    caller: Caller, *, writing: bool, checked: bool = True, importing: bool = False
+) -> tuple[Query[Any], dict[str, str | None]]:
+    """The first statement of a transaction and its values. Raises DeadlineExceeded when no time is left."""
+    left = caller.time_left()
+    if left <= 0:
+        raise DeadlineExceeded
+    values = {
+        "tenant": _text(caller.tenant_id),
+        "user": _text(caller.user_id),
+        "role": _role(caller),
+        "actor_type": caller.actor_type,
+        "service": caller.service or "",
+        "timeout": str(max(1, int(left * 1000))),
+        "membership_version": str(caller.membership_version or 0),
+        "writing": "true" if writing else "false",
+    }
+    if writing:
+        values |= {
+            "rpc": caller.rpc,
+            "request_id": caller.request_id,
+            "ip": caller.ip or "",
+            "user_agent": caller.user_agent or "",
+            "on_behalf_of": _text(caller.on_behalf_of),
+            "importing": "on" if importing else "",
+        }
+    return _ENTER[_standing(caller, checked), writing], dict(values)
+
+
+def _text(value: UUID | None) -> str:
+    # '' is what a setting is after its transaction; the context functions read it as null.
+    return str(value) if value is not None else ""

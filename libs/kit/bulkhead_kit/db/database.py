@@ -1,0 +1,143 @@
+"""The pool, and the only ways to a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from sqlalchemy import Column, Integer, MetaData, Table, Text, cast, func, select
+
+from bulkhead_kit.caller import Caller
+from bulkhead_kit.db.query import Query
+from bulkhead_kit.db.refusals import unavailable
+from bulkhead_kit.db.session import Connection, Session
+from bulkhead_kit.db.transaction import Reader, Snapshot, StaleContext, Transaction
+
+log = logging.getLogger(__name__)
+
+MINIMUM_VERSIONS = {18: 180007, 17: 170012, 16: 160016, 15: 150020}
+"""The first release of each major without the known holes in row-level security (CVE-2026-120154 and others)."""
+
+
+class UnsafeServer(RuntimeError):
+    """The server has known holes in row-level security."""
+
+
+class ServerState(NamedTuple):
+    server_version: int
+    """As in server_version_num: 180006 is 18.6."""
+    revision: str
+
+    @property
+    def has_known_holes(self) -> bool:
+        major = self.server_version // 10_000
+        return self.server_version < MINIMUM_VERSIONS.get(major, MINIMUM_VERSIONS[max(MINIMUM_VERSIONS)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSettings:
+    min_size: int = 2
+    max_size: int = 16
+    wait: float = 2.0
+    """Seconds a call waits for a connection before it is answered UNAVAILABLE."""
+    max_lifetime: float = 3600.0
+
+
+class Database:
+    """One service's way to PostgreSQL, as the service's own role."""
+
+    def __init__(self, url: str, settings: PoolSettings | None = None, *, application: str = "bulkhead") -> None:
+        self._settings = settings or PoolSettings()
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            url,
+            connection_class=Connection,
+            kwargs={"autocommit": True, "prepare_threshold": None, "application_name": application},
+            min_size=self._settings.min_size,
+            max_size=self._settings.max_size,
+            max_lifetime=self._settings.max_lifetime,
+            configure=_configure,
+            reconnect_timeout=10.0,
+            open=False,
+            name=application,
+        )
+
+    async def open(self) -> None:
+        """Starts connecting. Does not wait for the database: a service starts without it and says so by its health."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    def stats(self) -> dict[str, int]:
+        return self._pool.get_stats()
+
+    async def state(self, schema: str, caller: Caller) -> ServerState:
+        """Server version and the schema's revision. Raises Unavailable when the database cannot be reached."""
+        version = Table("alembic_version", MetaData(), Column("version_num", Text), schema=schema)
+        query = Query(
+            select(
+                cast(func.current_setting("server_version_num"), Integer).label("server_version"),
+                version.c.version_num.label("revision"),
+            ),
+            row=ServerState,
+        )
+        return await self.read(caller).one(query)
+
+    def read(self, caller: Caller) -> Reader:
+        """Each await of the reader is one round trip: context, membership check and statement, in one snapshot."""
+        return Snapshot(self, caller)
+
+    @asynccontextmanager
+    async def transaction(
+        self, caller: Caller, *, locks_limits: bool = False, importing: bool = False, checked: bool = True
+    ) -> AsyncIterator[Transaction]:
+        """Commits at the end, rolls back on any exception.
+
+        `locks_limits` takes the tenant's limits first, as every change of members or counted things must.
+        `checked=False` lets a service act whatever the tenant's state; it changes nothing for people.
+        """
+        async with self.session(caller) as session:
+            tx = Transaction(self, caller, session)
+            tx.begin(locks_limits=locks_limits, importing=importing, checked=checked)
+            yield tx
+            await tx.commit()
+
+    @asynccontextmanager
+    async def session(self, caller: Caller) -> AsyncIterator[Session]:
+        connection = await self._checkout(caller)
+        session = Session(connection)
+        try:
+            yield session
+        except StaleContext:
+            log.critical("a pooled connection still had a tenant's context and was closed")
+            await connection.close()
+            raise
+        except psycopg.OperationalError as error:
+            await connection.close()
+            raise unavailable() from error
+        finally:
+            if session.at_rest:
+                await self._pool.putconn(connection)
+            else:
+                # Shielded: a caller who has gone must not keep the statement running or the connection out.
+                await asyncio.shield(asyncio.ensure_future(self._bring_back(session)))
+
+    async def _checkout(self, caller: Caller) -> Connection:
+        try:
+            return await self._pool.getconn(timeout=max(0.001, min(self._settings.wait, caller.time_left())))
+        except PoolTimeout as error:
+            raise unavailable() from error
+
+    async def _bring_back(self, session: Session) -> None:
+        await session.abandon()
+        await self._pool.putconn(session.connection)
+
+
+async def _configure(connection: Connection) -> None:
+    await connection.start_pipelining()

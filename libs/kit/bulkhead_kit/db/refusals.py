@@ -1,0 +1,95 @@
+"""What the database's errors mean to a caller."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import grpc
+import psycopg
+from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
+
+from bulkhead_kit import errors
+from bulkhead_kit.db.query import Query
+
+_BY_CODE: dict[int, type[errors.DomainError]] = {
+    kind.code.value[0]: kind
+    for kind in (
+        errors.InvalidArgument,
+        errors.AlreadyExists,
+        errors.PermissionDenied,
+        errors.ResourceExhausted,
+        errors.FailedPrecondition,
+        errors.Aborted,
+        errors.Unavailable,
+        errors.Unauthenticated,
+    )
+}
+_NOT_FOUND: int = grpc.StatusCode.NOT_FOUND.value[0]
+_UNAVAILABLE_CLASSES = ("08", "53", "57")
+
+
+def translate(error: psycopg.Error, queries: Iterable[Query[Any]]) -> Exception:
+    """The DomainError an error stands for, or the error itself when it stands for a fault of ours.
+
+    A deferred constraint fails at COMMIT, so the names are looked up in all queries of the transaction.
+    """
+    state = error.sqlstate
+    if state is None:
+        return unavailable()
+    if state.startswith("BH0"):
+        return _refusal(int(state[3:]), error)
+    named = _named(error.diag.constraint_name, queries)
+    if named is not None:
+        return named
+    return _general(state, error)
+
+
+def unavailable() -> errors.Unavailable:
+    return errors.Unavailable(
+        ErrorReason.DATABASE_UNAVAILABLE, "the database cannot be reached; try again", retry_after=1.0
+    )
+
+
+def _refusal(code: int, error: psycopg.Error) -> Exception:
+    """What app.refuse() raised: reason as message, text as detail, metadata as hint."""
+    metadata = {key: str(value) for key, value in json.loads(error.diag.message_hint or "{}").items()}
+    if code == _NOT_FOUND:
+        return errors.NotFound(metadata.get("resource", "resource"))
+    reason = error.diag.message_primary or ""
+    if reason == "PLAN_LIMIT_REACHED":
+        return errors.PlanLimitReached(metadata["limit"], value=int(metadata["value"]), used=int(metadata["used"]))
+    return _BY_CODE[code](ErrorReason.Value(reason), error.diag.message_detail or "", metadata=metadata)
+
+
+def _named(constraint: str | None, queries: Iterable[Query[Any]]) -> errors.DomainError | None:
+    if constraint is None:
+        return None
+    for query in queries:
+        if constraint in query.refuse:
+            return query.refuse[constraint]()
+    return None
+
+
+def _general(state: str, error: psycopg.Error) -> Exception:
+    if state == "57014":
+        return errors.DeadlineExceeded()
+    if state in ("40001", "40P01", "55P03"):
+        return errors.Aborted(ErrorReason.CONFLICT, "another call changed the same things first; try again")
+    if state == "0A000":
+        # A migration changed what a prepared statement returns; the next try prepares it anew.
+        return unavailable()
+    if state == "42501":
+        return errors.PermissionDenied(ErrorReason.CALLER_NOT_ALLOWED, "the caller may not do this")
+    if state == "23503":
+        return errors.InvalidArgument(
+            ErrorReason.REFERENCE_NOT_FOUND, "a thing that is referred to does not exist in this tenant"
+        )
+    if state == "23505":
+        return errors.AlreadyExists(ErrorReason.ALREADY_TAKEN, "something else has this value already")
+    if state in ("22021", "22P05"):
+        return errors.InvalidArgument(ErrorReason.INVALID_FIELD, "the text has a character that cannot be stored")
+    if state[:2] in _UNAVAILABLE_CLASSES or state == "25006":
+        return unavailable()
+    return error
