@@ -67,16 +67,12 @@ def run_environment(schema: str) -> None:
     """The whole of an env.py."""
     which = target(schema)
     if context.is_offline_mode():
-        context.configure(
-            dialect_name="postgresql", as_sql=True, literal_binds=True, version_table_schema=which.schema
-        )
+        context.configure(dialect_name="postgresql", as_sql=True, literal_binds=True, version_table_schema=which.schema)
         with context.begin_transaction():
             context.run_migrations()
         return
     connection: Connection = context.config.attributes["connection"]
-    context.configure(
-        connection=connection, version_table_schema=which.schema, transaction_per_migration=True
-    )
+    context.configure(connection=connection, version_table_schema=which.schema, transaction_per_migration=True)
     with context.begin_transaction():
         context.run_migrations()
 
@@ -130,9 +126,7 @@ def current(url: str, schema: str) -> str | None:
     engine = _engine(url)
     try:
         with engine.connect() as connection:
-            found = MigrationContext.configure(
-                connection, opts={"version_table_schema": schema}
-            ).get_current_revision()
+            found = MigrationContext.configure(connection, opts={"version_table_schema": schema}).get_current_revision()
             return str(found) if found else None
     finally:
         engine.dispose()
@@ -140,9 +134,7 @@ def current(url: str, schema: str) -> str | None:
 
 def _engine(url: str) -> Engine:
     # psycopg opens the connection, so that a URL in libpq's own form with several hosts works too.
-    return create_engine(
-        "postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=pool.NullPool
-    )
+    return create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=pool.NullPool)
 
 
 def _run(url: str, which: Target, step: Callable[[Config], None]) -> None:
@@ -158,6 +150,7 @@ def _run(url: str, which: Target, step: Callable[[Config], None]) -> None:
             config = _config(which)
             config.attributes["connection"] = connection
             _with_retries(lambda: step(config), connection)
+            _publish_version(connection, which)
     finally:
         engine.dispose()
 
@@ -176,3 +169,21 @@ def _with_retries(step: Callable[[], None], connection: Connection) -> None:
             pause = min(8.0, 0.25 * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311  # jitter, not a secret
             log.warning("migration waits for a lock", extra={"attempt": attempt, "pause_s": round(pause, 2)})
             time.sleep(pause)
+
+
+def _publish_version(connection: Connection, which: Target) -> None:
+    """A service's health tells whether the schema is the one its code was written for."""
+    if (
+        which.schema == "app"
+        or MigrationContext.configure(connection, opts={"version_table_schema": which.schema}).get_current_revision()
+        is None
+    ):
+        return
+    grant = psycopg.sql.SQL("grant select on {} to {}; grant usage on schema {} to {}").format(
+        psycopg.sql.Identifier(which.schema, "alembic_version"),
+        psycopg.sql.Identifier(f"{which.schema}_app"),
+        psycopg.sql.Identifier(which.schema),
+        psycopg.sql.Identifier(f"{which.schema}_app"),
+    )
+    connection.exec_driver_sql(grant.as_string())
+    connection.commit()

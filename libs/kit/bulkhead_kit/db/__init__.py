@@ -1,7 +1,7 @@
 """SQL for a Caller: the only engine, the only tenant context, the only COMMIT."""
 
 from bulkhead_kit.db.context import PLATFORM_LOG
-from bulkhead_kit.db.database import Database, PoolSettings, UnsafeServer
+from bulkhead_kit.db.database import Database, PoolSettings, ServerState
 from bulkhead_kit.db.query import Bound, Query, QueryCache
 from bulkhead_kit.db.transaction import Reader, StaleContext, Transaction
 from bulkhead_kit.db.types import Id, Time, microseconds, moment
@@ -15,10 +15,10 @@ __all__ = [
     "Query",
     "QueryCache",
     "Reader",
+    "ServerState",
     "StaleContext",
     "Time",
     "Transaction",
-    "UnsafeServer",
     "microseconds",
     "moment",
 ]

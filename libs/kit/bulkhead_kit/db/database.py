@@ -25,10 +25,6 @@ MINIMUM_VERSIONS = {18: 180007, 17: 170012, 16: 160016, 15: 150020}
 """The first release of each major without the known holes in row-level security (CVE-2026-120154 and others)."""
 
 
-class UnsafeServer(RuntimeError):
-    """The server has known holes in row-level security."""
-
-
 class ServerState(NamedTuple):
     server_version: int
     """As in server_version_num: 180006 is 18.6."""
