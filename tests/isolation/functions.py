@@ -1,0 +1,94 @@
+"""Rules over functions: which may look past the wall, and how they are fenced in."""
+
+from __future__ import annotations
+
+from tests.isolation.catalogue import CatalogueRule
+
+DEFINERS = {
+    "audit.make_months": "makes partitions; reads nothing",
+    "identity.accept_invitation": "finds the tenant by the token's hash",
+    "identity.check_membership": "the first step of every transaction of a member",
+    "identity.check_tenant": "the first step of every transaction of a service",
+    "identity.claim_project": "counts a project against the plan of the context's tenant",
+    "identity.create_tenant": "there is no tenant before it",
+    "identity.expire_invitations": "gives seats of expired invitations back, in one tenant",
+    "identity.find_credentials": "Login, before anybody is known",
+    "identity.has_member": "whether an address belongs to a member of the context's tenant",
+    "identity.import_members": "makes placeholders in the context's tenant, and their users rows",
+    "identity.lock_limits": "locks the usage of the context's tenant",
+    "identity.my_tenants": "the caller's own memberships over all tenants",
+    "identity.record_event": "events without a row, such as a failed login",
+    "identity.release_project": "the other half of claim_project",
+    "identity.rotate_refresh_token": "finds a session by the token's hash",
+    "identity.select_tenant": "the caller's own membership of one tenant",
+    "identity.sign_up": "answers alike for known and unknown addresses",
+    "identity.start_session": "Login, before a session is there",
+    "identity.verify_email": "finds a person by the token's hash",
+}
+
+RULES = [
+    CatalogueRule(
+        "the list of definer functions is closed",
+        """
+        select name, 'runs with the rights of ' || proowner::regrole from functions
+        where prosecdef and not (prorettype = 'trigger'::regtype and proowner = to_regrole(schema || '_owner'))
+        """,
+        """
+        create function issues.peek() returns bigint language sql security definer
+        set search_path = pg_catalog, pg_temp return 1;
+        """,
+        DEFINERS,
+    ),
+    CatalogueRule(
+        "definer functions of the list belong to definer roles",
+        """
+        select name, 'belongs to ' || proowner::regrole from functions
+        where prosecdef and prorettype <> 'trigger'::regtype
+            and proowner::regrole::text not in ('identity_definer', 'issues_search', 'audit_partition')
+        """,
+        "alter function identity.select_tenant(uuid, uuid) owner to identity_owner",
+    ),
+    CatalogueRule(
+        "definer functions have a fixed search_path",
+        """
+        select name, 'has no fixed search_path' from functions
+        where prosecdef and not coalesce('search_path=pg_catalog, pg_temp' = any(proconfig), false)
+        """,
+        "alter function identity.select_tenant(uuid, uuid) reset search_path",
+    ),
+    CatalogueRule(
+        "no function is public",
+        """
+        select distinct f.name, 'may be run by everybody' from functions as f, aclexplode(f.acl) as g
+        where g.grantee = 0
+        """,
+        "create function issues.open() returns integer language sql return 1",
+    ),
+    CatalogueRule(
+        "trigger functions are nobody's to call",
+        """
+        select distinct f.name || ':' || g.grantee::regrole, 'may be called' from functions as f, aclexplode(f.acl) as g
+        where f.prorettype = 'trigger'::regtype and f.prosecdef and g.grantee <> f.proowner
+        """,
+        "grant execute on function issues.capture_labels() to issues_app",
+    ),
+    CatalogueRule(
+        "across schemas only published functions are run",
+        """
+        select distinct f.name || ':' || g.grantee::regrole, 'is run from another schema'
+        from functions as f, aclexplode(f.acl) as g
+        where f.schema <> 'app' and g.grantee <> f.proowner and g.grantee <> 0
+            and g.grantee::regrole::text !~ ('^' || f.schema || '_')
+        """,
+        "grant execute on function identity.my_tenants(uuid, integer) to issues_app",
+        {
+            "identity.check_membership:issues_app": "published",
+            "identity.check_membership:audit_app": "published",
+            "identity.check_tenant:issues_app": "published",
+            "identity.check_tenant:audit_app": "published",
+            "identity.claim_project:issues_app": "published",
+            "identity.lock_limits:issues_app": "published",
+            "identity.release_project:issues_app": "published",
+        },
+    ),
+]

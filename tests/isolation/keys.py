@@ -1,0 +1,201 @@
+"""Rules over tables and keys: tenant first everywhere, captured, indexed, explained."""
+
+from __future__ import annotations
+
+from tests.isolation.catalogue import CatalogueRule
+
+_BEFORE_A_TENANT = "needed before a tenant is known"
+NOT_CAPTURED = {
+    "identity.mails": "transport; the act that wrote the mail is captured",
+    "identity.outbox": "transport",
+    "identity.outbox_parked": "transport",
+    "identity.request_ids": "transport",
+    "identity.tenant_usage": "counts of what is captured",
+    "identity.user_request_ids": "transport",
+    "issues.comment_revisions": "derived by trigger from comments, which are captured",
+    "issues.issue_changes": "derived by trigger from issues, which are captured",
+    "issues.issue_status_history": "derived by trigger from issues, which are captured",
+    "issues.outbox": "transport",
+    "issues.outbox_parked": "transport",
+    "issues.request_ids": "transport",
+}
+
+RULES = [
+    CatalogueRule(
+        "every table has a tenant",
+        "select name, 'has no tenant_id uuid not null' from tables where not has_tenant",
+        "create table issues.strays (stray_id uuid primary key)",
+        {
+            "identity.mails": "to persons, who may have no tenant",
+            "identity.one_time_tokens": "of persons",
+            "identity.plans": "of the platform",
+            "identity.refresh_tokens": "of persons",
+            "identity.sessions": "of persons",
+            "identity.user_credentials": "of persons",
+            "identity.user_request_ids": "calls of persons outside any tenant",
+            "identity.users": "persons belong to many tenants",
+        },
+    ),
+    CatalogueRule(
+        "keys begin with the tenant",
+        """
+        select t.name || '.' || c.relname, 'is unique without the tenant in front' from pg_index as i
+        inner join tables as t on t.oid = i.indrelid and t.has_tenant
+        inner join pg_class as c on c.oid = i.indexrelid
+        inner join pg_attribute as a on a.attrelid = t.oid and a.attname = 'tenant_id'
+        where i.indisunique and i.indkey[0] <> a.attnum
+        """,
+        "create unique index labels_stray_key on issues.labels (label_id)",
+        {
+            "identity.invitations.invitations_token_hash_key": _BEFORE_A_TENANT,
+            "identity.tenants.tenants_slug_key": _BEFORE_A_TENANT,
+        },
+    ),
+    CatalogueRule(
+        "every tenant table has a primary key",
+        """
+        select t.name, 'has no primary key' from tables as t
+        where not exists (select from pg_index as i where i.indrelid = t.oid and i.indisprimary)
+        """,
+        "alter table issues.comment_revisions drop constraint comment_revisions_pkey",
+    ),
+    CatalogueRule(
+        "references begin with the tenant on both sides",
+        """
+        select t.name || '.' || c.conname, 'refers to another tenant''s rows too' from pg_constraint as c
+        inner join tables as t on t.oid = c.conrelid and t.has_tenant
+        inner join tables as o on o.oid = c.confrelid
+        where c.contype = 'f' and not (
+            exists (
+                select from pg_attribute as a
+                where a.attrelid = c.conrelid and a.attnum = c.conkey[1] and a.attname = 'tenant_id'
+            ) and exists (
+                select from pg_attribute as a
+                where a.attrelid = c.confrelid and a.attnum = c.confkey[1] and a.attname = 'tenant_id'
+            )
+        )
+        """,
+        """
+        create unique index labels_stray_key on issues.labels (label_id);
+        alter table issues.labels add constraint labels_stray_key unique using index labels_stray_key;
+        alter table issues.issue_labels add constraint stray_fkey
+        foreign key (label_id) references issues.labels (label_id)
+        """,
+        {
+            "identity.memberships.memberships_user_id_kind_fkey": "persons are global",
+            "identity.tenants.tenants_plan_code_fkey": "plans are global",
+        },
+    ),
+    CatalogueRule(
+        "references across schemas go to published keys",
+        """
+        select t.name || '.' || c.conname, 'refers to ' || o.name from pg_constraint as c
+        inner join tables as t on t.oid = c.conrelid
+        inner join tables as o on o.oid = c.confrelid
+        where c.contype = 'f' and t.schema <> o.schema
+            and o.name not in ('identity.tenants', 'identity.memberships', 'identity.teams')
+        """,
+        """
+        alter table issues.labels add column user_id uuid,
+        add constraint stray_fkey foreign key (user_id) references identity.users (user_id)
+        """,
+    ),
+    CatalogueRule(
+        "no reference deletes or changes rows",
+        """
+        select t.name || '.' || c.conname, 'acts on rows that refer' from pg_constraint as c
+        inner join tables as t on t.oid = c.conrelid
+        where c.contype = 'f' and (c.confdeltype not in ('a', 'r') or c.confupdtype not in ('a', 'r'))
+        """,
+        """
+        alter table issues.issue_labels add constraint stray_fkey foreign key (tenant_id, label_id)
+        references issues.labels (tenant_id, label_id) on delete cascade
+        """,
+    ),
+    CatalogueRule(
+        "every constraint holds for every row",
+        """
+        select t.name || '.' || c.conname, 'is not validated' from pg_constraint as c
+        inner join tables as t on t.oid = c.conrelid where not c.convalidated
+        """,
+        "alter table issues.labels add constraint stray_check check (name <> 'x') not valid",
+    ),
+    CatalogueRule(
+        "every reference has an index that begins with it",
+        """
+        select t.name || '.' || c.conname, 'has no index' from pg_constraint as c
+        inner join tables as t on t.oid = c.conrelid and not t.relispartition
+        where c.contype = 'f' and not exists (
+            select from pg_index as i
+            where i.indrelid = c.conrelid and i.indisvalid
+                and (i.indkey::smallint[])[0:cardinality(c.conkey) - 1] @> c.conkey
+                -- A partial index serves if it leaves out only rows that refer to nothing.
+                and (i.indpred is null or pg_get_expr(i.indpred, i.indrelid) = format('(%I IS NOT NULL)', (
+                    select a.attname from pg_attribute as a
+                    where a.attrelid = c.conrelid and a.attnum = c.conkey[cardinality(c.conkey)]
+                )))
+        )
+        """,
+        """
+        alter table issues.labels add column boss_id uuid,
+        add constraint stray_fkey foreign key (tenant_id, boss_id) references identity.memberships (tenant_id, user_id)
+        """,
+        {
+            "issues.issue_labels.issue_labels_tenant_id_label_id_fkey": "labels are archived, never removed, and lists "
+            "want the live ones only",
+        },
+    ),
+    CatalogueRule(
+        "every domain table is captured",
+        """
+        select t.name, 'has no capture trigger' from tables as t
+        where t.schema in ('identity', 'issues') and not t.relispartition and not exists (
+            select from pg_trigger as g inner join functions as f on f.oid = g.tgfoid
+            -- After each row (1) of insert (4) and update (16), without a condition.
+            where g.tgrelid = t.oid and g.tgname = 'zz_capture' and g.tgtype & 23 = 21 and g.tgenabled in ('O', 'A')
+                and f.name = t.schema || '.capture_' || split_part(t.name, '.', 2) and g.tgqual is null
+        )
+        """,
+        "alter table issues.labels disable trigger zz_capture",
+        NOT_CAPTURED,
+    ),
+    CatalogueRule(
+        "removals are captured",
+        """
+        select t.name, 'is captured but for its removals' from pg_trigger as g
+        inner join tables as t on t.oid = g.tgrelid
+        where g.tgname = 'zz_capture' and g.tgtype & 8 = 0
+        """,
+        """
+        create or replace trigger zz_capture after insert or update on issues.labels
+        for each row execute function issues.capture_labels()
+        """,
+        {
+            "identity.one_time_tokens": "only expired ones are removed, which is nobody's act",
+            "identity.refresh_tokens": "only expired ones are removed, which is nobody's act",
+            "identity.sessions": "only expired ones are removed, which is nobody's act",
+        },
+    ),
+    CatalogueRule(
+        "no trigger is switched off",
+        """
+        select t.name || '.' || g.tgname, 'is switched off' from pg_trigger as g
+        inner join tables as t on t.oid = g.tgrelid
+        where g.tgenabled not in ('O', 'A')
+        """,
+        "alter table issues.labels disable trigger aa_stamp",
+    ),
+    CatalogueRule(
+        "no enums",
+        """
+        select t.oid::regtype::text, 'is an enum' from pg_type as t inner join ours as o on o.oid = t.typnamespace
+        where t.typtype = 'e'
+        """,
+        "create type issues.mood as enum ('good', 'bad')",
+    ),
+    CatalogueRule(
+        "every table says what it is for",
+        "select name, 'has no comment' from tables where coalesce(comment, '') = ''",
+        "comment on table issues.labels is null",
+    ),
+]
