@@ -253,13 +253,23 @@ RULES = [
     ContractRule("http mapped", http_mapped),
     ContractRule("http unique", http_unique),
     ContractRule("http sound", http_sound),
-    ContractRule("request ids", request_ids),
+    ContractRule(
+        "request ids",
+        request_ids,
+        allowed={
+            "bulkhead.identity.v1.AuthService/RefreshToken": "the token itself says that a call is a repeat",
+            "bulkhead.identity.v1.MembershipService/ImportMembers": "external ids say who has been imported",
+        },
+    ),
     ContractRule("lists are paged", lists_are_paged),
     ContractRule("updates take a mask", updates_take_a_mask),
     ContractRule(
         "ids are UUIDs",
         ids_are_uuids,
-        allowed={"bulkhead.audit.v1.NewEvent.request_id": "what a client sent in x-request-id, of any form"},
+        allowed={
+            "bulkhead.audit.v1.NewEvent.request_id": "what a client sent in x-request-id, of any form",
+            "bulkhead.identity.v1.ImportMembersRequest.Author.external_id": "an id of another system, of any form",
+        },
     ),
     ContractRule("ids say what they name", ids_say_what_they_name),
     ContractRule("bounded", bounded),

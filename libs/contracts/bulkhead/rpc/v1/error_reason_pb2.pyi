@@ -54,6 +54,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAUTHENTICATED. Unknown e-mail or wrong password; which of the two is not said."""
     REFRESH_TOKEN_INVALID: _ErrorReason.ValueType  # 27
     """UNAUTHENTICATED. The refresh token is unknown, expired or was used before."""
+    SESSION_ENDED: _ErrorReason.ValueType  # 28
+    """UNAUTHENTICATED. The session or its account was ended: log in again."""
     ROLE_TOO_LOW: _ErrorReason.ValueType  # 40
     """PERMISSION_DENIED. The caller's role is below the method's. Metadata: least_role."""
     CALLER_NOT_ALLOWED: _ErrorReason.ValueType  # 41
@@ -144,6 +146,8 @@ CREDENTIALS_INVALID: ErrorReason.ValueType  # 26
 """UNAUTHENTICATED. Unknown e-mail or wrong password; which of the two is not said."""
 REFRESH_TOKEN_INVALID: ErrorReason.ValueType  # 27
 """UNAUTHENTICATED. The refresh token is unknown, expired or was used before."""
+SESSION_ENDED: ErrorReason.ValueType  # 28
+"""UNAUTHENTICATED. The session or its account was ended: log in again."""
 ROLE_TOO_LOW: ErrorReason.ValueType  # 40
 """PERMISSION_DENIED. The caller's role is below the method's. Metadata: least_role."""
 CALLER_NOT_ALLOWED: ErrorReason.ValueType  # 41
