@@ -36,7 +36,7 @@ def _leaf(tenant_id: str, event: NewEvent, seq: int, recorded_at: int, salt: byt
     text = changes_text(event.changes)
     digest = values_digest(salt, text, event.ip, event.user_agent)
     line = envelope(tenant_id, event, seq=seq, recorded_at=recorded_at, digest=digest)
-    return Leaf(event, seq, recorded_at, salt, text, digest, leaf_hash(line))
+    return Leaf(event, seq, recorded_at, ENCODING, salt, text, digest, leaf_hash(line))
 
 
 def values_digest(salt: bytes, changes: str, ip: str | None, user_agent: str | None) -> bytes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import UTC, date, datetime, timedelta
+from typing import Final, NamedTuple
 
 from bulkhead_kit.errors import InvalidArgument
 
@@ -69,6 +69,36 @@ class NewEvent:
         return [change.field for change in self.changes]
 
 
+class EventRow(NamedTuple):
+    """An event as it is listed. Times in microseconds since 2000 (UTC)."""
+
+    event_id: str
+    seq: int
+    occurred_at: int
+    recorded_at: int
+    actor_type: str
+    actor_id: str | None
+    on_behalf_of: str | None
+    request_id: str | None
+    service: str | None
+    rpc: str | None
+    action: str
+    entity_type: str
+    entity_id: str
+    sub_id: str | None
+    project_id: str | None
+    visibility: int
+    outcome: str
+    fields: list[str]
+    encoding: int
+    values_digest: bytes
+    leaf_hash: bytes
+    changes: str | None
+    """None after an erasure."""
+    ip: str | None
+    user_agent: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """An event with its place in a log, and the two hashes that bind it there."""
@@ -76,6 +106,7 @@ class Leaf:
     event: NewEvent
     seq: int
     recorded_at: int
+    encoding: int
     salt: bytes
     changes_text: str
     values_digest: bytes
@@ -91,13 +122,15 @@ def demand_plausible(occurred_at: int, now: datetime, field: str) -> None:
         raise InvalidArgument.field(field, "must be a time from 2020 to three months from now")
 
 
-def months(events: Sequence[NewEvent]) -> set[tuple[int, int]]:
-    """Year and month of the partitions that the events belong to."""
-    moments = (moment(event.occurred_at) for event in events)
-    return {(one.year, one.month) for one in moments}
+def months(events: Sequence[NewEvent]) -> set[date]:
+    """The first days of the months that the events belong to."""
+    return {moment(event.occurred_at).date().replace(day=1) for event in events}
 
 
 def only_new(events: Sequence[NewEvent], known: set[tuple[int, str]]) -> list[NewEvent]:
     """Without those in the log already, and each but once; in the order given."""
-    fresh = {event.key: event for event in reversed(events) if event.key not in known}
-    return list(reversed(fresh.values()))
+    fresh: dict[tuple[int, str], NewEvent] = {}
+    for event in events:
+        if event.key not in known:
+            fresh.setdefault(event.key, event)
+    return list(fresh.values())

@@ -1,0 +1,39 @@
+"""The log's one state change: events are appended."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bulkhead_kit import clock
+from bulkhead_kit.caller import Caller
+from bulkhead_kit.db import Database, microseconds
+
+from bulkhead_audit.event import encoding, rules, store
+from bulkhead_audit.event.rules import NewEvent
+from bulkhead_audit.partition import actions as partition
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    count: int
+    log_size: int
+
+
+async def append_events(db: Database, months: partition.Months, caller: Caller, events: Sequence[NewEvent]) -> Appended:
+    """Numbers what is new and passes over the rest; whatever the tenant's state, as its end is logged too."""
+    await months.ensure(caller, rules.months(events))
+    async with db.transaction(caller, checked=False) as tx:
+        size, known = await store.lock_log(tx, events)
+        fresh = rules.only_new(events, known)
+        if fresh:
+            leaves = encoding.number(
+                str(caller.tenant()),
+                fresh,
+                size=size,
+                recorded_at=microseconds(clock.now()),
+                salts=secrets.token_bytes(encoding.SALT_BYTES * len(fresh)),
+            )
+            store.append(tx, leaves)
+    return Appended(len(fresh), size + len(fresh))

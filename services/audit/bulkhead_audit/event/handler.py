@@ -1,0 +1,51 @@
+"""The two services of the log: one for other services, which write, one for people, who read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bulkhead.audit.v1 import audit_event_pb2 as event_pb
+from bulkhead.audit.v1 import audit_service_pb2 as pb
+from bulkhead.audit.v1 import audit_service_pb2_grpc as pb_grpc
+from bulkhead.audit.v1 import audit_writer_service_pb2 as writer_pb
+from bulkhead.audit.v1 import audit_writer_service_pb2_grpc as writer_pb_grpc
+from bulkhead_kit import clock
+from bulkhead_kit.caller import current_caller
+from bulkhead_kit.db import Database
+from bulkhead_kit.errors import NotFound
+from bulkhead_kit.ids import parse_id
+from bulkhead_kit.metadata import TENANT_ID, malformed
+from bulkhead_kit.page_tokens import PageTokens
+from grpc.aio import ServicerContext
+
+from bulkhead_audit.event import actions, store, wire
+from bulkhead_audit.partition.actions import Months
+
+
+class AuditWriterHandler(writer_pb_grpc.AuditWriterServiceServicer):
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._months = Months(db)
+
+    async def AppendEvents(
+        self, request: writer_pb.AppendEventsRequest, _context: ServicerContext[Any, Any]
+    ) -> writer_pb.AppendEventsResponse:
+        caller = current_caller()
+        if caller.tenant_id is None:
+            raise malformed(TENANT_ID, "must name the tenant whose log the events belong to")
+        events = wire.new_events(request, clock.now())
+        appended = await actions.append_events(self._db, self._months, caller, events)
+        return wire.appended(appended.count, appended.log_size)
+
+
+class AuditHandler(pb_grpc.AuditServiceServicer):
+    def __init__(self, db: Database, page_tokens: PageTokens) -> None:
+        self._db = db
+        self._page_tokens = page_tokens
+
+    async def GetEvent(self, request: pb.GetEventRequest, _context: ServicerContext[Any, Any]) -> event_pb.AuditEvent:
+        caller = current_caller()
+        found = await store.get(self._db.read(caller), parse_id(request.event_id, "event_id"))
+        if found is None:
+            raise NotFound("audit_event")
+        return wire.event(*found)

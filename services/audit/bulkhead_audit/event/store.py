@@ -1,0 +1,248 @@
+"""The log's tables and all SQL on them. Nothing here changes or removes a row but a log's size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
+from bulkhead_kit.db import Id, Query, Reader, Time, Transaction
+from bulkhead_kit.errors import Aborted
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Column,
+    ColumnElement,
+    LargeBinary,
+    MetaData,
+    Select,
+    SmallInteger,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    column,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeEngine
+
+from bulkhead_audit.event.rules import EventRow, Leaf, NewEvent
+
+METADATA = MetaData(schema="audit")
+EVENTS = Table(
+    "events",
+    METADATA,
+    Column("tenant_id", Id),
+    Column("seq", BigInteger),
+    Column("event_id", Id),
+    Column("occurred_at", Time),
+    Column("recorded_at", Time),
+    Column("actor_type", Text),
+    Column("actor_id", Id),
+    Column("on_behalf_of", Id),
+    Column("request_id", Text),
+    Column("service", Text),
+    Column("rpc", Text),
+    Column("action", Text),
+    Column("entity_type", Text),
+    Column("entity_id", Id),
+    Column("sub_id", Id),
+    Column("project_id", Id),
+    Column("visibility", SmallInteger),
+    Column("outcome", Text),
+    Column("fields", ARRAY(Text)),
+    Column("encoding", SmallInteger),
+    Column("values_digest", LargeBinary),
+    Column("leaf_hash", LargeBinary),
+)
+EVENT_VALUES = Table(
+    "event_values",
+    METADATA,
+    Column("tenant_id", Id),
+    Column("event_id", Id),
+    Column("occurred_at", Time),
+    Column("salt", LargeBinary),
+    Column("changes", JSONB),
+    Column("ip", Text),
+    Column("user_agent", Text),
+)
+LOGS = Table("logs", METADATA, Column("tenant_id", Id), Column("size", BigInteger))
+TENANT: ColumnElement[Any] = bindparam("tenant_id", type_=Id)
+
+
+# Appending. Arrays cross in binary form and become rows on the server: a fifth of the cost of one row at a time.
+
+_ENVELOPE: dict[str, TypeEngine[Any]] = {
+    # Names are one text an event: arrays of different lengths fit into no array.
+    column.name: Text() if column.name == "fields" else column.type
+    for column in EVENTS.c
+    if column.name != "tenant_id"
+}
+_VALUES: dict[str, TypeEngine[Any]] = {
+    "event_id": Id(),
+    "occurred_at": Time(),
+    "salt": LargeBinary(),
+    "changes": Text(),
+    "ip": Text(),
+    "user_agent": Text(),
+}
+
+
+def _rows(columns: dict[str, TypeEngine[Any]]) -> Any:
+    """unnest() of one array a column, as a table."""
+    arrays = [bindparam(name, type_=ARRAY(kind)) for name, kind in columns.items()]
+    names = [column(name, kind) for name, kind in columns.items()]
+    return func.unnest(*arrays).table_valued(*names, name="rows").render_derived()
+
+
+def _append(table: Table, columns: dict[str, TypeEngine[Any]]) -> Query[Any]:
+    rows = _rows(columns)
+    # Only what is not text in the array is cast; ids must not become text on their way.
+    picked = [
+        cast(rows.c[name], table.c[name].type) if name in {"fields", "changes"} else rows.c[name].label(name)
+        for name in columns
+    ]
+    return Query(insert(table).from_select(["tenant_id", *columns], select(TENANT, *picked)))
+
+
+_LEAF = {"seq", "recorded_at", "encoding", "values_digest", "leaf_hash"}
+
+
+class _Size(NamedTuple):
+    size: int
+
+
+class _Key(NamedTuple):
+    occurred_at: int
+    event_id: str
+
+
+_HEAD = Query(select(LOGS.c.size).where(LOGS.c.tenant_id == TENANT).with_for_update(key_share=True), row=_Size)
+_START: Query[Any] = Query(postgresql.insert(LOGS).values(tenant_id=TENANT).on_conflict_do_nothing())
+_GROW: Query[Any] = Query(
+    update(LOGS)
+    .values(size=bindparam("new_size", type_=BigInteger))
+    .where(LOGS.c.tenant_id == TENANT, LOGS.c.size == bindparam("old_size", type_=BigInteger))
+)
+_keys = _rows({"occurred_at": Time(), "event_id": Id()})
+_KNOWN = Query(
+    select(EVENTS.c.occurred_at, EVENTS.c.event_id).where(
+        EVENTS.c.tenant_id == TENANT,
+        # The bounds spare the months between which no event of the batch lies.
+        EVENTS.c.occurred_at.between(bindparam("first", type_=Time), bindparam("last", type_=Time)),
+        tuple_(EVENTS.c.occurred_at, EVENTS.c.event_id).in_(select(_keys.c.occurred_at, _keys.c.event_id)),
+    ),
+    row=_Key,
+)
+_APPEND = _append(EVENTS, _ENVELOPE)
+_APPEND_VALUES = _append(EVENT_VALUES, _VALUES)
+
+
+async def lock_log(tx: Transaction, events: Sequence[NewEvent]) -> tuple[int, set[tuple[int, str]]]:
+    """Takes the tenant's log until the end of the transaction: its size, and which of the events are in it already."""
+    times = [event.occurred_at for event in events]
+    known = _KNOWN.bind(
+        first=min(times), last=max(times), occurred_at=times, event_id=[event.event_id for event in events]
+    )
+    # One after the other: what an earlier batch committed while we waited for the head is seen by the second.
+    heads, keys = await tx.together(_HEAD.bind(), known)
+    if not heads:
+        tx.send(_START)
+        heads, keys = await tx.together(_HEAD.bind(), known)
+    return heads[0].size, {(key.occurred_at, key.event_id) for key in keys}
+
+
+def append(tx: Transaction, leaves: Sequence[Leaf]) -> None:
+    """Goes out with COMMIT."""
+    events = [leaf.event for leaf in leaves]
+    arrays: dict[str, Any] = {
+        name: [getattr(leaf if name in _LEAF else leaf.event, name) for leaf in leaves] for name in _ENVELOPE
+    }
+    arrays["fields"] = [_array_text(names) for names in arrays["fields"]]
+    tx.send(_APPEND, must_touch=_LOST, **arrays)
+    tx.send(
+        _APPEND_VALUES,
+        event_id=arrays["event_id"],
+        occurred_at=arrays["occurred_at"],
+        salt=[leaf.salt for leaf in leaves],
+        changes=[leaf.changes_text for leaf in leaves],
+        ip=[event.ip for event in events],
+        user_agent=[event.user_agent for event in events],
+    )
+    new_size = leaves[-1].seq
+    tx.send(_GROW, must_touch=_LOST, old_size=new_size - len(leaves), new_size=new_size)
+
+
+_LOST = Aborted(ErrorReason.CONFLICT, "another batch was appended first; try again")
+
+
+def _array_text(names: Sequence[str]) -> str:
+    """PostgreSQL's literal of a text[]."""
+    return "{" + ",".join('"' + name.replace("\\", r"\\").replace('"', r"\"") + '"' for name in names) + "}"
+
+
+# Reading.
+
+
+_STORED = [name for name in EventRow._fields if name in EVENTS.c]
+_SHOWS_ORIGIN: ColumnElement[bool] = func.app.role_level() >= 4
+"""Where somebody was is shown to admins and owners only; the database knows the caller's role."""
+
+
+def _with_values(events: Any, *more: ColumnElement[Any]) -> Select[Any]:
+    """Events with their values. Joined after LIMIT: an erased event stays in its list."""
+    values = EVENT_VALUES
+    return select(
+        *(events.c[name] for name in _STORED),
+        cast(values.c.changes, Text).label("changes"),
+        case((_SHOWS_ORIGIN, values.c.ip)).label("ip"),
+        case((_SHOWS_ORIGIN, values.c.user_agent)).label("user_agent"),
+        *more,
+    ).select_from(
+        events.outerjoin(
+            values,
+            and_(
+                values.c.tenant_id == TENANT,
+                values.c.occurred_at == events.c.occurred_at,
+                values.c.event_id == events.c.event_id,
+            ),
+        )
+    )
+
+
+def _list(condition: ColumnElement[bool] | None, *, continued: bool) -> Query[EventRow]:
+    newest_first = EVENTS.c.occurred_at.desc(), EVENTS.c.seq.desc()
+    page = select(*(EVENTS.c[name] for name in _STORED)).where(EVENTS.c.tenant_id == TENANT)
+    if condition is not None:
+        page = page.where(condition)
+    if continued:
+        after = bindparam("after_time", type_=Time), bindparam("after_seq", type_=BigInteger)
+        page = page.where(tuple_(EVENTS.c.occurred_at, EVENTS.c.seq) < tuple_(*after))
+    events = page.order_by(*newest_first).limit(bindparam("rows", type_=BigInteger)).subquery("events")
+    return Query(_with_values(events).order_by(events.c.occurred_at.desc(), events.c.seq.desc()), row=EventRow)
+
+
+_GET: Query[Any] = Query(
+    _with_values(EVENTS, EVENT_VALUES.c.salt).where(
+        EVENTS.c.tenant_id == TENANT, EVENTS.c.event_id == bindparam("event_id", type_=Id)
+    )
+)
+
+
+async def get(tx: Reader, event_id: UUID) -> tuple[EventRow, bytes | None] | None:
+    """With the salt of its values, unless those were erased."""
+    # The key has the time too: an id sent again with another time is another event, and the first is meant.
+    rows = await tx.all(_GET, event_id=event_id)
+    if not rows:
+        return None
+    *fields, salt = min(rows, key=lambda row: row[1])
+    return EventRow._make(fields), salt
