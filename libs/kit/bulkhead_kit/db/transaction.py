@@ -108,12 +108,17 @@ class Transaction(Reader):
         return result.command_tuples or 0
 
     def send(self, query: Query[Any], *, must_touch: DomainError | None = None, **values: Any) -> None:
-        """Queues a write that nothing waits for. Its errors surface at the next await or at the end;
-        `must_touch` is raised there when it touched no row."""
+        """Queues a write that nothing waits for. Its errors surface at the next await or at the end.
+
+        `must_touch` is raised there when it touched no row; left to the end, that costs a round trip of its own.
+        """
         self._add(Bound(query, values))
         self._expect(None if must_touch is None else lambda result: _refuse_untouched(result, must_touch))
 
     async def commit(self) -> None:
+        if any(check is not None for check in self._waiting):
+            # What is still to be checked must not be committed by then.
+            await self._settle()
         self._session.add(_COMMIT, {})
         self._expect(_refuse_rollback)
         await self._settle()

@@ -21,6 +21,8 @@ from sqlalchemy import Text, cast, types
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.elements import ColumnElement
 
+from bulkhead_kit.errors import InvalidArgument
+
 TEXT_FORMAT, BINARY_FORMAT = 0, 1
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -63,7 +65,7 @@ def moment(microseconds_since_2000: int) -> datetime:
 
 def _id(value: UUID | str) -> tuple[bytes, int]:
     if isinstance(value, str):
-        return value.encode(), TEXT_FORMAT
+        return _untyped_text(value)
     return value.bytes, BINARY_FORMAT
 
 
@@ -72,6 +74,13 @@ def _time(value: datetime | int) -> tuple[bytes, int]:
 
 
 def _text(value: str) -> tuple[bytes, int]:
+    # Binary, because libpq ends a text parameter at a NUL and would store the rest of the text silently cut off.
+    return value.encode(), BINARY_FORMAT
+
+
+def _untyped_text(value: str) -> tuple[bytes, int]:
+    if "\0" in value:
+        raise InvalidArgument.field("text", "must not contain a NUL character")
     return value.encode(), TEXT_FORMAT
 
 
@@ -106,7 +115,7 @@ def _by_value(value: object) -> tuple[bytes, int]:
 _BY_PYTHON_TYPE: tuple[tuple[type | tuple[type, ...], Encoder], ...] = (
     (bool, _boolean),
     ((int, Decimal), _number),
-    (str, _text),
+    (str, _untyped_text),
     (UUID, _id),
     (bytes, _bytes),
     (datetime, _time),

@@ -1,0 +1,246 @@
+"""A Caller's reads and transactions on the real server, as the service's own role."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from uuid import uuid4
+
+import psycopg
+import pytest
+from bulkhead_kit.caller import Role
+from bulkhead_kit.db import Database, PoolSettings, StaleContext
+from bulkhead_kit.db.session import Connection
+from bulkhead_kit.errors import (
+    AlreadyExists,
+    DeadlineExceeded,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
+
+from tests.kit.db import labels
+from tests.kit.db.conftest import Make, make_tenant
+from tests.support.postgres import ScratchDatabase
+
+
+async def add(database: Database, make: Make, name: str) -> labels.Label:
+    async with database.transaction(make()) as tx:
+        return await tx.one(labels.INSERT, label_id=uuid4(), name=name, color="#ffffff")
+
+
+async def test_write_is_read_back_by_its_tenant_only(issues: Database, owner: Make, database: ScratchDatabase) -> None:
+    label = await add(issues, owner, "bug 😀")
+    assert await issues.read(owner()).one_or_none(labels.GET, label_id=label.label_id) == label
+    tenant, user = make_tenant(database)
+    stranger = owner(tenant_id=tenant, user_id=user)
+    assert await issues.read(stranger).one_or_none(labels.GET, label_id=label.label_id) is None
+    # Not the statement's own predicate: the wall.
+    assert (await issues.read(stranger).one(labels.COUNT_ANY)).number == 0
+
+
+async def test_tenant_of_a_statement_cannot_be_given_by_hand(
+    issues: Database, owner: Make, database: ScratchDatabase
+) -> None:
+    label = await add(issues, owner, "mine")
+    tenant, _ = make_tenant(database)
+    found = await issues.read(owner()).one_or_none(labels.GET, label_id=label.label_id, tenant_id=tenant)
+    assert found == label
+
+
+async def test_error_leaves_nothing_behind(issues: Database, owner: Make) -> None:
+    async def write() -> None:
+        async with issues.transaction(owner()) as tx:
+            tx.send(labels.INSERT, label_id=uuid4(), name="one", color="#000000")
+            await tx.all(labels.INSERT, label_id=uuid4(), name="One", color="#000000")
+
+    with pytest.raises(AlreadyExists) as caught:
+        await write()
+    assert caught.value.metadata == {"field": "label.name"}
+    assert (await issues.read(owner()).one(labels.COUNT)).number == 0
+
+
+async def test_exception_of_the_caller_rolls_back_what_was_only_queued(issues: Database, owner: Make) -> None:
+    async def write() -> None:
+        async with issues.transaction(owner()) as tx:
+            tx.send(labels.INSERT, label_id=uuid4(), name="one", color="#000000")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await write()
+    assert (await issues.read(owner()).one(labels.COUNT)).number == 0
+
+
+async def test_queued_write_that_touches_no_row_is_no_success(issues: Database, owner: Make) -> None:
+    async def write() -> None:
+        async with issues.transaction(owner()) as tx:
+            tx.send(labels.INSERT, label_id=uuid4(), name="one", color="#000000")
+            tx.send(labels.RENAME, must_touch=NotFound("label"), id=uuid4(), name="two")
+
+    with pytest.raises(NotFound):
+        await write()
+    assert (await issues.read(owner()).one(labels.COUNT)).number == 0
+
+
+async def test_role_without_the_right_is_refused_by_the_database(
+    issues: Database, owner: Make, database: ScratchDatabase
+) -> None:
+    tenant, _ = make_tenant(database)
+    with psycopg.connect(database.admin_dsn) as connection:
+        viewer = uuid4()
+        connection.execute("set role identity_owner")
+        connection.execute(
+            "insert into identity.users (user_id, kind, email, full_name) values (%s, 'person', %s, 'Bob')",
+            (viewer, f"{viewer}@example.com"),
+        )
+        connection.execute(
+            "insert into identity.memberships (tenant_id, user_id, kind, role, display_name)"
+            " values (%s, %s, 'person', 1, 'Bob')",
+            (tenant, viewer),
+        )
+    with pytest.raises(PermissionDenied):
+        await add(issues, lambda: owner(tenant_id=tenant, user_id=viewer, role=Role.VIEWER), "no")
+    # A role in the token that is not the membership's is out of date, whichever way it differs.
+    with pytest.raises(Unauthenticated) as caught:
+        await add(issues, lambda: owner(tenant_id=tenant, user_id=viewer, role=Role.OWNER), "no")
+    assert caught.value.reason_name == "MEMBERSHIP_CHANGED"
+
+
+async def test_two_queries_together_are_one_round_trip(issues: Database, owner: Make) -> None:
+    label = await add(issues, owner, "a")
+    found, counted = await issues.read(owner()).together(
+        labels.SOME.bind(ids=[label.label_id, uuid4()]), labels.COUNT.bind()
+    )
+    assert found == [label]
+    assert counted[0].number == 1
+
+
+async def test_cancelled_statement_is_gone_from_the_server(
+    issues: Database, owner: Make, database: ScratchDatabase
+) -> None:
+    reading = asyncio.create_task(issues.read(owner()).all(labels.SLEEP))
+    await _until_sleeping(database, 1)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    await _until_sleeping(database, 0)
+    # The connection is as good as before.
+    assert (await issues.read(owner()).one(labels.COUNT)).number == 0
+
+
+async def test_cancelled_transaction_leaves_nothing(issues: Database, owner: Make, database: ScratchDatabase) -> None:
+    async def write() -> None:
+        async with issues.transaction(owner()) as tx:
+            await tx.one(labels.INSERT, label_id=uuid4(), name="late", color="#000000")
+            await tx.all(labels.SLEEP)
+
+    writing = asyncio.create_task(write())
+    await _until_sleeping(database, 1)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    await _until_sleeping(database, 0)
+    assert (await issues.read(owner()).one(labels.COUNT)).number == 0
+
+
+async def test_statement_ends_with_the_deadline(issues: Database, owner: Make) -> None:
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        await issues.read(owner(deadline=time.monotonic() + 0.2)).all(labels.SLEEP)
+    assert time.monotonic() - started < 3
+    with pytest.raises(DeadlineExceeded):
+        await issues.read(owner(deadline=time.monotonic() - 1)).all(labels.COUNT)
+
+
+async def test_nul_character_is_the_callers_fault(issues: Database, owner: Make) -> None:
+    with pytest.raises(InvalidArgument):
+        await add(issues, owner, "a\x00b")
+
+
+async def test_connection_with_a_context_left_on_it_is_not_used(database: ScratchDatabase, owner: Make) -> None:
+    one = Database(database.dsn("issues_app"), PoolSettings(min_size=1, max_size=1))
+    await one.open()
+    try:
+        await one.read(owner()).one(labels.COUNT)
+        async with one.session(owner()) as session:
+            # What no code of ours does: a setting that outlives its transaction.
+            await _run_raw(session.connection, b"select set_config('app.tenant_id', gen_random_uuid()::text, false)")
+        with pytest.raises(StaleContext):
+            await one.read(owner()).one(labels.COUNT)
+        assert (await one.read(owner()).one(labels.COUNT)).number == 0
+    finally:
+        await one.close()
+
+
+async def test_database_that_went_away_is_unavailable_and_comes_back(
+    issues: Database, owner: Make, database: ScratchDatabase
+) -> None:
+    await issues.read(owner()).one(labels.COUNT)
+    with psycopg.connect(database.admin_dsn, autocommit=True) as connection:
+        connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'issues_app'")
+    seen = []
+    for _ in range(20):
+        try:
+            seen.append((await issues.read(owner()).one(labels.COUNT)).number)
+            break
+        except Unavailable:
+            await asyncio.sleep(0.05)
+    assert seen == [0]
+
+
+async def test_pool_that_is_empty_answers_unavailable_in_its_time(database: ScratchDatabase, owner: Make) -> None:
+    one = Database(database.dsn("issues_app"), PoolSettings(min_size=1, max_size=1, wait=0.2))
+    await one.open()
+    try:
+        holding = asyncio.create_task(one.read(owner()).all(labels.SLEEP))
+        await _until_sleeping(database, 1)
+        with pytest.raises(Unavailable):
+            await one.read(owner()).one(labels.COUNT)
+        holding.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await holding
+    finally:
+        await one.close()
+
+
+async def test_many_statements_keep_few_prepared(database: ScratchDatabase, owner: Make) -> None:
+    one = Database(database.dsn("issues_app"), PoolSettings(min_size=1, max_size=1))
+    await one.open()
+    try:
+        queries = labels.many(600)
+        for query in queries:
+            await one.read(owner()).one(query)
+        # The first ones were closed on the server and are prepared anew.
+        for query in queries[:5]:
+            await one.read(owner()).one(query)
+        async with one.session(owner()) as session:
+            assert len(session.connection.prepared) == 500
+    finally:
+        await one.close()
+
+
+async def _run_raw(connection: Connection, sql: bytes) -> None:
+    connection.pgconn.send_query_params(sql, [])
+    connection.pgconn.pipeline_sync()
+    connection.pgconn.flush()
+    await asyncio.sleep(0.05)
+    connection.pgconn.consume_input()
+    for _ in range(3):
+        connection.pgconn.get_result()
+
+
+async def _until_sleeping(database: ScratchDatabase, number: int) -> None:
+    """Until that many statements of the app role sleep on the server; fails after a second."""
+    for _ in range(100):
+        with psycopg.connect(database.admin_dsn) as connection:
+            found = connection.execute(
+                "select count(*) from pg_stat_activity"
+                " where usename = 'issues_app' and state = 'active' and query = 'select pg_sleep(30)'"
+                " and datname = current_database()"
+            ).fetchone()
+        if found == (number,):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"expected {number} sleeping statements, found {found}")
