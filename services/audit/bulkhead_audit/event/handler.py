@@ -43,6 +43,25 @@ class AuditHandler(pb_grpc.AuditServiceServicer):
         self._db = db
         self._page_tokens = page_tokens
 
+    async def ListEvents(
+        self, request: pb.ListEventsRequest, _context: ServicerContext[Any, Any]
+    ) -> pb.ListEventsResponse:
+        caller = current_caller()
+        asked = store.FILTERS.parse(request.filter, words={"me": str(caller.user_id)})
+        page = self._page_tokens.page(
+            rpc=caller.rpc,
+            tenant=caller.tenant_id,
+            page_size=request.page_size,
+            page_token=request.page_token,
+            query=[request.filter],
+        )
+        rows = await store.list_events(self._db.read(caller), asked, page.after, page.size + 1)
+        events = wire.page(rows[: page.size])
+        if len(events) == len(rows):
+            return wire.events_page(events, "")
+        last = rows[len(events) - 1]
+        return wire.events_page(events, page.next_token([last.occurred_at, last.seq]))
+
     async def GetEvent(self, request: pb.GetEventRequest, _context: ServicerContext[Any, Any]) -> event_pb.AuditEvent:
         caller = current_caller()
         found = await store.get(self._db.read(caller), parse_id(request.event_id, "event_id"))

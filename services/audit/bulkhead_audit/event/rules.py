@@ -13,6 +13,10 @@ EARLIEST: Final = datetime(2020, 1, 1, tzinfo=UTC)
 MAX_AHEAD: Final = timedelta(days=92)
 """A clock that is further ahead is wrong, and must not make us a partition for every month to come."""
 
+ACTOR_TYPES: Final = ("person", "service_account", "service", "anonymous", "system", "database")
+OUTCOMES: Final = ("ok", "denied", "failed")
+VISIBILITIES: Final = {"EVERYONE": 1, "INTERNAL": 2}
+
 _Y2K = datetime(2000, 1, 1, tzinfo=UTC)
 
 

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
-from bulkhead_kit.db import Id, Query, Reader, Time, Transaction
+from bulkhead_kit.db import Id, Query, QueryCache, Reader, Time, Transaction
 from bulkhead_kit.errors import Aborted
+from bulkhead_kit.filters import ID, TEXT, TIMESTAMP, Filter, FilterField, FilterSchema, enum
+from bulkhead_kit.page_tokens import KeyValue
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -35,34 +37,34 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
-from bulkhead_audit.event.rules import EventRow, Leaf, NewEvent
+from bulkhead_audit.event.rules import ACTOR_TYPES, OUTCOMES, VISIBILITIES, EventRow, Leaf, NewEvent
 
 METADATA = MetaData(schema="audit")
 EVENTS = Table(
     "events",
     METADATA,
-    Column("tenant_id", Id),
-    Column("seq", BigInteger),
-    Column("event_id", Id),
-    Column("occurred_at", Time),
-    Column("recorded_at", Time),
-    Column("actor_type", Text),
+    Column("tenant_id", Id, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("event_id", Id, nullable=False),
+    Column("occurred_at", Time, nullable=False),
+    Column("recorded_at", Time, nullable=False),
+    Column("actor_type", Text, nullable=False),
     Column("actor_id", Id),
     Column("on_behalf_of", Id),
     Column("request_id", Text),
     Column("service", Text),
     Column("rpc", Text),
-    Column("action", Text),
-    Column("entity_type", Text),
-    Column("entity_id", Id),
+    Column("action", Text, nullable=False),
+    Column("entity_type", Text, nullable=False),
+    Column("entity_id", Id, nullable=False),
     Column("sub_id", Id),
     Column("project_id", Id),
-    Column("visibility", SmallInteger),
-    Column("outcome", Text),
-    Column("fields", ARRAY(Text)),
-    Column("encoding", SmallInteger),
-    Column("values_digest", LargeBinary),
-    Column("leaf_hash", LargeBinary),
+    Column("visibility", SmallInteger, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("fields", ARRAY(Text), nullable=False),
+    Column("encoding", SmallInteger, nullable=False),
+    Column("values_digest", LargeBinary, nullable=False),
+    Column("leaf_hash", LargeBinary, nullable=False),
 )
 EVENT_VALUES = Table(
     "event_values",
@@ -219,16 +221,45 @@ def _with_values(events: Any, *more: ColumnElement[Any]) -> Select[Any]:
     )
 
 
-def _list(condition: ColumnElement[bool] | None, *, continued: bool) -> Query[EventRow]:
-    newest_first = EVENTS.c.occurred_at.desc(), EVENTS.c.seq.desc()
-    page = select(*(EVENTS.c[name] for name in _STORED)).where(EVENTS.c.tenant_id == TENANT)
-    if condition is not None:
-        page = page.where(condition)
+FILTERS = FilterSchema(
+    {
+        "actor_id": FilterField(ID, EVENTS.c.actor_id, words=frozenset({"me"})),
+        "on_behalf_of": FilterField(ID, EVENTS.c.on_behalf_of, words=frozenset({"me"})),
+        "actor_type": FilterField(enum({f"ACTOR_TYPE_{one.upper()}": one for one in ACTOR_TYPES}), EVENTS.c.actor_type),
+        "entity_type": FilterField(TEXT, EVENTS.c.entity_type),
+        "entity_id": FilterField(ID, EVENTS.c.entity_id),
+        "sub_id": FilterField(ID, EVENTS.c.sub_id),
+        "project_id": FilterField(ID, EVENTS.c.project_id),
+        "action": FilterField(TEXT, EVENTS.c.action),
+        "occur_time": FilterField(TIMESTAMP, EVENTS.c.occurred_at),
+        "request_id": FilterField(TEXT, EVENTS.c.request_id),
+        "service": FilterField(TEXT, EVENTS.c.service),
+        "rpc": FilterField(TEXT, EVENTS.c.rpc),
+        "outcome": FilterField(enum({f"OUTCOME_{one.upper()}": one for one in OUTCOMES}), EVENTS.c.outcome),
+        "visibility": FilterField(
+            enum({f"VISIBILITY_{name}": number for name, number in VISIBILITIES.items()}), EVENTS.c.visibility
+        ),
+    }
+)
+_LISTS = QueryCache()
+
+
+def _list(asked: Filter, *, continued: bool) -> Query[EventRow]:
+    found = select(*(EVENTS.c[name] for name in _STORED)).where(EVENTS.c.tenant_id == TENANT, *asked.conditions())
     if continued:
         after = bindparam("after_time", type_=Time), bindparam("after_seq", type_=BigInteger)
-        page = page.where(tuple_(EVENTS.c.occurred_at, EVENTS.c.seq) < tuple_(*after))
-    events = page.order_by(*newest_first).limit(bindparam("rows", type_=BigInteger)).subquery("events")
+        found = found.where(tuple_(EVENTS.c.occurred_at, EVENTS.c.seq) < tuple_(*after))
+    newest_first = found.order_by(EVENTS.c.occurred_at.desc(), EVENTS.c.seq.desc())
+    events = newest_first.limit(bindparam("rows", type_=BigInteger)).subquery("found")
     return Query(_with_values(events).order_by(events.c.occurred_at.desc(), events.c.seq.desc()), row=EventRow)
+
+
+async def list_events(tx: Reader, asked: Filter, after: tuple[KeyValue, ...] | None, rows: int) -> list[EventRow]:
+    """Newest first, beyond the event with the keys (occurred_at, seq)."""
+    continued = after is not None
+    query = _LISTS.get((asked.shape, continued), lambda: _list(asked, continued=continued))
+    time, seq = after or (None, None)
+    return await tx.all(query, rows=rows, after_time=time, after_seq=seq, **asked.values)
 
 
 _GET: Query[Any] = Query(

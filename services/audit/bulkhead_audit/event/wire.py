@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -16,21 +16,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from bulkhead_audit.event import encoding, rules
 from bulkhead_audit.event.rules import Change, Cut, EventRow, NewEvent
 
-ACTOR_TYPES: Final[Mapping[event_pb.ActorType.ValueType, str]] = {
-    event_pb.ACTOR_TYPE_PERSON: "person",
-    event_pb.ACTOR_TYPE_SERVICE_ACCOUNT: "service_account",
-    event_pb.ACTOR_TYPE_SERVICE: "service",
-    event_pb.ACTOR_TYPE_ANONYMOUS: "anonymous",
-    event_pb.ACTOR_TYPE_SYSTEM: "system",
-    event_pb.ACTOR_TYPE_DATABASE: "database",
-}
-OUTCOMES: Final[Mapping[event_pb.Outcome.ValueType, str]] = {
-    event_pb.OUTCOME_OK: "ok",
-    event_pb.OUTCOME_DENIED: "denied",
-    event_pb.OUTCOME_FAILED: "failed",
-}
-_ACTOR_TYPE_OF = {text: value for value, text in ACTOR_TYPES.items()}
-_OUTCOME_OF = {text: value for value, text in OUTCOMES.items()}
+_ACTOR_TYPE_OF = {one: event_pb.ActorType.Value(f"ACTOR_TYPE_{one.upper()}") for one in rules.ACTOR_TYPES}
+_OUTCOME_OF = {one: event_pb.Outcome.Value(f"OUTCOME_{one.upper()}") for one in rules.OUTCOMES}
+_ACTOR_TYPES = {value: text for text, value in _ACTOR_TYPE_OF.items()}
+_OUTCOMES = {value: text for text, value in _OUTCOME_OF.items()}
 
 MAX_PAGE_BYTES: Final = 800_000
 """A page of large events ends before its message would be too long."""
@@ -45,7 +34,7 @@ def _new_event(event: writer_pb.NewEvent, field: str, now: datetime) -> NewEvent
     return NewEvent(
         event_id=event.event_id.lower(),
         occurred_at=_occurred_at(event.occur_time, f"{field}.occur_time", now),
-        actor_type=ACTOR_TYPES[event.actor_type],
+        actor_type=_ACTOR_TYPES[event.actor_type],
         actor_id=event.actor_id.lower() or None,
         on_behalf_of=event.on_behalf_of.lower() or None,
         request_id=event.request_id or None,
@@ -57,7 +46,7 @@ def _new_event(event: writer_pb.NewEvent, field: str, now: datetime) -> NewEvent
         sub_id=event.sub_id.lower() or None,
         project_id=event.project_id.lower() or None,
         visibility=event.visibility,
-        outcome=OUTCOMES[event.outcome],
+        outcome=_OUTCOMES[event.outcome],
         changes=encoding.parse_changes(event.changes_json, f"{field}.changes_json"),
         ip=event.ip or None,
         user_agent=event.user_agent or None,
