@@ -215,6 +215,7 @@ create table identity.one_time_tokens (
     token_hash bytea not null,
     expires_at timestamptz not null,
     used_at timestamptz,
+    used_by_request uuid,
     revoked_at timestamptz,
     password_hash text,
     full_name text,
@@ -228,6 +229,7 @@ create table identity.one_time_tokens (
     constraint one_time_tokens_purpose_check check (purpose in ('verify_email', 'reset_password')),
     constraint one_time_tokens_token_hash_check check (octet_length(token_hash) = 32),
     constraint one_time_tokens_used_at_check check (used_at is null or revoked_at is null),
+    constraint one_time_tokens_used_by_request_check check (used_by_request is null or used_at is not null),
     -- What was asked for with the token waits with it, and only while it can be used.
     constraint one_time_tokens_password_hash_check check (
         password_hash is null
@@ -249,18 +251,20 @@ create policy expiry_read on identity.one_time_tokens for select to identity_wor
 create policy expiry_remove on identity.one_time_tokens for delete to identity_worker
 using (expires_at < now() - interval '1 day');
 grant select, insert (token_id, purpose, user_id, token_hash, expires_at, password_hash, full_name),
-update (used_at, revoked_at, password_hash)
+update (used_at, used_by_request, revoked_at, password_hash)
 on identity.one_time_tokens to identity_definer;
 grant select (token_id, expires_at), delete on identity.one_time_tokens to identity_worker;
 create trigger aa_stamp before insert or update on identity.one_time_tokens
 for each row execute function app.stamp();
 call app.capture_on(
-    'identity.one_time_tokens', 'one_time_token', '{token_id}', '{token_hash,password_hash,full_name}'
+    'identity.one_time_tokens', 'one_time_token', '{token_id}', '{token_hash,used_by_request,password_hash,full_name}'
 );
 create or replace trigger zz_capture after insert or update on identity.one_time_tokens
 for each row execute function identity.capture_one_time_tokens();
 comment on table identity.one_time_tokens is
 'SHA-256 of the tokens in mails: single use, expiring, each for one purpose.';
+comment on column identity.one_time_tokens.used_by_request is
+'The request_id of the call that used it: a repeat gets its answer.';
 comment on column identity.one_time_tokens.password_hash is
 'The password of the sign-up that asked for the token: it becomes the account''s when the address is proved with this '
 'very token, so that a stranger''s sign-up with the same address cannot slip in another.';
@@ -273,6 +277,7 @@ create table identity.mails (
     to_address text not null,
     subject_id uuid not null,
     details jsonb not null default '{}',
+    request_digest bytea,
     due_at timestamptz not null default now(),
     attempts smallint not null default 0,
     sent_at timestamptz,
@@ -283,6 +288,7 @@ create table identity.mails (
     constraint mails_kind_check check (kind in ('verify_email', 'already_registered', 'invitation')),
     constraint mails_to_address_check check (length(to_address) between 3 and 254),
     constraint mails_details_check check (jsonb_typeof(details) = 'object' and pg_column_size(details) <= 4096),
+    constraint mails_request_digest_check check (octet_length(request_digest) = 32),
     constraint mails_attempts_check check (attempts >= 0),
     constraint mails_sent_at_check check (sent_at is null or failed_at is null),
     constraint mails_last_error_check check (length(last_error) <= 500)
@@ -292,16 +298,22 @@ create index mails_created_at_idx on identity.mails (created_at);
 call app.own('identity.mails');
 create policy queue on identity.mails for insert to identity_app with check (true);
 create policy definer_queue on identity.mails for insert to identity_definer with check (true);
+create policy definer_read on identity.mails for select to identity_definer using (true);
 create policy worker_read on identity.mails for select to identity_worker using (true);
 create policy worker_send on identity.mails for update to identity_worker
 using (sent_at is null and failed_at is null) with check (true);
 create policy expiry_remove on identity.mails for delete to identity_worker
 using (created_at < now() - interval '7 days' and (sent_at is not null or failed_at is not null));
 grant insert (mail_id, kind, to_address, subject_id, details) on identity.mails to identity_app, identity_definer;
-grant select, update (due_at, attempts, sent_at, failed_at, last_error), delete on identity.mails to identity_worker;
+grant insert (request_digest), select (mail_id, request_digest) on identity.mails to identity_definer;
+grant select (
+    mail_id, kind, to_address, subject_id, details, due_at, attempts, sent_at, failed_at, last_error, created_at
+), update (due_at, attempts, sent_at, failed_at, last_error), delete on identity.mails to identity_worker;
 comment on table identity.mails is
 'Mails to be sent, queued in the transaction that gives the reason. Holds no token: the worker derives it from '
 'subject_id.';
 comment on column identity.mails.subject_id is 'The one-time token, the invitation or the user the mail is about.';
+comment on column identity.mails.request_digest is
+'Of a SignUp, whose request_id is the mail_id: a repeat sends nothing.';
 comment on column identity.mails.due_at is 'Not sent before; moved on at each attempt.';
 """

@@ -40,9 +40,10 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_owner identity.users;
+    v_full_name text;
+    v_avatar_url text;
 begin
-    select u.* into v_owner from identity.users as u
+    select u.full_name, u.avatar_url into v_full_name, v_avatar_url from identity.users as u
     where u.user_id = app.current_user_id() and u.kind = 'person' and u.status = 'active'
     and u.email_verified_at is not null;
     if not found then
@@ -51,7 +52,7 @@ begin
     insert into identity.tenants (tenant_id, slug, name) values (p_tenant_id, p_slug, p_name);
     insert into identity.tenant_usage (tenant_id) values (p_tenant_id);
     insert into identity.memberships (tenant_id, user_id, kind, role, display_name, avatar_url)
-    values (p_tenant_id, v_owner.user_id, 'person', 5, v_owner.full_name, v_owner.avatar_url);
+    values (p_tenant_id, app.current_user_id(), 'person', 5, v_full_name, v_avatar_url);
 end
 $$;
 revoke all on function identity.create_tenant(uuid, text, text) from public;
@@ -137,44 +138,52 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    v_invitation identity.invitations;
-    v_user identity.users;
+    v_tenant_id uuid;
+    v_invitation_id uuid;
+    v_email_key text;
+    v_role smallint;
     v_status text;
+    v_in_time boolean;
+    v_accepted_by uuid;
+    v_user_id uuid;
+    v_full_name text;
+    v_avatar_url text;
+    v_tenant_status text;
     v_member_status text;
 begin
-    select i.tenant_id into v_invitation.tenant_id from identity.invitations as i where i.token_hash = p_token_hash;
-    if found then
-        perform identity.lock_limits(v_invitation.tenant_id);
-        perform pg_advisory_xact_lock_shared(identity.tenant_key(v_invitation.tenant_id));
-        select i.* into v_invitation from identity.invitations as i where i.token_hash = p_token_hash;
-        select u.* into v_user from identity.users as u
-        where u.user_id = app.current_user_id() and u.kind = 'person' and u.status = 'active'
-        and u.email_verified_at is not null and u.email_key = v_invitation.email_key;
-        select t.status into v_status from identity.tenants as t
-        where t.tenant_id = v_invitation.tenant_id and v_user.user_id is not null;
-        select m.status into v_member_status from identity.memberships as m
-        where m.tenant_id = v_invitation.tenant_id and m.user_id = v_user.user_id;
-    end if;
-    accept_invitation.tenant_id := v_invitation.tenant_id;
-    accept_invitation.role := v_invitation.role;
-    if v_status is null or v_status = 'deleted' or v_member_status = 'disabled' then
+    select i.tenant_id, i.invitation_id into v_tenant_id, v_invitation_id
+    from identity.invitations as i where i.token_hash = p_token_hash;
+    perform identity.lock_limits(v_tenant_id);
+    perform pg_advisory_xact_lock_shared(identity.tenant_key(v_tenant_id));
+    select i.email_key, i.role, i.status, i.expires_at > now(), i.accepted_by
+    into v_email_key, v_role, v_status, v_in_time, v_accepted_by
+    from identity.invitations as i where i.tenant_id = v_tenant_id and i.invitation_id = v_invitation_id;
+    select u.user_id, u.full_name, u.avatar_url into v_user_id, v_full_name, v_avatar_url from identity.users as u
+    where u.user_id = app.current_user_id() and u.kind = 'person' and u.status = 'active'
+    and u.email_verified_at is not null and u.email_key = v_email_key;
+    select t.status into v_tenant_status from identity.tenants as t
+    where t.tenant_id = v_tenant_id and t.status <> 'deleted';
+    select m.status into v_member_status from identity.memberships as m
+    where m.tenant_id = v_tenant_id and m.user_id = v_user_id;
+    accept_invitation.tenant_id := v_tenant_id;
+    accept_invitation.role := v_role;
+    if v_user_id is null or v_tenant_status is null or v_member_status = 'disabled'
+        or not (v_status = 'open' and v_in_time or v_status = 'accepted' and v_accepted_by = v_user_id)
+    then
         perform app.refuse(9, 'INVITATION_INVALID', 'the invitation is used, revoked, expired or for another address');
-    elsif v_invitation.status = 'accepted' and v_invitation.accepted_by = v_user.user_id then
+    elsif v_status = 'accepted' then
         -- Her own second try.
         return next;
         return;
-    elsif v_invitation.status <> 'open' or v_invitation.expires_at <= now() then
-        perform app.refuse(9, 'INVITATION_INVALID', 'the invitation is used, revoked, expired or for another address');
-    elsif v_status = 'suspended' then
+    elsif v_tenant_status = 'suspended' then
         perform app.refuse(9, 'TENANT_SUSPENDED', 'the tenant is suspended: reads work, writes are refused');
     end if;
     if v_member_status is null then
-        insert into identity.memberships (tenant_id, user_id, kind, role, display_name, avatar_url) values (
-            v_invitation.tenant_id, v_user.user_id, 'person', v_invitation.role, v_user.full_name, v_user.avatar_url
-        );
+        insert into identity.memberships (tenant_id, user_id, kind, role, display_name, avatar_url)
+        values (v_tenant_id, v_user_id, 'person', v_role, v_full_name, v_avatar_url);
     end if;
-    update identity.invitations as i set status = 'accepted', accepted_at = now(), accepted_by = v_user.user_id
-    where i.tenant_id = v_invitation.tenant_id and i.invitation_id = v_invitation.invitation_id;
+    update identity.invitations as i set status = 'accepted', accepted_at = now(), accepted_by = v_user_id
+    where i.tenant_id = v_tenant_id and i.invitation_id = v_invitation_id;
     return next;
 end
 $$;
