@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 import grpc
 import grpc.aio
 
-from bulkhead_kit import metadata
+from bulkhead_kit import metadata, telemetry
 from bulkhead_kit.caller import Caller
 from bulkhead_kit.errors import DeadlineExceeded
 from bulkhead_kit.ids import new_id
@@ -195,6 +195,7 @@ class Channel(grpc.aio.Channel):
             token=self._token(caller),
             tenant_id=caller.tenant_id if caller else None,
             request_id=caller.request_id if caller else None,
+            traceparent=telemetry.current_traceparent(),
         )
         return _Terms(within, entries)
 

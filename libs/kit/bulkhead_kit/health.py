@@ -12,7 +12,7 @@ import grpc.aio
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("bulkhead.health")
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.health")
 
 Ready = Callable[[], Awaitable[str | None]]
 """None when the service can work, else what is missing, such as "the database cannot be reached"."""

@@ -10,7 +10,6 @@ from uuid import UUID
 
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
 
-from bulkhead_kit.caller import Caller
 from bulkhead_kit.errors import InvalidArgument
 from bulkhead_kit.ids import new_id
 
@@ -163,7 +162,3 @@ def outgoing(
     if traceparent is not None:
         entries.append((TRACEPARENT, traceparent))
     return entries
-
-
-def of_caller(caller: Caller, *, token: str | None, traceparent: str | None) -> Sequence[tuple[str, str]]:
-    return outgoing(token=token, tenant_id=caller.tenant_id, request_id=caller.request_id, traceparent=traceparent)

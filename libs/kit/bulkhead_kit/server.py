@@ -21,7 +21,7 @@ from bulkhead_kit.interceptors.base import Chain, Handler
 from bulkhead_kit.policy import PolicyError, read_policies
 from bulkhead_kit.transport import MAX_MESSAGE_BYTES, TlsFiles, server_options
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("bulkhead.server")
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.server")
 
 IDLE_LOOK: Final = 0.05
 Close = Callable[[], Awaitable[None]]

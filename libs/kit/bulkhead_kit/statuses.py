@@ -16,7 +16,7 @@ from bulkhead_kit import errors
 from bulkhead_kit.errors import DomainError, FieldViolation
 from bulkhead_kit.metadata import STATUS_DETAILS
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("bulkhead.client")
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.client")
 
 DOMAIN: Final = "bulkhead"
 

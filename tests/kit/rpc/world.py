@@ -127,11 +127,15 @@ def make_chain(
 
 @asynccontextmanager
 async def running(
-    *, options: ServerOptions | None = None, chain: Chain | None = None, ready_every: float = 0.05
+    *,
+    options: ServerOptions | None = None,
+    chain: Chain | None = None,
+    ready_every: float = 0.05,
+    servicer: ProbeServicer | None = None,
 ) -> AsyncIterator[World]:
     registry = CollectorRegistry()
     chain = chain or make_chain(registry=registry)
-    servicer = ProbeServicer()
+    servicer = servicer or ProbeServicer()
 
     async def ready() -> str | None:
         return world.health

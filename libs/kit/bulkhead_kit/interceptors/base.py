@@ -9,7 +9,6 @@ yielded: a deadline that passes while the client reads slowly must still end wit
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -19,17 +18,18 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
-from bulkhead_kit import clock, metadata
+from bulkhead_kit import metadata
 from bulkhead_kit.caller import set_current_caller
 from bulkhead_kit.errors import InvalidArgument
-from bulkhead_kit.interceptors.call import Call
 from bulkhead_kit.interceptors.caller import Callers
-from bulkhead_kit.interceptors.errors import Answering
-from bulkhead_kit.interceptors.limits import Limits, holder_of
-from bulkhead_kit.interceptors.policy import check
+from bulkhead_kit.interceptors.deadline import Deadlines
+from bulkhead_kit.interceptors.errors import answer
+from bulkhead_kit.interceptors.limits import Limits
+from bulkhead_kit.interceptors.policy import checker
 from bulkhead_kit.interceptors.telemetry import RpcMetrics
 from bulkhead_kit.policy import MethodPolicy
 from bulkhead_kit.services_auth import ServiceAllowList
+from bulkhead_kit.telemetry import start_trace
 from bulkhead_kit.validation import validate
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -48,6 +48,7 @@ class Chain:
         self._services = services
         self._limits = limits
         self._metrics = metrics
+        self._deadlines = Deadlines()
 
     @property
     def running(self) -> int:
@@ -58,42 +59,37 @@ class Chain:
         return _make(handler)(serve, request_deserializer=None, response_serializer=None)
 
     def _through_steps(self, policy: MethodPolicy, body: Serve) -> Serve:
+        callers, metrics, deadlines = self._callers, self._metrics, self._deadlines
         streaming = policy.client_streaming or policy.server_streaming
         slots = self._limits.streams if streaming else self._limits.calls
         rate_limit = self._limits.rate
-        metrics = self._metrics
+        check = checker(policy, self._services)
 
         async def serve(incoming: Any, context: Context) -> bytes | None:
-            started = clock.monotonic()
-            given = _time_given(policy, context)
-            call = Call(policy, started, started + given)
-            timeout = asyncio.timeout(given)
-            metrics.begin(call)
+            call = metrics.begin(policy, context)
+            deadlines.watch(call)
             try:
-                async with Answering(call, context, timeout), timeout:
-                    found = metadata.read(context.invocation_metadata() or ())
-                    call.request_id = found.request_id
-                    caller = call.caller = await self._callers.identify(call, found, context)
-                    set_current_caller(caller)
-                    check(policy, caller, self._services)
-                    if rate_limit is not None:
-                        await rate_limit(caller, policy)
-                    holder = holder_of(caller)
-                    slots.take(holder)
-                    try:
-                        return await body(incoming, context)
-                    finally:
-                        slots.give_back(holder)
+                found = metadata.read(context.invocation_metadata() or ())
+                call.request_id = found.request_id
+                start_trace(found.traceparent)
+                caller = call.caller = callers.known(call, found, context) or await callers.by_key(call, found, context)
+                set_current_caller(caller)
+                check(caller)
+                if rate_limit is not None:
+                    await rate_limit(caller, policy)
+                holder = slots.take(caller)
+                try:
+                    return await body(incoming, context)
+                finally:
+                    slots.give_back(holder)
+            except BaseException as error:
+                await answer(error, call, context)
+                raise
             finally:
+                deadlines.release(call)
                 metrics.end(call)
-            raise AssertionError("a call that failed was not aborted")
 
         return serve
-
-
-def _time_given(policy: MethodPolicy, context: Context) -> float:
-    remaining: float | None = context.time_remaining()
-    return policy.default_deadline if remaining is None else min(remaining, policy.max_deadline)
 
 
 def _make(handler: Handler) -> Callable[..., Handler]:

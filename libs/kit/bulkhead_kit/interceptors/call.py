@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 import grpc
@@ -10,17 +11,16 @@ from bulkhead_kit.caller import Caller
 from bulkhead_kit.policy import MethodPolicy
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Call:
     policy: MethodPolicy
+    task: asyncio.Task[object]
     started: float
     """Started and deadline are on the monotonic clock, in seconds."""
     deadline: float
+    expired: bool = False
+    """Stopped by us because its deadline had passed."""
     code: grpc.StatusCode = grpc.StatusCode.OK
     reason: str = ""
     request_id: str = ""
     caller: Caller | None = None
-
-    @property
-    def rpc(self) -> str:
-        return self.policy.method

@@ -32,27 +32,36 @@ class Callers:
         self._authenticator = authenticator
         self._api_keys = api_keys
 
-    async def identify(self, call: Call, found: CallMetadata, context: Context) -> Caller:
+    def known(self, call: Call, found: CallMetadata, context: Context) -> Caller | None:
+        """Without waiting for anything; None for an API key, which has to be looked up."""
         token = found.token
         if token is None:
             return _anonymous(call, found, context)
+        if token.startswith(API_KEY_PREFIX):
+            return None
         try:
-            if token.startswith(API_KEY_PREFIX):
-                return _member(await self._of_api_key(token, call, found), call, found, context, by_key=True)
             claims = self._authenticator.verify(token)
             if isinstance(claims, ServiceClaims):
                 return _service(claims, call, found, context)
             return _member(claims, call, found, context, by_key=False)
-        except Unauthenticated:
-            # Who logs in or refreshes may well send the expired token along: there it proves and spoils nothing.
-            if call.policy.scope == Scope.SCOPE_PUBLIC:
-                return _anonymous(call, found, context)
-            raise
+        except Unauthenticated as error:
+            return _anonymous_or_raise(error, call, found, context)
 
-    async def _of_api_key(self, key: str, call: Call, found: CallMetadata) -> AccessClaims:
-        if self._api_keys is None:
-            raise Unauthenticated(ErrorReason.TOKEN_INVALID, "this server takes no API keys")
-        return await self._api_keys(key, call, found)
+    async def by_key(self, call: Call, found: CallMetadata, context: Context) -> Caller:
+        try:
+            if self._api_keys is None:
+                raise Unauthenticated(ErrorReason.TOKEN_INVALID, "this server takes no API keys")
+            claims = await self._api_keys(found.token or "", call, found)
+            return _member(claims, call, found, context, by_key=True)
+        except Unauthenticated as error:
+            return _anonymous_or_raise(error, call, found, context)
+
+
+def _anonymous_or_raise(error: Unauthenticated, call: Call, found: CallMetadata, context: Context) -> Caller:
+    """Who logs in or refreshes may well send the expired token along: there it proves and spoils nothing."""
+    if call.policy.scope == Scope.SCOPE_PUBLIC:
+        return _anonymous(call, found, context)
+    raise error
 
 
 def _anonymous(call: Call, found: CallMetadata, context: Context) -> Caller:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 from itertools import islice
-from types import TracebackType
 from typing import Any
 
 import grpc
@@ -19,8 +18,8 @@ from google.rpc.status_pb2 import Status
 
 from bulkhead_kit import clock, metadata
 from bulkhead_kit.errors import DeadlineExceeded, DomainError, FieldViolation, PlanLimitReached
-from bulkhead_kit.ids import new_id
 from bulkhead_kit.interceptors.call import Call
+from bulkhead_kit.logs import error_id
 
 DOMAIN = "bulkhead"
 FAULT_TEXT = "a fault on our side; its error_id finds it in the log"
@@ -34,8 +33,10 @@ MAX_VIOLATIONS = 20
 MAX_DETAILS_BYTES = 4096
 
 SEND_SECONDS = 1.0
+TRANSIT = 0.05
+"""Seconds by which a client's clock on a call may be ahead of ours: it started when she sent it."""
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("bulkhead.rpc")
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.rpc")
 
 
 class Fault(DomainError):
@@ -47,63 +48,45 @@ class Fault(DomainError):
         super().__init__(ErrorReason.INTERNAL, FAULT_TEXT, metadata={"error_id": error_id})
 
 
-class Answering:
-    """Around the rest of a call: turns what escapes from it into the call's status."""
-
-    __slots__ = ("_call", "_context", "_timeout")
-
-    def __init__(self, call: Call, context: grpc.aio.ServicerContext[Any, Any], timeout: asyncio.Timeout) -> None:
-        self._call = call
-        self._context = context
-        self._timeout = timeout
-
-    async def __aenter__(self) -> None:
-        pass
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
+async def answer(error: BaseException, call: Call, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    """Gives the call the status that stands for what escaped from it. The caller raises the error again; that only
+    ends the task, as grpc has its status by then."""
+    if isinstance(error, asyncio.CancelledError):
+        if call.task.cancelling() and not call.expired:
+            # The client has gone or her own deadline has passed: nobody is left to be told.
+            late = clock.monotonic() >= call.deadline - TRANSIT
+            call.code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
             return
-        call, context = self._call, self._context
-        if isinstance(error, asyncio.CancelledError):
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                # The client has gone or its deadline has passed: nobody is left to be told.
-                late = clock.monotonic() >= call.deadline
-                call.code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
-                return
-        elif not isinstance(error, Exception) or isinstance(error, grpc.aio.AbortError):
-            return
-        answer = to_domain_error(error, call, expired=self._timeout.expired())
-        try:
-            status = to_status(answer)
-        except Exception as broken:
-            answer = _fault(broken, call)
-            status = to_status(answer)
-        call.code, call.reason = answer.code, answer.reason_name
-        details = ((metadata.STATUS_DETAILS, status.SerializeToString()),)
-        try:
-            async with asyncio.timeout(SEND_SECONDS):
-                await context.abort(answer.code, status.message, details)
-        except TimeoutError:
-            # The client does not read, so the status waits in grpc behind the replies; nobody here waits with it.
-            raise asyncio.CancelledError from None
+    elif not isinstance(error, Exception) or isinstance(error, grpc.aio.AbortError):
+        return
+    outcome = to_domain_error(error, call)
+    try:
+        status = to_status(outcome)
+    except Exception as broken:
+        outcome = _fault(broken, call)
+        status = to_status(outcome)
+    call.code, call.reason = outcome.code, outcome.reason_name
+    details = ((metadata.STATUS_DETAILS, status.SerializeToString()),)
+    try:
+        async with asyncio.timeout(SEND_SECONDS):
+            await context.abort(outcome.code, status.message, details)
+    except TimeoutError:
+        # The client does not read, so the status waits in grpc behind the replies; nobody here waits with it.
+        raise asyncio.CancelledError from None
 
 
-def to_domain_error(error: BaseException, call: Call, *, expired: bool) -> DomainError:
-    if expired and isinstance(error, TimeoutError | DomainError):
+def to_domain_error(error: BaseException, call: Call) -> DomainError:
+    if call.expired:
+        if not isinstance(error, asyncio.CancelledError | DomainError):
+            log.warning("error_after_deadline", rpc=call.policy.method, exc_info=error)
         return DeadlineExceeded()
-    if isinstance(error, DomainError):
-        return error
     # A CancelledError that nobody asked for comes from work the handler waited on: a fault like any other.
-    fault = _fault(error, call)
-    return DeadlineExceeded() if expired else fault
+    return error if isinstance(error, DomainError) else _fault(error, call)
 
 
 def _fault(error: BaseException, call: Call) -> DomainError:
-    fault = Fault(str(new_id()))
-    log.error("rpc_fault", rpc=call.rpc, error_id=fault.metadata["error_id"], exc_info=error)
+    fault = Fault(error_id())
+    log.error("rpc_fault", rpc=call.policy.method, error_id=fault.metadata["error_id"], exc_info=error)
     return fault
 
 

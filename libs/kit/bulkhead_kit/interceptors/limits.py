@@ -36,7 +36,9 @@ class Slots:
         """Who was turned away last while below half, and until when that counts."""
         self._waits_until = 0.0
 
-    def take(self, holder: Hashable) -> None:
+    def take(self, caller: Caller) -> Hashable:
+        """Who holds the slot now, to be given back to."""
+        holder = _holder(caller)
         held = self._held.get(holder, 0)
         if held >= self._half:
             refused = self.in_use >= self._common or self._others_wait(holder)
@@ -50,6 +52,7 @@ class Slots:
             )
         self._held[holder] = held + 1
         self.in_use += 1
+        return holder
 
     def give_back(self, holder: Hashable) -> None:
         held = self._held[holder]
@@ -72,6 +75,8 @@ class Limits:
         self.rate = rate_limit
 
 
-def holder_of(caller: Caller) -> Hashable:
+def _holder(caller: Caller) -> Hashable:
     """Whose share a call counts against: the tenant's, before one is known the user's, service's or address's."""
-    return caller.tenant_id or caller.user_id or caller.service or caller.ip
+    known = caller.tenant_id or caller.user_id
+    # The number, as a UUID's own hash is computed in Python.
+    return known.int if known is not None else caller.service or caller.ip

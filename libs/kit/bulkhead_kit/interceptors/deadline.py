@@ -1,0 +1,40 @@
+"""Stops calls whose time is up.
+
+One look at all running calls every few milliseconds, instead of a timer for each: nearly all calls end long before
+their deadline, and a timer costs each of them more than this whole file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from bulkhead_kit import clock
+from bulkhead_kit.interceptors.call import Call
+
+TICK: Final = 0.02
+
+
+class Deadlines:
+    def __init__(self) -> None:
+        self._running: set[Call] = set()
+        self._looking = False
+
+    def watch(self, call: Call) -> None:
+        self._running.add(call)
+        if not self._looking:
+            self._looking = True
+            asyncio.get_running_loop().call_later(TICK, self._look)
+
+    def release(self, call: Call) -> None:
+        self._running.discard(call)
+
+    def _look(self) -> None:
+        now = clock.monotonic()
+        for call in self._running:
+            if call.deadline <= now and not call.expired:
+                call.expired = True
+                call.task.cancel()
+        self._looking = bool(self._running)
+        if self._looking:
+            asyncio.get_running_loop().call_later(TICK, self._look)
