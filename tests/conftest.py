@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 
 import hypothesis.core
 import pytest
+import pytest_asyncio
 
 from tests.support import seeds
+from tests.support.house import House
 from tests.support.parts import PARTS, look_around
 from tests.support.postgres import Databases, PostgresServer, ScratchDatabase, postgres_server
 
@@ -61,3 +63,12 @@ def database(databases: Databases) -> Iterator[ScratchDatabase]:
     made = databases.clone()
     yield made
     databases.drop(made)
+
+
+@pytest_asyncio.fixture(scope="module")
+async def house(database: ScratchDatabase, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    """The three services on the module's database; `await house.tenant("acme")` begins most tests."""
+    made = House(database, tmp_path_factory.mktemp("house"))
+    await made.start()
+    yield made
+    await made.stop()

@@ -1,0 +1,128 @@
+"""The three services in this process, on free ports, built by the functions their __main__ uses, called for real."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import grpc.aio
+import psycopg
+from bulkhead_kit.caller import Role
+from bulkhead_kit.server import Service
+
+from tests.support import people
+from tests.support.client import SERVICES, Client, Metadata
+from tests.support.people import Person
+from tests.support.postgres import ScratchDatabase
+from tests.support.tokens import Mint
+
+
+class Tenant:
+    """A company with one member of every role."""
+
+    def __init__(self, house: House, tenant_id: UUID, slug: str, members: dict[Role, Person]) -> None:
+        self.house = house
+        self.tenant_id = tenant_id
+        self.slug = slug
+        self.people = members
+
+    def member(self, role: Role) -> Client:
+        person = self.people[role]
+        return self.house.member(person.user_id, self.tenant_id, role)
+
+    @property
+    def owner(self) -> Client:
+        return self.member(Role.OWNER)
+
+    def service(self, name: str) -> Client:
+        """Another Bulkhead service acting in this tenant."""
+        return self.house.service(name, self.tenant_id)
+
+
+class House:
+    def __init__(self, database: ScratchDatabase, folder: Path) -> None:
+        self.database = database
+        self.mint = Mint.open(folder / "keys")
+        self.mails = folder / "mails"
+        self.running: dict[str, Service] = {}
+        self.channels: dict[str, grpc.aio.Channel] = {}
+        self._connection: people.Connection | None = None
+
+    async def start(self) -> None:
+        addresses: dict[str, str] = {}
+        for name in (name for name in SERVICES if importlib.util.find_spec(f"bulkhead_{name}.__main__")):
+            service = self.build(name, addresses)
+            self.running[name] = service
+            addresses[name] = await service.start()
+            self.channels[name] = grpc.aio.insecure_channel(addresses[name])
+
+    def build(self, name: str, addresses: Mapping[str, str], **more: Any) -> Service:
+        """Not yet listening. `more` are settings that differ from the usual ones of a test."""
+        settings = {
+            "listen": "127.0.0.1:0",
+            "database_url": self.database.dsn(f"{name}_app"),
+            "keys_dir": self.mint.keys,
+            "pool_min": 1,
+            "pool_max": 8,
+            "grace_seconds": 1.0,
+            **{f"{other}_address": address for other, address in addresses.items()},
+            **more,
+        }
+        kind = getattr(importlib.import_module(f"bulkhead_{name}.settings"), f"{name.title()}Settings")
+        main = importlib.import_module(f"bulkhead_{name}.__main__")
+        service: Service = main.build(kind(**settings))
+        return service
+
+    async def stop(self) -> None:
+        for channel in self.channels.values():
+            await channel.close()
+        await asyncio.gather(*(service.stop() for service in self.running.values()))
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def connection(self) -> people.Connection:
+        """As identity_app; for making persons and tenants."""
+        if self._connection is None:
+            self._connection = await psycopg.AsyncConnection.connect(self.database.dsn("identity_app"), autocommit=True)
+        return self._connection
+
+    async def tenant(self, slug: str) -> Tenant:
+        """A new company; the slug gets an ending of its own, so that a test can ask twice."""
+        connection = await self.connection()
+        owner = await people.make_person(connection, name="Owner")
+        slug = f"{slug}-{secrets.token_hex(4)}"
+        tenant_id = await people.make_tenant(connection, owner, slug=slug)
+        members = {Role.OWNER: owner}
+        for role in (Role.ADMIN, Role.MANAGER, Role.MEMBER, Role.VIEWER):
+            members[role] = await people.make_person(connection, name=role.name.title())
+            await people.add_member(connection, tenant_id, owner, members[role], role)
+        return Tenant(self, tenant_id, slug, members)
+
+    async def person(self, name: str = "Ada") -> Person:
+        return await people.make_person(await self.connection(), name=name)
+
+    def with_token(self, token: str) -> Client:
+        return Client(self.channels, lambda _: (("authorization", f"Bearer {token}"),))
+
+    def nobody(self) -> Client:
+        return Client(self.channels, lambda _: ())
+
+    def user(self, user_id: UUID) -> Client:
+        """Signed in, without a tenant."""
+        return self.with_token(self.mint.person(user_id))
+
+    def member(self, user_id: UUID, tenant_id: UUID, role: Role, version: int = 1) -> Client:
+        return self.with_token(self.mint.person(user_id, tenant_id=tenant_id, role=role, version=version))
+
+    def service(self, name: str, tenant_id: UUID | None = None) -> Client:
+        def metadata(called: str) -> Metadata:
+            token = ("authorization", f"Bearer {self.mint.service(name, called, tenant_id)}")
+            return (token,) if tenant_id is None else (token, ("x-tenant-id", str(tenant_id)))
+
+        return Client(self.channels, metadata)
