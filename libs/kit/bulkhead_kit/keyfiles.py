@@ -1,6 +1,7 @@
 """Key files: what a service loads from its keys folder, and how a new installation makes them.
 
-`access.*.pem` signs people's tokens (identity only), `<service>.*.pem` a service's, `page_tokens.key` page tokens.
+`access.*.pem` signs people's tokens (identity only), `<service>.*.pem` a service's, `page_tokens.key` page tokens;
+from `identity.secret.key` identity derives the tokens in mails and the next refresh tokens.
 A service needs its own private key and everybody's public ones.
 """
 
@@ -25,6 +26,7 @@ ACCESS: Final = "access"
 SERVICES: Final = ("identity", "issues", "audit")
 JWKS: Final = "jwks.json"
 PAGE_TOKEN_KEY: Final = "page_tokens.key"  # noqa: S105 - the name of a file
+IDENTITY_SECRET: Final = "identity.secret.key"  # noqa: S105 - the name of a file
 
 _pem_block = re.compile(rb"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----", re.DOTALL)
 
@@ -65,6 +67,11 @@ def load_page_token_key(directory: Path) -> bytes:
     return _secret(directory / PAGE_TOKEN_KEY).strip()
 
 
+def load_identity_secret(directory: Path) -> bytes:
+    """The same for every server and worker of identity: what one derives the other recognises."""
+    return _secret(directory / IDENTITY_SECRET).strip()
+
+
 def generate_keys(directory: Path, services: Iterable[str] = SERVICES) -> list[Path]:
     """Makes what is missing and returns it; what is there is left alone. Safe when run twice at once."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -78,8 +85,9 @@ def generate_keys(directory: Path, services: Iterable[str] = SERVICES) -> list[P
         pem = load_signer(directory, name).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         if _write_new(public, pem, 0o644):
             made.append(public)
-    if _write_new(directory / PAGE_TOKEN_KEY, secrets.token_hex(32).encode() + b"\n", 0o600):
-        made.append(directory / PAGE_TOKEN_KEY)
+    for name in (PAGE_TOKEN_KEY, IDENTITY_SECRET):
+        if _write_new(directory / name, secrets.token_hex(32).encode() + b"\n", 0o600):
+            made.append(directory / name)
     return made
 
 
