@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 
 import grpc.aio
 import structlog
@@ -73,6 +73,7 @@ Register = Callable[[Parts, grpc.aio.Server], None]
 def build(settings: ServiceSettings, register: Register, allowed: ServiceAllowList) -> Service:
     """The service, not yet listening. Needs a running event loop."""
     database = open_database(settings)
+    _pool_metrics().watch(settings.service, database.stats)
     parts = Parts(settings, database)
     keys = settings.keys_dir
     authenticator = Authenticator(
@@ -85,7 +86,7 @@ def build(settings: ServiceSettings, register: Register, allowed: ServiceAllowLi
         callers=Callers(authenticator),
         services=allowed,
         limits=Limits(calls=settings.max_calls, streams=settings.max_streams),
-        metrics=_metrics(),
+        metrics=_rpc_metrics(),
     )
     options = ServerOptions(
         address=settings.listen,
@@ -181,11 +182,12 @@ def _probe_caller(service: str) -> Caller:
     )
 
 
-_made: list[RpcMetrics] = []
-
-
-def _metrics() -> RpcMetrics:
+@cache
+def _rpc_metrics() -> RpcMetrics:
     # One registry a process: services built side by side in tests share the counters.
-    if not _made:
-        _made.append(RpcMetrics())
-    return _made[0]
+    return RpcMetrics()
+
+
+@cache
+def _pool_metrics() -> telemetry.PoolMetrics:
+    return telemetry.PoolMetrics()

@@ -92,6 +92,8 @@ class PoolMetrics(Collector):
         "requests_wait_ms": ("bulkhead_db_pool_wait_ms", "Milliseconds waited in total."),
         "requests_errors": ("bulkhead_db_pool_timeouts", "Times that got none in time."),
         "connections_errors": ("bulkhead_db_pool_connect_errors", "Attempts to connect that failed."),
+        "round_trips": ("bulkhead_db_round_trips", "Batches of statements that were sent and answered."),
+        "statements": ("bulkhead_db_statements", "Statements sent, those that open and close a transaction included."),
         "connections_lost": ("bulkhead_db_pool_lost", "Connections found broken."),
     }
 

@@ -16,7 +16,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text, cast, func, selec
 from bulkhead_kit.caller import Caller
 from bulkhead_kit.db.query import Query
 from bulkhead_kit.db.refusals import unavailable
-from bulkhead_kit.db.session import Connection, Session
+from bulkhead_kit.db.session import Connection, Session, Traffic
 from bulkhead_kit.db.transaction import Reader, Snapshot, StaleContext, Transaction
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ class Database:
 
     def __init__(self, url: str, settings: PoolSettings | None = None, *, application: str = "bulkhead") -> None:
         self._settings = settings or PoolSettings()
+        self._traffic = Traffic()
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             connection_class=Connection,
@@ -57,7 +58,7 @@ class Database:
             min_size=self._settings.min_size,
             max_size=self._settings.max_size,
             max_lifetime=self._settings.max_lifetime,
-            configure=_configure,
+            configure=lambda connection: connection.start_pipelining(self._traffic),
             reconnect_timeout=10.0,
             open=False,
             name=application,
@@ -71,7 +72,12 @@ class Database:
         await self._pool.close()
 
     def stats(self) -> dict[str, int]:
-        return self._pool.get_stats()
+        """Counters of the pool and of what went through it, by name."""
+        return {
+            **self._pool.get_stats(),
+            "round_trips": self._traffic.round_trips,
+            "statements": self._traffic.statements,
+        }
 
     async def state(self, schema: str, caller: Caller) -> ServerState:
         """Server version and the schema's revision. Raises Unavailable when the database cannot be reached."""
@@ -133,7 +139,3 @@ class Database:
     async def _bring_back(self, session: Session) -> None:
         await session.abandon()
         await self._pool.putconn(session.connection)
-
-
-async def _configure(connection: Connection) -> None:
-    await connection.start_pipelining()

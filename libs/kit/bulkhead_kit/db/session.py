@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -27,13 +28,23 @@ PREPARED_MAX = 500
 """Statements kept prepared on one connection; beyond it the least used one is closed."""
 
 
+@dataclass(slots=True)
+class Traffic:
+    """What went to the server since the process started, for metrics and for the bench."""
+
+    round_trips: int = 0
+    statements: int = 0
+
+
 class Connection(psycopg.AsyncConnection[Any]):
     """What the pool holds: a connection that stays in pipeline mode and knows its prepared statements."""
 
     prepared: OrderedDict[bytes, None]
+    traffic: Traffic
 
-    async def start_pipelining(self) -> None:
+    async def start_pipelining(self, traffic: Traffic) -> None:
         self.prepared = OrderedDict()
+        self.traffic = traffic
         self.pgconn.nonblocking = 1
         self.pgconn.enter_pipeline_mode()
 
@@ -82,6 +93,7 @@ class Session:
             self._pgconn.send_prepare(query.name, query.sql)
             self._queued.append((query, False))
             prepared[query.name] = None
+        self._connection.traffic.statements += 1
         self._pgconn.send_query_prepared(query.name, parameters, param_formats=formats, result_format=_BINARY)
         self._queued.append((query, True))
 
@@ -89,6 +101,7 @@ class Session:
         """Sends what is queued and reads all answers. Raises Failed for the first statement that was refused."""
         queued, self._queued = self._queued, []
         self._running = True
+        self._connection.traffic.round_trips += 1
         self._pgconn.pipeline_sync()
         await self._flush()
         received = await self._receive()
