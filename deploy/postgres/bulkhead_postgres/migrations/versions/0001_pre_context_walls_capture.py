@@ -306,7 +306,8 @@ begin
         grant select, insert (tenant_id, principal, request_id, rpc, request_digest), update (reply)
         on %1$I.request_ids to %2$I;
         create policy expiry_read on %1$I.request_ids for select to %3$I using (true);
-        create policy expiry_remove on %1$I.request_ids for delete to %3$I using (true);
+        create policy expiry_remove on %1$I.request_ids for delete to %3$I
+        using (created_at < now() - interval '24 hours');
         grant select (tenant_id, principal, request_id, created_at), delete on %1$I.request_ids to %3$I;
         grant usage on schema %1$I to %2$I, %3$I;
     $sql$, p_schema, p_schema || '_app', p_schema || '_worker');
