@@ -22,11 +22,12 @@ from bulkhead_kit.filters.errors import refusal, shown
 from bulkhead_kit.filters.lexer import Value
 from bulkhead_kit.ids import parse_id
 
-Test = Literal["=", "<", "<=", ">", ">=", "prefix", "present", "in", "true"]
+Test = Literal["=", "<", "<=", ">", ">=", "prefix", "present", "in", "true", "false"]
 """What a term asks of a field once != and NOT are taken out of it."""
 
 Build = Callable[[Test, BindParameter[Any] | None], ColumnElement[bool]]
-"""For a field that is no column: an EXISTS or IN on another table of the tenant. It must never be NULL."""
+"""For a field that is no column: an EXISTS or IN on another table of the tenant. It must never be NULL. It is asked
+for "present" and "true" without a bind, for the rest with one, and never for "in" or "false"."""
 
 EQUALITY = frozenset(("=", "!=", ":"))
 ORDER = EQUALITY | {"<", "<=", ">", ">="}

@@ -11,7 +11,7 @@ from bulkhead_kit.filters.errors import refusal, shown
 
 MAX_LENGTH = 2000
 
-_control = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]").search
+_control = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]").search
 _blank = re.compile(r"\s*").match
 _operator = re.compile(r"<=|>=|!=|<|>|=|:").match
 _name = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII).match

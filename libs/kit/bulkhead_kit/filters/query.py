@@ -18,7 +18,7 @@ from functools import lru_cache
 from itertools import count
 from typing import Any
 
-from sqlalchemy import ARRAY, all_, and_, any_, bindparam, not_, or_, true
+from sqlalchemy import ARRAY, all_, and_, any_, bindparam, false, not_, or_, true
 from sqlalchemy.sql.elements import BindParameter, ColumnElement
 
 from bulkhead_kit.filters.errors import refusal, shown
@@ -120,7 +120,9 @@ class FilterSchema:
         test, value = _test(asked.operator, asked.value, field)
         if test == "true":
             # Part of the shape, not a bind: a partial index is chosen by the statement's text.
-            return _Leaf(asked.field, test, negated is value)
+            if field.column is not None and field.nullable:
+                return _Leaf(asked.field, "true" if value else "false", negated)
+            return _Leaf(asked.field, "true", negated is value)
         return _Leaf(asked.field, test, negated, (value,))
 
     def _group(self, by_and: bool, terms: list[_Tree]) -> _Tree:
@@ -201,10 +203,11 @@ def _asked(
 ) -> ColumnElement[bool]:
     if leaf.test == "present":
         return column.is_(None) if leaf.negated else column.is_not(None)
-    if leaf.test == "true":
-        if nullable:
-            return column.is_not(true()) if leaf.negated else column.is_(true())
-        return not_(column) if leaf.negated else column
+    if leaf.test in ("true", "false"):
+        if not nullable:
+            return not_(column) if leaf.negated else column
+        wanted = true() if leaf.test == "true" else false()
+        return column.is_not(wanted) if leaf.negated else column.is_(wanted)
     if leaf.test == "=" and leaf.negated and nullable:
         return column.is_distinct_from(bind)
     positive, negative = _COMPARISONS[leaf.test]
