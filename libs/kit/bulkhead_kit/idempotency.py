@@ -33,7 +33,7 @@ class Request(Protocol):
     def SerializeToString(self, *, deterministic: bool = ...) -> bytes: ...  # noqa: N802  # protobuf's name
 
 
-class _Answered(NamedTuple):
+class Answered(NamedTuple):
     request_digest: bytes
     reply: bytes | None
 
@@ -71,8 +71,8 @@ class RequestIds:
             .on_conflict_do_nothing()
             .returning(literal_column("1"))
         )
-        self._answered: Query[_Answered] = Query(
-            select(calls.c.request_digest, calls.c.reply).where(*mine), row=_Answered
+        self._answered: Query[Answered] = Query(
+            select(calls.c.request_digest, calls.c.reply).where(*mine), row=Answered
         )
         self._answer: Query[Any] = Query(update(calls).where(*mine).values(reply=bindparam("answer")))
 
