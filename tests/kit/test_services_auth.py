@@ -79,6 +79,7 @@ def test_a_service_signs_with_its_own_key_only() -> None:
     "token",
     [
         ISSUES.sign({**GOOD, "iss": "identity"}, SERVICE_TYP),  # speaks for another
+        IDENTITY.sign(GOOD, SERVICE_TYP),
         ISSUES.sign({**GOOD, "iss": "issues:1"}, SERVICE_TYP),
         ISSUES.sign({**GOOD, "iss": ""}, SERVICE_TYP),
         ISSUES.sign({**GOOD, "aud": "identity"}, SERVICE_TYP),  # caught by one service, shown to the next
