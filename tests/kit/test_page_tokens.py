@@ -78,9 +78,7 @@ def test_garbage_is_refused(text: str) -> None:
         ("svc/ListIssues", TENANT, ['project","status = done', "update_time desc", False]),
     ],
 )
-def test_a_token_of_another_query_is_refused(
-    rpc: str, tenant: UUID | None, query: list[KeyValue | bool]
-) -> None:
+def test_a_token_of_another_query_is_refused(rpc: str, tenant: UUID | None, query: list[KeyValue | bool]) -> None:
     assert refused(TOKENS.encode(QUERY, VALUES), query_digest(rpc, tenant, query))
 
 

@@ -9,9 +9,7 @@ from uuid_utils.compat import uuid7
 
 from bulkhead_kit.errors import InvalidArgument
 
-_canonical = re.compile(
-    "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE
-).fullmatch
+_canonical = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE).fullmatch
 
 
 def new_id() -> UUID:

@@ -36,9 +36,7 @@ class MutableFields:
             if not _exists(self._descriptor, path):
                 raise ValueError(f"{self._descriptor.full_name} has no field {path}")
 
-    def to_write(
-        self, resource: Message, mask: FieldMask | None, field: str = "update_mask"
-    ) -> frozenset[str]:
+    def to_write(self, resource: Message, mask: FieldMask | None, field: str = "update_mask") -> frozenset[str]:
         """The mutable paths to write from the resource, which is the request's."""
         if mask is None or not mask.paths:
             return frozenset(path for path in self.paths if _is_set(resource, path))
@@ -59,9 +57,7 @@ class MutableFields:
             raise _refused(field, path, "is not a field")
         if not covered:
             whole = next((p for p in self.paths if path.startswith(p + ".")), None)
-            raise _refused(
-                field, path, f"is written as a whole: use {whole}" if whole else "cannot be changed"
-            )
+            raise _refused(field, path, f"is written as a whole: use {whole}" if whole else "cannot be changed")
         # Only paths that exist get here, so the cache cannot outgrow the message.
         self._cache[path] = covered
         return covered

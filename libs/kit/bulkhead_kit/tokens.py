@@ -164,9 +164,7 @@ class AccessClaims:
 _ROLES = {role.name.lower(): role for role in Role}
 
 
-def access_verifier(
-    keys: KeySet, *, issuer: str, audience: str, max_lifetime: int = 300
-) -> Verifier[AccessClaims]:
+def access_verifier(keys: KeySet, *, issuer: str, audience: str, max_lifetime: int = 300) -> Verifier[AccessClaims]:
     return Verifier(
         keys,
         issuer=issuer,

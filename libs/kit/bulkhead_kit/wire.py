@@ -50,9 +50,7 @@ def from_us_since_2000(us: int) -> datetime:
 def to_datetime(stamp: Timestamp, field: str = "time") -> datetime:
     """Cut to microseconds, which is all PostgreSQL keeps; one outside a Timestamp's range names the field."""
     if not _FIRST_SECOND <= stamp.seconds <= _LAST_SECOND or not 0 <= stamp.nanos < 1_000_000_000:
-        raise InvalidArgument.field(
-            field, "must be a time from year 1 to 9999 with nanos from 0 to 999,999,999"
-        )
+        raise InvalidArgument.field(field, "must be a time from year 1 to 9999 with nanos from 0 to 999,999,999")
     return _UNIX + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1000)
 
 
