@@ -10,11 +10,13 @@ def upgrade() -> None:
     run_sql("call app.outbox_in('issues'); call app.request_ids_in('issues');")
     run_sql(WORKSPACES)
     run_sql(PROJECTS)
+    run_sql(LIMIT)
 
 
 def downgrade() -> None:
     run_sql("""
     drop table issues.projects;
+    drop function issues.claim_project();
     drop function issues.capture_projects();
     drop table issues.workspaces;
     drop function issues.capture_workspaces();
@@ -133,4 +135,20 @@ comment on table issues.projects is 'Projects, each with a key such as PROJ and 
 comment on column issues.projects.status is '1 draft, 2 active, 3 on hold, 4 completed, 5 cancelled';
 comment on column issues.projects.priority is '0 none, 1 low, 2 medium, 3 high, 4 urgent';
 comment on column issues.projects.next_number is 'The number of the next issue; moved by the trigger that numbers it.';
+"""
+
+LIMIT = """
+create function issues.claim_project() returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform identity.claim_project(new.tenant_id);
+    return new;
+end
+$$;
+comment on function issues.claim_project() is 'Counts a new project against the plan, so that no way in can forget it.';
+revoke all on function issues.claim_project() from public;
+create trigger ba_claim before insert on issues.projects
+for each row execute function issues.claim_project();
 """

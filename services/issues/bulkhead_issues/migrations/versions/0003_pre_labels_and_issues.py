@@ -14,6 +14,7 @@ def upgrade() -> None:
     run_sql(NUMBER)
     run_sql(STATUS)
     run_sql(PARENT)
+    run_sql(FAMILY)
     run_sql(ISSUE_LABELS)
 
 
@@ -26,6 +27,7 @@ def downgrade() -> None:
     drop function issues.number_issue();
     drop function issues.apply_status();
     drop function issues.check_parent();
+    drop function issues.check_family();
     drop table issues.labels;
     drop function issues.capture_labels();
     """)
@@ -55,7 +57,9 @@ create table issues.labels (
 call app.protect('issues.labels');
 call app.rights('issues.labels', 1::smallint, 3::smallint);
 grant
-select (tenant_id, label_id, name, description, color, archived_at, created_at, created_by, updated_at, version),
+select (
+    tenant_id, label_id, name, name_key, description, color, archived_at, created_at, created_by, updated_at, version
+),
 insert (tenant_id, label_id, name, description, color),
 update (name, description, color, archived_at)
 on issues.labels to issues_app;
@@ -315,7 +319,8 @@ begin
     where p.tenant_id = new.tenant_id and p.project_id = new.project_id
     for no key update;
     select i.project_id into v_project_id
-    from issues.issues as i where i.tenant_id = new.tenant_id and i.issue_id = new.parent_id;
+    from issues.issues as i
+    where i.tenant_id = new.tenant_id and i.issue_id = new.parent_id and i.deleted_at is null;
     if not found then
         perform app.refuse(
             3, 'REFERENCE_NOT_FOUND', 'parent_id: no such issue in this tenant', '{"field": "parent_id"}'
@@ -346,6 +351,45 @@ comment on function issues.check_parent() is 'A parent is of the same project an
 revoke all on function issues.check_parent() from public;
 create trigger bc_parent before insert or update of parent_id, project_id on issues.issues
 for each row when (new.parent_id is not null) execute function issues.check_parent();
+"""
+
+# The owner's right, for the same lock.
+FAMILY = """
+create function issues.check_family() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if new.tenant_id is distinct from app.current_tenant_id() then
+        raise insufficient_privilege using message = 'the row belongs to another tenant';
+    end if;
+    perform from issues.projects as p
+    where p.tenant_id = new.tenant_id and p.project_id = new.project_id
+    for no key update;
+    if new.deleted_at is null then
+        if exists (
+            select from issues.issues as i
+            where i.tenant_id = new.tenant_id and i.issue_id = new.parent_id and i.deleted_at is not null
+        ) then
+            perform app.refuse(
+                9, 'STATE_NOT_ALLOWED', 'its parent is deleted', '{"state": "parent_deleted"}'
+            );
+        end if;
+    elsif exists (
+        select from issues.issues as i
+        where i.tenant_id = new.tenant_id and i.parent_id = new.issue_id and i.deleted_at is null
+    ) then
+        perform app.refuse(
+            9, 'STATE_NOT_ALLOWED', 'it is the parent of other issues', '{"state": "has_children"}'
+        );
+    end if;
+    return new;
+end
+$$;
+comment on function issues.check_family() is 'No issue that is there has a parent that is deleted.';
+revoke all on function issues.check_family() from public;
+create trigger bd_family before update of deleted_at on issues.issues
+for each row when ((new.deleted_at is null) <> (old.deleted_at is null)) execute function issues.check_family();
 """
 
 ISSUE_LABELS = """
