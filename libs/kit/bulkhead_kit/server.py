@@ -98,6 +98,7 @@ class PolicedServer(grpc.aio.Server):
                     raise PolicyError(f"{service}/{name}: not in the descriptor of its service")
                 wrapped[name] = self._chain.wrap(policy, handler)
             self.inner.add_registered_method_handlers(service, wrapped)
+        self._chain.demand_known(policies)
         validation.prepare(_request_kinds(self.services))
 
 

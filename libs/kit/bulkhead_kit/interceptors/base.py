@@ -10,7 +10,7 @@ yielded: a deadline that passes while the client reads slowly must still end wit
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from typing import Any, TypeAlias, cast
 
@@ -53,6 +53,10 @@ class Chain:
     @property
     def running(self) -> int:
         return self._metrics.running
+
+    def demand_known(self, methods: Iterable[str]) -> None:
+        """At start: whom the allow list lets in must be let in somewhere."""
+        self._services.demand_known(methods)
 
     def wrap(self, policy: MethodPolicy, handler: Handler) -> Handler:
         serve = self._through_steps(policy, _body(policy, handler))
