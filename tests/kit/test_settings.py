@@ -46,11 +46,11 @@ def test_every_setting_has_a_help_text() -> None:
 def test_variables_are_read_and_empty_ones_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BULKHEAD_PROBE_ENVIRONMENT", "production")
     monkeypatch.setenv("BULKHEAD_PROBE_POOL_MAX", "40")
-    monkeypatch.setenv("BULKHEAD_PROBE_CITUS", "true")
+    monkeypatch.setenv("BULKHEAD_PROBE_SHARE_PORT", "true")
     monkeypatch.setenv("BULKHEAD_PROBE_LISTEN", "")
     monkeypatch.setenv("BULKHEAD_ISSUES_POOL_MAX", "7")
     loaded = ProbeSettings.load()
-    assert (loaded.is_production, loaded.pool_max, loaded.citus) == (True, 40, True)
+    assert (loaded.is_production, loaded.pool_max, loaded.share_port) == (True, 40, True)
     assert loaded.listen == "127.0.0.1:7199"
 
 

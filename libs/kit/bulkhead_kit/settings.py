@@ -152,8 +152,6 @@ class ServiceSettings(Settings):
     pool_min: int = Field(2, ge=0, description="Connections kept open.")
     pool_max: int = Field(16, ge=1, description="Connections at most.")
     pool_wait_seconds: float = Field(2.0, gt=0, description="How long a call waits for a connection.")
-    citus: bool = Field(False, description="Whether PostgreSQL is a Citus coordinator.")
-    redis_url: SecretStr | None = Field(None, description="Shares limits and caches between replicas.")
 
     identity_address: Address = Field("127.0.0.1:7101", description="Where identity answers.")
     issues_address: Address = Field("127.0.0.1:7102", description="Where issues answers.")
