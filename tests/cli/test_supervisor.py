@@ -171,12 +171,26 @@ time.sleep(600)
     until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
 
 
-def test_a_full_log_is_turned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_log_is_turned_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "LOG_LIMIT", 100)
     log = supervisor.Log(tmp_path / "one.log")
-    for number in range(20):
-        log.write(f"line {number:04}")
-    log.close()
-    kept = (tmp_path / "one.log.1").read_text() + (tmp_path / "one.log").read_text()
-    assert kept.splitlines()[-1] == "line 0019"
-    assert len(kept) <= 220
+    seen = []
+    with log.open() as writer:
+        for number in range(20):
+            writer.write(f"line {number:04}\nha".encode())
+            writer.flush()
+            seen += log.new_lines()
+            writer.write(b"lf\n")
+            writer.flush()
+    seen += log.new_lines()
+    assert seen == [line for number in range(20) for line in (f"line {number:04}", "half")]
+    assert (tmp_path / "one.log").stat().st_size <= 120
+    assert (tmp_path / "one.log.1").stat().st_size <= 120
+
+
+def test_an_earlier_runs_lines_are_not_shown(run: Callable[..., Supervisor], said: Said, tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "one.log").write_text("yesterday\n")
+    run(one=STEADY)
+    until(lambda: said.of("one"))
+    assert said.of("one") == ["ready"]

@@ -1,12 +1,9 @@
 """The command `bulkhead`."""
 
 import json
-import signal
 import sys
-import threading
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 from bulkhead_kit.settings import SettingsError
@@ -16,6 +13,7 @@ from pydantic import SecretStr
 from bulkhead_cli.errors import MendableError
 from bulkhead_cli.screen import Screen
 from bulkhead_cli.settings import CliSettings
+from bulkhead_cli.stopping import StopRequest
 
 app = App(name="bulkhead", help="Runs, migrates, demonstrates and examines a whole installation.")
 Json = Annotated[bool, Parameter(name="--json", help="One JSON document instead of tables.")]
@@ -41,20 +39,12 @@ def up(*, json: Json = False, quiet: bool = False, state: State = None, database
     from bulkhead_cli.up import Installation  # noqa: PLC0415 - grpc and the services' code are slow to load
 
     screen = Screen(json=json, quiet=quiet)
-    asked = threading.Event()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
-            # Asked twice: the children are tied to this process and stop on their own.
-            signal.raise_signal(signal.SIGKILL)
-        asked.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, ask)
-    installation = Installation(settings_with(state, database_url), screen.line, asked)
+    stop = StopRequest()
+    stop.listen()
+    installation = Installation(settings_with(state, database_url), screen.line, stop)
     with installation as endpoints:
         screen.endpoints(endpoints)
-        asked.wait()
+        stop.wait()
         screen.line("up", "stopping")
     screen.line("up", "everything has stopped")
 

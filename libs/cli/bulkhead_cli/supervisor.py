@@ -1,5 +1,7 @@
 """Keeps a set of programs running: stores what they say, starts a crashed one again, ends all of them."""
 
+import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -33,25 +35,35 @@ class Program:
 
 
 class Log:
-    """A file that is turned when full; what was there before is kept once."""
+    """The file a program writes to itself: a pipe to us would break, and the program with it, if we were killed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = self._open()
+        self._read = path.stat().st_size if path.exists() else 0
+        self._rest = b""
+        self.last: deque[str] = deque(maxlen=5)
 
-    def write(self, line: str) -> None:
-        self._file.write(line + "\n")
-        self._file.flush()
-        if self._file.tell() > LOG_LIMIT:
-            self._file.close()
-            self._path.replace(self._path.with_suffix(".log.1"))
-            self._file = self._open()
+    def open(self) -> IO[bytes]:
+        """Every write goes to the end, wherever that is after new_lines() has cut the file."""
+        return self._path.open("ab")
 
-    def close(self) -> None:
-        self._file.close()
+    def new_lines(self) -> list[str]:
+        with self._path.open("rb") as file:
+            file.seek(self._read)
+            found = file.read()
+            self._read += len(found)
+        *lines, self._rest = (self._rest + found).split(b"\n")
+        if self._read > LOG_LIMIT:
+            self._turn()
+        texts = [line.decode(errors="backslashreplace").rstrip("\r") for line in lines]
+        self.last.extend(texts)
+        return texts
 
-    def _open(self) -> IO[str]:
-        return self._path.open("a", encoding="utf-8", errors="backslashreplace")
+    def _turn(self) -> None:
+        """What is written between the copy and the cut is lost; the program need not be asked to open anew."""
+        shutil.copyfile(self._path, self._path.with_suffix(".log.1"))
+        os.truncate(self._path, 0)
+        self._read = 0
 
 
 class Child:
@@ -60,41 +72,35 @@ class Child:
     def __init__(self, program: Program, logs: Path, say: Say) -> None:
         self.program = program
         self.lives = 0
-        self._log = logs / f"{program.name}.log"
+        self.log = Log(logs / f"{program.name}.log")
         self._say = say
         self._process: subprocess.Popen[bytes] | None = None
-        self._reader: threading.Thread | None = None
         self._started = 0.0
         self._due = 0.0
         self._pause = FIRST_PAUSE
-        self._last: deque[str] = deque(maxlen=5)
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
-    def last_lines(self) -> list[str]:
-        return list(self._last)
-
     def start(self) -> None:
-        process = subprocess.Popen(
-            launching(self.program.command, folder=Path.cwd(), tie=signal.SIGTERM),
-            env=dict(self.program.environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # the terminal's Ctrl-C is for the supervisor alone
-        )
-        self._process = process
+        with self.log.open() as log:
+            self._process = subprocess.Popen(
+                launching(self.program.command, folder=Path.cwd(), tie=signal.SIGTERM),
+                env=dict(self.program.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # the terminal's Ctrl-C is for the supervisor alone
+            )
         self._started = time.monotonic()
         self.lives += 1
-        assert process.stdout is not None
-        self._reader = threading.Thread(target=self._read, args=(process.stdout,), daemon=True)
-        self._reader.start()
 
     def look(self) -> None:
         """Starts again what has ended, after a pause that doubles while it falls at once."""
         now = time.monotonic()
+        if self.lives:
+            self._show()
         if self._process is None:
             if now >= self._due:
                 self.start()
@@ -103,6 +109,7 @@ class Child:
         if code is None:
             return
         self._process = None
+        self._show()
         lived = now - self._started
         if lived > STEADY_AFTER:
             self._pause = FIRST_PAUSE
@@ -126,18 +133,12 @@ class Child:
             obeyed = False
             kill_tree(psutil.Process(process.pid), STOP_PATIENCE)
             process.wait()
-        if self._reader is not None:
-            self._reader.join(timeout=1.0)
+        self._show()
         return obeyed
 
-    def _read(self, stream: IO[bytes]) -> None:
-        log = Log(self._log)
-        for raw in stream:
-            line = raw.decode(errors="backslashreplace").rstrip("\r\n")
-            log.write(line)
-            self._last.append(line)
+    def _show(self) -> None:
+        for line in self.log.new_lines():
             self._say(self.program.name, line)
-        log.close()
 
 
 class Supervisor:

@@ -1,7 +1,6 @@
 """A whole installation on this machine: PostgreSQL, migrations, keys, services, relays and workers."""
 
 import os
-import threading
 import time
 from types import TracebackType
 
@@ -16,6 +15,7 @@ from bulkhead_cli.lock import Lock
 from bulkhead_cli.postgres import EmbeddedPostgres, Server
 from bulkhead_cli.programs import SERVICES, folder, programs
 from bulkhead_cli.settings import CliSettings
+from bulkhead_cli.stopping import StopRequest
 from bulkhead_cli.supervisor import Child, Say, Supervisor
 
 SERVING_PATIENCE = 60.0
@@ -26,12 +26,12 @@ FALLS = 3
 class Installation:
     """start() returns when every service answers; stop() ends services first, PostgreSQL last."""
 
-    def __init__(self, settings: CliSettings, say: Say, asked_to_stop: threading.Event | None = None) -> None:
-        """`asked_to_stop` also ends the waiting in start()."""
+    def __init__(self, settings: CliSettings, say: Say, stop: StopRequest | None = None) -> None:
+        """`stop` also ends the waiting in start()."""
         self.settings = settings
         self.state = settings.state.resolve()
         self._say = say
-        self._asked = asked_to_stop or threading.Event()
+        self._stop_request = stop or StopRequest()
         self._lock = Lock(self.state / "lock", "An installation")
         self._postgres: EmbeddedPostgres | None = None
         self._server: Server | None = None
@@ -90,7 +90,7 @@ class Installation:
         made.look_first(self._look_after_postgres)
         self._supervisor = made
         made.start()
-        wait_until_serving(endpoints, made.children, self._asked)
+        wait_until_serving(endpoints, made.children, self._stop_request)
 
     def _look_after_postgres(self) -> None:
         if self._postgres is None or self._server is None or self._postgres.running():
@@ -117,10 +117,10 @@ def demand_free(service: str, address: str) -> None:
         )
 
 
-def wait_until_serving(endpoints: Endpoints, children: list[Child], asked_to_stop: threading.Event) -> None:
+def wait_until_serving(endpoints: Endpoints, children: list[Child], stop: StopRequest) -> None:
     deadline = time.monotonic() + SERVING_PATIENCE
     waiting = dict(endpoints.services)
-    while waiting and not asked_to_stop.wait(0.05):
+    while waiting and not stop.wait(0.05):
         for child in children:
             if child.lives > FALLS:
                 raise MendableError(f"{child.program.name} does not stay up.", last_words(endpoints, child))
@@ -141,4 +141,4 @@ def health(address: str, timeout: float = 1.0) -> str:
 
 
 def last_words(endpoints: Endpoints, child: Child) -> str:
-    return f"read {endpoints.logs}/{child.program.name}.log; it ends with: {' / '.join(child.last_lines())}"
+    return f"read {endpoints.logs}/{child.program.name}.log; it ends with: {' / '.join(child.log.last)}"
