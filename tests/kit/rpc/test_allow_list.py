@@ -8,7 +8,8 @@ from bulkhead_kit.interceptors.telemetry import RpcMetrics
 from bulkhead_kit.services_auth import ServiceAllowList
 from prometheus_client import CollectorRegistry
 
-from tests.kit.rpc.world import FRIEND, SERVICE, authenticator, running
+from tests.kit.rpc.probe import SERVICE
+from tests.kit.rpc.world import FRIEND, authenticator, running
 
 
 def chain(method: str) -> Chain:
