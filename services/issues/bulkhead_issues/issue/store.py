@@ -158,7 +158,7 @@ async def load_several(tx: Reader, issue_ids: Sequence[str]) -> list[IssueRow]:
 
 
 def _carries(test: Test, label_id: BindParameter[Any] | None) -> ColumnElement[bool]:
-    carried = exists().where(
+    carried = exists(literal_column("1")).where(
         ISSUE_LABELS.c.tenant_id == _TENANT,
         ISSUE_LABELS.c.issue_id == ISSUES.c.issue_id,
         ISSUE_LABELS.c.removed_at.is_(None),

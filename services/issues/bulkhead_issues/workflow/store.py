@@ -11,6 +11,7 @@ from sqlalchemy import (
     ARRAY,
     Boolean,
     Column,
+    ColumnElement,
     Integer,
     MetaData,
     SmallInteger,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     column,
     exists,
     func,
+    literal_column,
     select,
 )
 from sqlalchemy.dialects.postgresql import insert
@@ -49,6 +51,7 @@ TRANSITIONS = Table(
     Column("least_role", SmallInteger),
     Column("removed_at", Time),
 )
+_ONE: ColumnElement[int] = literal_column("1")
 _TENANT = bindparam("tenant_id", type_=Id)
 
 _LIST_STATUSES = Query(
@@ -86,7 +89,7 @@ _ADD_STATUSES: Query[Any] = Query(
     .from_select(
         ["tenant_id", *_STATUS_COLUMNS],
         select(_TENANT, *(_new.c[name].label(name) for name in _STATUS_COLUMNS)).where(
-            ~exists().where(STATUSES.c.tenant_id == _TENANT)
+            ~exists(_ONE).where(STATUSES.c.tenant_id == _TENANT)
         ),
     )
     .on_conflict_do_nothing()
@@ -97,7 +100,7 @@ _ADD_TRANSITIONS: Query[Any] = Query(
     insert(TRANSITIONS).from_select(
         ["tenant_id", *_MOVE_COLUMNS],
         select(_TENANT, *(_moves.c[name].label(name) for name in _MOVE_COLUMNS)).where(
-            exists().where(STATUSES.c.tenant_id == _TENANT, STATUSES.c.status_id == _moves.c.from_status_id)
+            exists(_ONE).where(STATUSES.c.tenant_id == _TENANT, STATUSES.c.status_id == _moves.c.from_status_id)
         ),
     )
 )

@@ -59,8 +59,8 @@ class ImportServiceServicer:
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "project"), INVALID_ARGUMENT (INVALID_FIELD: no options first, or a
         message out of place), FAILED_PRECONDITION (ARCHIVED of the project, TENANT_SUSPENDED), PERMISSION_DENIED
-        (ROLE_TOO_LOW), UNAVAILABLE (SERVICE_UNAVAILABLE, service "identity"). What is wrong with one item is in the report.
-        After an error the items sent before it have gone in; sending all of them again is safe.
+        (ROLE_TOO_LOW), UNAVAILABLE (SERVICE_UNAVAILABLE, service "identity"). What is wrong with one item is in the
+        report. After an error the items sent before it have gone in; sending all of them again is safe.
 
         Idempotent.
         """

@@ -112,7 +112,9 @@ class Issue(_message.Message):
     description: _builtins.str
     """Description, up to 100,000 characters; line breaks are allowed."""
     status_id: _builtins.str
-    """UUID of its status. On Create: where it starts, empty for the tenant's default; after that TransitionIssue moves it."""
+    """UUID of its status. On Create: where it starts, empty for the tenant's default; after that TransitionIssue moves
+    it.
+    """
     status_category: _workflow_pb2.StatusCategory.ValueType
     """What its status means."""
     priority: _project_pb2.Priority.ValueType

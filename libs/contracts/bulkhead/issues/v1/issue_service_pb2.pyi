@@ -133,11 +133,12 @@ class ListIssuesRequest(_message.Message):
       assignee_id = "0190163d-8694-739b-aea5-966c26f8ad91" AND status_category = IN_PROGRESS
       priority >= HIGH AND due_time < "2026-12-01T00:00:00Z"
       label_id = "0190163d-8694-739b-aea5-966c26f8ad91" AND NOT type = EPIC
-      title = "Login*"
-    Fields: assignee_id, reporter_id, status_id, parent_id, label_id (UUIDs: =, !=; label_id = X: carries the label X);
-    status_category, priority, type (enum names without prefix: =, !=, priority also <, <=, >, >=); number (=, !=, <, <=,
-    >, >=); create_time, update_time, due_time, resolve_time (RFC 3339: <, <=, >, >=); title (= exactly, or a beginning
-    with * at its end). OR binds tighter than AND. Up to 2,000 characters. Empty: every issue.
+      title:"Login*" AND assignee_id = me
+    Fields: assignee_id, reporter_id, status_id, parent_id, label_id (UUIDs: =, !=, and :* for "has one"; label_id = X
+    means that X is one of its labels; me stands for the caller in assignee_id and reporter_id); status_category,
+    priority, type (enum names without prefix: =, !=; priority also <, <=, >, >=); number (=, !=, <, <=, >, >=);
+    create_time, update_time, due_time, resolve_time (RFC 3339: =, !=, <, <=, >, >=); title (=, !=, and :"abc*" for a
+    beginning). OR binds tighter than AND. Up to 2,000 characters. Empty: every issue.
     """
     order_by: _builtins.str
     """One of update_time, create_time, number, priority, due_time, with " desc" for descending; issues without a due_time

@@ -113,8 +113,8 @@ class IssueServiceServicer:
         Permission: members and above.
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "project"), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED,
-        REFERENCE_NOT_FOUND of status, assignee, parent or label), FAILED_PRECONDITION (ARCHIVED of project, status or label,
-        STATE_NOT_ALLOWED "other_project" of a parent, TENANT_SUSPENDED), PERMISSION_DENIED (ROLE_TOO_LOW).
+        REFERENCE_NOT_FOUND of status, assignee, parent or label), FAILED_PRECONDITION (ARCHIVED of project, status or
+        label, STATE_NOT_ALLOWED "other_project" of a parent, TENANT_SUSPENDED), PERMISSION_DENIED (ROLE_TOO_LOW).
 
         Idempotent with a request_id.
         """
@@ -149,9 +149,9 @@ class IssueServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListIssues(self, request, context):
-        """Lists issues of one project, or of all projects of the tenant. Every page is full but the last, and all pages
-        together hold every issue that matched throughout, once. An issue that changes its place in the order between two
-        pages can be missed or seen twice; the order "create_time" or "number" does not have that.
+        """Lists issues of one project, or of all projects of the tenant. All pages together hold every issue that matched
+        throughout, once. An issue that changes its place in the order between two pages can be missed or seen twice; the
+        order "create_time" or "number" does not have that.
 
         Permission: viewers and above.
 
@@ -202,9 +202,9 @@ class IssueServiceServicer:
 
         Permission: members and above.
 
-        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; a deleted one too), INVALID_ARGUMENT (REFERENCE_NOT_FOUND of
-        the assignee, INVALID_FIELD, REQUEST_ID_REUSED), ABORTED (ETAG_MISMATCH), FAILED_PRECONDITION (TENANT_SUSPENDED),
-        PERMISSION_DENIED (ROLE_TOO_LOW).
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; a deleted one too), INVALID_ARGUMENT (REFERENCE_NOT_FOUND
+        of the assignee, INVALID_FIELD, REQUEST_ID_REUSED), ABORTED (ETAG_MISMATCH), FAILED_PRECONDITION
+        (TENANT_SUSPENDED), PERMISSION_DENIED (ROLE_TOO_LOW).
 
         Idempotent with a request_id.
         """
@@ -217,8 +217,8 @@ class IssueServiceServicer:
 
         Permission: members and above.
 
-        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; a deleted one too), INVALID_ARGUMENT (REFERENCE_NOT_FOUND of
-        the label, INVALID_FIELD, REQUEST_ID_REUSED), FAILED_PRECONDITION (ARCHIVED of the label, TENANT_SUSPENDED),
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; a deleted one too), INVALID_ARGUMENT (REFERENCE_NOT_FOUND
+        of the label, INVALID_FIELD, REQUEST_ID_REUSED), FAILED_PRECONDITION (ARCHIVED of the label, TENANT_SUSPENDED),
         PERMISSION_DENIED (ROLE_TOO_LOW).
 
         Idempotent.
@@ -232,8 +232,9 @@ class IssueServiceServicer:
 
         Permission: members and above.
 
-        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; a deleted one too), INVALID_ARGUMENT (REFERENCE_NOT_FOUND of
-        the label, INVALID_FIELD, REQUEST_ID_REUSED), FAILED_PRECONDITION (TENANT_SUSPENDED), PERMISSION_DENIED (ROLE_TOO_LOW).
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; a deleted one too), INVALID_ARGUMENT (REFERENCE_NOT_FOUND
+        of the label, INVALID_FIELD, REQUEST_ID_REUSED), FAILED_PRECONDITION (TENANT_SUSPENDED), PERMISSION_DENIED
+        (ROLE_TOO_LOW).
 
         Idempotent.
         """
@@ -242,14 +243,14 @@ class IssueServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteIssue(self, request, context):
-        """Deletes an issue: lists no longer show it, UndeleteIssue brings it back until its purge_time. Refused while it is the
-        parent of issues that are not deleted.
+        """Deletes an issue: lists no longer show it, UndeleteIssue brings it back until its purge_time. Refused while it is
+        the parent of issues that are not deleted.
 
         Permission: members and above.
 
-        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; deleted already too), FAILED_PRECONDITION (STATE_NOT_ALLOWED
-        "has_children", TENANT_SUSPENDED), ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED),
-        PERMISSION_DENIED (ROLE_TOO_LOW).
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; deleted already too), FAILED_PRECONDITION
+        (STATE_NOT_ALLOWED "has_children", TENANT_SUSPENDED), ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT (INVALID_FIELD,
+        REQUEST_ID_REUSED), PERMISSION_DENIED (ROLE_TOO_LOW).
 
         Idempotent with a request_id.
         """
@@ -263,8 +264,8 @@ class IssueServiceServicer:
         Permission: members and above.
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"), ALREADY_EXISTS (NOT_DELETED), FAILED_PRECONDITION
-        (STATE_NOT_ALLOWED "purged" after its purge_time, "parent_deleted", TENANT_SUSPENDED), INVALID_ARGUMENT (INVALID_FIELD,
-        REQUEST_ID_REUSED), PERMISSION_DENIED (ROLE_TOO_LOW).
+        (STATE_NOT_ALLOWED "purged" after its purge_time, "parent_deleted", TENANT_SUSPENDED), INVALID_ARGUMENT
+        (INVALID_FIELD, REQUEST_ID_REUSED), PERMISSION_DENIED (ROLE_TOO_LOW).
 
         Idempotent with a request_id.
         """

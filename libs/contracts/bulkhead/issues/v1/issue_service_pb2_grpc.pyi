@@ -23,8 +23,8 @@ class IssueServiceStub:
     Permission: members and above.
 
     Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "project"), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED,
-    REFERENCE_NOT_FOUND of status, assignee, parent or label), FAILED_PRECONDITION (ARCHIVED of project, status or label,
-    STATE_NOT_ALLOWED "other_project" of a parent, TENANT_SUSPENDED), PERMISSION_DENIED (ROLE_TOO_LOW).
+    REFERENCE_NOT_FOUND of status, assignee, parent or label), FAILED_PRECONDITION (ARCHIVED of project, status or
+    label, STATE_NOT_ALLOWED "other_project" of a parent, TENANT_SUSPENDED), PERMISSION_DENIED (ROLE_TOO_LOW).
 
     Idempotent with a request_id.
     """
@@ -47,9 +47,9 @@ class IssueServiceStub:
     A read: repeating it is safe.
     """
     ListIssues: _aio.UnaryUnaryMultiCallable[_issue_service_pb2.ListIssuesRequest, _issue_service_pb2.ListIssuesResponse]
-    """Lists issues of one project, or of all projects of the tenant. Every page is full but the last, and all pages
-    together hold every issue that matched throughout, once. An issue that changes its place in the order between two
-    pages can be missed or seen twice; the order "create_time" or "number" does not have that.
+    """Lists issues of one project, or of all projects of the tenant. All pages together hold every issue that matched
+    throughout, once. An issue that changes its place in the order between two pages can be missed or seen twice; the
+    order "create_time" or "number" does not have that.
 
     Permission: viewers and above.
 
@@ -88,9 +88,9 @@ class IssueServiceStub:
 
     Permission: members and above.
 
-    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; a deleted one too), INVALID_ARGUMENT (REFERENCE_NOT_FOUND of
-    the assignee, INVALID_FIELD, REQUEST_ID_REUSED), ABORTED (ETAG_MISMATCH), FAILED_PRECONDITION (TENANT_SUSPENDED),
-    PERMISSION_DENIED (ROLE_TOO_LOW).
+    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; a deleted one too), INVALID_ARGUMENT (REFERENCE_NOT_FOUND
+    of the assignee, INVALID_FIELD, REQUEST_ID_REUSED), ABORTED (ETAG_MISMATCH), FAILED_PRECONDITION
+    (TENANT_SUSPENDED), PERMISSION_DENIED (ROLE_TOO_LOW).
 
     Idempotent with a request_id.
     """
@@ -99,8 +99,8 @@ class IssueServiceStub:
 
     Permission: members and above.
 
-    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; a deleted one too), INVALID_ARGUMENT (REFERENCE_NOT_FOUND of
-    the label, INVALID_FIELD, REQUEST_ID_REUSED), FAILED_PRECONDITION (ARCHIVED of the label, TENANT_SUSPENDED),
+    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; a deleted one too), INVALID_ARGUMENT (REFERENCE_NOT_FOUND
+    of the label, INVALID_FIELD, REQUEST_ID_REUSED), FAILED_PRECONDITION (ARCHIVED of the label, TENANT_SUSPENDED),
     PERMISSION_DENIED (ROLE_TOO_LOW).
 
     Idempotent.
@@ -110,20 +110,21 @@ class IssueServiceStub:
 
     Permission: members and above.
 
-    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; a deleted one too), INVALID_ARGUMENT (REFERENCE_NOT_FOUND of
-    the label, INVALID_FIELD, REQUEST_ID_REUSED), FAILED_PRECONDITION (TENANT_SUSPENDED), PERMISSION_DENIED (ROLE_TOO_LOW).
+    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; a deleted one too), INVALID_ARGUMENT (REFERENCE_NOT_FOUND
+    of the label, INVALID_FIELD, REQUEST_ID_REUSED), FAILED_PRECONDITION (TENANT_SUSPENDED), PERMISSION_DENIED
+    (ROLE_TOO_LOW).
 
     Idempotent.
     """
     DeleteIssue: _aio.UnaryUnaryMultiCallable[_issue_service_pb2.DeleteIssueRequest, _issue_pb2.Issue]
-    """Deletes an issue: lists no longer show it, UndeleteIssue brings it back until its purge_time. Refused while it is the
-    parent of issues that are not deleted.
+    """Deletes an issue: lists no longer show it, UndeleteIssue brings it back until its purge_time. Refused while it is
+    the parent of issues that are not deleted.
 
     Permission: members and above.
 
-    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; deleted already too), FAILED_PRECONDITION (STATE_NOT_ALLOWED
-    "has_children", TENANT_SUSPENDED), ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED),
-    PERMISSION_DENIED (ROLE_TOO_LOW).
+    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; deleted already too), FAILED_PRECONDITION
+    (STATE_NOT_ALLOWED "has_children", TENANT_SUSPENDED), ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT (INVALID_FIELD,
+    REQUEST_ID_REUSED), PERMISSION_DENIED (ROLE_TOO_LOW).
 
     Idempotent with a request_id.
     """
@@ -133,8 +134,8 @@ class IssueServiceStub:
     Permission: members and above.
 
     Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"), ALREADY_EXISTS (NOT_DELETED), FAILED_PRECONDITION
-    (STATE_NOT_ALLOWED "purged" after its purge_time, "parent_deleted", TENANT_SUSPENDED), INVALID_ARGUMENT (INVALID_FIELD,
-    REQUEST_ID_REUSED), PERMISSION_DENIED (ROLE_TOO_LOW).
+    (STATE_NOT_ALLOWED "purged" after its purge_time, "parent_deleted", TENANT_SUSPENDED), INVALID_ARGUMENT
+    (INVALID_FIELD, REQUEST_ID_REUSED), PERMISSION_DENIED (ROLE_TOO_LOW).
 
     Idempotent with a request_id.
     """
@@ -171,8 +172,8 @@ class IssueServiceServicer(metaclass=_abc_1.ABCMeta):
         Permission: members and above.
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "project"), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED,
-        REFERENCE_NOT_FOUND of status, assignee, parent or label), FAILED_PRECONDITION (ARCHIVED of project, status or label,
-        STATE_NOT_ALLOWED "other_project" of a parent, TENANT_SUSPENDED), PERMISSION_DENIED (ROLE_TOO_LOW).
+        REFERENCE_NOT_FOUND of status, assignee, parent or label), FAILED_PRECONDITION (ARCHIVED of project, status or
+        label, STATE_NOT_ALLOWED "other_project" of a parent, TENANT_SUSPENDED), PERMISSION_DENIED (ROLE_TOO_LOW).
 
         Idempotent with a request_id.
         """
@@ -213,9 +214,9 @@ class IssueServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _issue_service_pb2.ListIssuesRequest,
         context: _aio.ServicerContext[_issue_service_pb2.ListIssuesRequest, _abc.Awaitable[_issue_service_pb2.ListIssuesResponse]],
     ) -> _abc.Awaitable[_issue_service_pb2.ListIssuesResponse]:
-        """Lists issues of one project, or of all projects of the tenant. Every page is full but the last, and all pages
-        together hold every issue that matched throughout, once. An issue that changes its place in the order between two
-        pages can be missed or seen twice; the order "create_time" or "number" does not have that.
+        """Lists issues of one project, or of all projects of the tenant. All pages together hold every issue that matched
+        throughout, once. An issue that changes its place in the order between two pages can be missed or seen twice; the
+        order "create_time" or "number" does not have that.
 
         Permission: viewers and above.
 
@@ -272,9 +273,9 @@ class IssueServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Permission: members and above.
 
-        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; a deleted one too), INVALID_ARGUMENT (REFERENCE_NOT_FOUND of
-        the assignee, INVALID_FIELD, REQUEST_ID_REUSED), ABORTED (ETAG_MISMATCH), FAILED_PRECONDITION (TENANT_SUSPENDED),
-        PERMISSION_DENIED (ROLE_TOO_LOW).
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; a deleted one too), INVALID_ARGUMENT (REFERENCE_NOT_FOUND
+        of the assignee, INVALID_FIELD, REQUEST_ID_REUSED), ABORTED (ETAG_MISMATCH), FAILED_PRECONDITION
+        (TENANT_SUSPENDED), PERMISSION_DENIED (ROLE_TOO_LOW).
 
         Idempotent with a request_id.
         """
@@ -289,8 +290,8 @@ class IssueServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Permission: members and above.
 
-        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; a deleted one too), INVALID_ARGUMENT (REFERENCE_NOT_FOUND of
-        the label, INVALID_FIELD, REQUEST_ID_REUSED), FAILED_PRECONDITION (ARCHIVED of the label, TENANT_SUSPENDED),
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; a deleted one too), INVALID_ARGUMENT (REFERENCE_NOT_FOUND
+        of the label, INVALID_FIELD, REQUEST_ID_REUSED), FAILED_PRECONDITION (ARCHIVED of the label, TENANT_SUSPENDED),
         PERMISSION_DENIED (ROLE_TOO_LOW).
 
         Idempotent.
@@ -306,8 +307,9 @@ class IssueServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Permission: members and above.
 
-        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; a deleted one too), INVALID_ARGUMENT (REFERENCE_NOT_FOUND of
-        the label, INVALID_FIELD, REQUEST_ID_REUSED), FAILED_PRECONDITION (TENANT_SUSPENDED), PERMISSION_DENIED (ROLE_TOO_LOW).
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; a deleted one too), INVALID_ARGUMENT (REFERENCE_NOT_FOUND
+        of the label, INVALID_FIELD, REQUEST_ID_REUSED), FAILED_PRECONDITION (TENANT_SUSPENDED), PERMISSION_DENIED
+        (ROLE_TOO_LOW).
 
         Idempotent.
         """
@@ -318,14 +320,14 @@ class IssueServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _issue_service_pb2.DeleteIssueRequest,
         context: _aio.ServicerContext[_issue_service_pb2.DeleteIssueRequest, _abc.Awaitable[_issue_pb2.Issue]],
     ) -> _abc.Awaitable[_issue_pb2.Issue]:
-        """Deletes an issue: lists no longer show it, UndeleteIssue brings it back until its purge_time. Refused while it is the
-        parent of issues that are not deleted.
+        """Deletes an issue: lists no longer show it, UndeleteIssue brings it back until its purge_time. Refused while it is
+        the parent of issues that are not deleted.
 
         Permission: members and above.
 
-        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; deleted already too), FAILED_PRECONDITION (STATE_NOT_ALLOWED
-        "has_children", TENANT_SUSPENDED), ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED),
-        PERMISSION_DENIED (ROLE_TOO_LOW).
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; deleted already too), FAILED_PRECONDITION
+        (STATE_NOT_ALLOWED "has_children", TENANT_SUSPENDED), ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT (INVALID_FIELD,
+        REQUEST_ID_REUSED), PERMISSION_DENIED (ROLE_TOO_LOW).
 
         Idempotent with a request_id.
         """
@@ -341,8 +343,8 @@ class IssueServiceServicer(metaclass=_abc_1.ABCMeta):
         Permission: members and above.
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"), ALREADY_EXISTS (NOT_DELETED), FAILED_PRECONDITION
-        (STATE_NOT_ALLOWED "purged" after its purge_time, "parent_deleted", TENANT_SUSPENDED), INVALID_ARGUMENT (INVALID_FIELD,
-        REQUEST_ID_REUSED), PERMISSION_DENIED (ROLE_TOO_LOW).
+        (STATE_NOT_ALLOWED "purged" after its purge_time, "parent_deleted", TENANT_SUSPENDED), INVALID_ARGUMENT
+        (INVALID_FIELD, REQUEST_ID_REUSED), PERMISSION_DENIED (ROLE_TOO_LOW).
 
         Idempotent with a request_id.
         """
