@@ -111,7 +111,7 @@ begin
 end
 $$;
 revoke all on function identity.lock_limits(uuid) from public;
-grant execute on function identity.lock_limits(uuid) to identity_app, issues_app, identity_worker;
+grant execute on function identity.lock_limits(uuid) to identity_app, issues_app;
 comment on function identity.lock_limits(uuid) is
 'The first lock of a call that changes memberships or counts against a limit; everybody in one order, so nobody '
 'deadlocks.';

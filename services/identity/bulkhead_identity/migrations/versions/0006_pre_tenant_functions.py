@@ -35,10 +35,15 @@ def downgrade() -> None:
 
 
 CREATE_TENANT = """
-create function identity.create_tenant(p_tenant_id uuid, p_slug text, p_name text) returns void
-language plpgsql volatile security definer
+create function identity.create_tenant(p_tenant_id uuid, p_slug text, p_name text)
+returns table (
+    tenant_id uuid, slug text, name text, status text, plan_code text,
+    created_at timestamptz, updated_at timestamptz, version integer
+)
+language plpgsql volatile security definer rows 1
 set search_path = pg_catalog, pg_temp
 as $$
+#variable_conflict use_column
 declare
     v_full_name text;
     v_avatar_url text;
@@ -49,7 +54,9 @@ begin
     if not found then
         perform app.refuse(16, 'SESSION_ENDED', 'the account is closed, log in again');
     end if;
-    insert into identity.tenants (tenant_id, slug, name) values (p_tenant_id, p_slug, p_name);
+    return query
+    insert into identity.tenants as t (tenant_id, slug, name) values (p_tenant_id, p_slug, p_name)
+    returning t.tenant_id, t.slug, t.name, t.status, t.plan_code, t.created_at, t.updated_at, t.version;
     insert into identity.tenant_usage (tenant_id) values (p_tenant_id);
     insert into identity.memberships (tenant_id, user_id, kind, role, display_name, avatar_url)
     values (p_tenant_id, app.current_user_id(), 'person', 5, v_full_name, v_avatar_url);

@@ -1,0 +1,136 @@
+"""python -m bulkhead_identity serve | relay | work | migrate: the one place that puts the identity service together."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+
+import grpc.aio
+from bulkhead.identity.v1 import (
+    auth_service_pb2_grpc,
+    membership_service_pb2_grpc,
+    tenant_service_pb2_grpc,
+)
+from bulkhead_kit import migrations, program, telemetry
+from bulkhead_kit.keyfiles import ACCESS, KeyFileError, load_identity_secret, load_public_keys, load_signer
+from bulkhead_kit.outbox.process import run_relay
+from bulkhead_kit.program import Parts
+from bulkhead_kit.server import AddressError, Service
+from bulkhead_kit.services_auth import ServiceAllowList
+from bulkhead_kit.settings import SettingsError
+
+from bulkhead_identity import worker
+from bulkhead_identity.derived import DerivedTokens
+from bulkhead_identity.mail.actions import Post
+from bulkhead_identity.mail.folder import MailFolder
+from bulkhead_identity.membership.handler import MembershipHandler
+from bulkhead_identity.passwords import Passwords
+from bulkhead_identity.session.actions import Tools
+from bulkhead_identity.session.handler import AuthHandler
+from bulkhead_identity.session.rules import Lives
+from bulkhead_identity.session.tokens import AccessTokens
+from bulkhead_identity.settings import IdentitySettings
+from bulkhead_identity.tenant.handler import TenantHandler
+
+ALLOWED = ServiceAllowList({"issues": ["bulkhead.identity.v1.MembershipService/ImportMembers"]})
+
+
+def register(parts: Parts, server: grpc.aio.Server) -> None:
+    settings = parts.settings
+    assert isinstance(settings, IdentitySettings)
+    database, page_tokens = parts.database, parts.page_tokens
+    tools = _tools(settings, parts)
+    auth = AuthHandler(tools, load_public_keys(settings.keys_dir, [ACCESS]))
+    auth_service_pb2_grpc.add_AuthServiceServicer_to_server(auth, server)
+    tenants = TenantHandler(database, page_tokens)
+    tenant_service_pb2_grpc.add_TenantServiceServicer_to_server(tenants, server)
+    members = MembershipHandler(database, page_tokens, tools.derived, timedelta(days=settings.invitation_days))
+    membership_service_pb2_grpc.add_MembershipServiceServicer_to_server(members, server)
+
+
+def _tools(settings: IdentitySettings, parts: Parts) -> Tools:
+    passwords = Passwords(threads=settings.hash_threads, queue=settings.hash_queue)
+
+    async def close() -> None:
+        passwords.close()
+
+    parts.closing.append(close)
+    return Tools(
+        database=parts.database,
+        passwords=passwords,
+        access=AccessTokens(
+            signer=load_signer(settings.keys_dir, ACCESS),
+            issuer=settings.token_issuer,
+            audience=settings.token_audience,
+            seconds=settings.access_token_seconds,
+        ),
+        derived=DerivedTokens(load_identity_secret(settings.keys_dir)),
+        lives=Lives(
+            session=timedelta(days=settings.session_days),
+            refresh_token=timedelta(hours=settings.refresh_token_hours),
+            refresh_grace=timedelta(seconds=settings.refresh_grace_seconds),
+            verify_email=timedelta(hours=settings.verify_email_hours),
+        ),
+    )
+
+
+def build(settings: IdentitySettings) -> Service:
+    """Not yet listening. Needs a running event loop."""
+    return program.build(settings, register, ALLOWED)
+
+
+async def work(settings: IdentitySettings) -> None:
+    """Until SIGTERM or SIGINT."""
+    if settings.metrics_listen is not None:
+        host, _, port = settings.metrics_listen.rpartition(":")
+        telemetry.serve(host, int(port))
+    database = program.open_database(settings, "worker_database_url")
+    post = Post(
+        database=database,
+        derived=DerivedTokens(load_identity_secret(settings.keys_dir)),
+        outlet=MailFolder(settings.mail_dir, settings.mail_from),
+        web_address=settings.web_address,
+    )
+    await database.open()
+    working = asyncio.create_task(
+        worker.work(post, mails_every=settings.mails_every_seconds, expiry_every=settings.expiry_every_seconds)
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, working.cancel)
+    try:
+        await working
+    except asyncio.CancelledError:
+        pass
+    finally:
+        await database.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bulkhead_identity", description=__doc__)
+    parser.add_argument("command", choices=["serve", "relay", "work", "migrate"])
+    command = parser.parse_args(arguments).command
+    try:
+        settings = IdentitySettings.load()
+        if command == "serve":
+            program.serve(settings, register, ALLOWED)
+        elif command == "relay":
+            run_relay(settings)
+        elif command == "work":
+            program.start_logging(settings)
+            asyncio.run(work(settings))
+        else:
+            program.start_logging(settings)
+            migrations.upgrade(settings.conninfo("migration_database_url"), "identity")
+    except (SettingsError, KeyFileError, AddressError) as error:
+        print(error, file=sys.stderr)  # noqa: T201 - before there is a log, and for a person to read
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""What every handler of this service does alike: who asks, repeats of a call, pages of a list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from bulkhead_kit.caller import Caller
+from bulkhead_kit.idempotency import RequestIds
+from bulkhead_kit.page_tokens import KeyValue, Page
+
+from bulkhead_identity.user.store import PersonalRequestIds
+
+REQUEST_IDS: Final = RequestIds("identity")
+PERSONAL_REQUEST_IDS: Final = PersonalRequestIds()
+"""For calls of a person outside any tenant."""
+
+Row = TypeVar("Row")
+
+
+def as_person(caller: Caller) -> Caller:
+    """The person without the tenant her token may name: what she does here does not depend on any membership."""
+    return replace(caller, tenant_id=None, role=None, membership_version=None)
+
+
+def as_anybody(caller: Caller) -> Caller:
+    """Nobody in particular: what she does here depends on what she sends, not on a token she has besides."""
+    return replace(as_person(caller), actor_type="anonymous", user_id=None, session_id=None, service=None)
+
+
+def cut(rows: list[Row], page: Page, key: Callable[[Row], Sequence[KeyValue]]) -> tuple[list[Row], str]:
+    """The rows of the page and the token of the next; one row more than the page holds says that there is one."""
+    if len(rows) <= page.size:
+        return rows, ""
+    rows = rows[: page.size]
+    return rows, page.next_token(key(rows[-1]))

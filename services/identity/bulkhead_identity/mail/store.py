@@ -1,0 +1,78 @@
+"""The queue of mails, as the worker sees it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from bulkhead_kit.db import Id, Query, Time, Transaction
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from bulkhead_identity.mail.rules import MailRow
+
+MAILS = Table(
+    "mails",
+    MetaData(schema="identity"),
+    Column("mail_id", Id),
+    Column("kind", Text),
+    Column("to_address", Text),
+    Column("subject_id", Id),
+    Column("details", JSONB),
+    Column("due_at", Time),
+    Column("attempts", SmallInteger),
+    Column("sent_at", Time),
+    Column("failed_at", Time),
+    Column("last_error", Text),
+)
+_open = and_(MAILS.c.sent_at.is_(None), MAILS.c.failed_at.is_(None))
+_due = (
+    select(MAILS.c.mail_id)
+    .where(_open, MAILS.c.due_at <= func.now())
+    .order_by(MAILS.c.due_at)
+    .limit(bindparam("rows", type_=BigInteger))
+    .with_for_update(skip_locked=True)
+    .cte("due")
+)
+_CLAIM = Query(
+    update(MAILS)
+    .where(MAILS.c.mail_id.in_(select(_due.c.mail_id)))
+    .values(due_at=bindparam("lease_until"), attempts=MAILS.c.attempts + 1)
+    .returning(*(MAILS.c[name] for name in MailRow._fields)),
+    row=MailRow,
+)
+_this = and_(MAILS.c.mail_id == bindparam("mail_id"), _open)
+_SENT: Query[Any] = Query(update(MAILS).where(_this).values(sent_at=func.now(), last_error=None))
+_RETRY: Query[Any] = Query(
+    update(MAILS).where(_this).values(due_at=bindparam("next_at"), last_error=bindparam("reason"))
+)
+_GIVE_UP: Query[Any] = Query(update(MAILS).where(_this).values(failed_at=func.now(), last_error=bindparam("reason")))
+
+
+async def claim(tx: Transaction, rows: int, lease_until: datetime) -> list[MailRow]:
+    """Due mails, nobody else's until the lease ends; one that is not settled by then is due again."""
+    return await tx.all(_CLAIM, rows=rows, lease_until=lease_until)
+
+
+def mark_sent(tx: Transaction, mail_id: str) -> None:
+    """One that somebody else settled after the lease had ended is left as it is."""
+    tx.send(_SENT, mail_id=mail_id)
+
+
+def mark_failed(tx: Transaction, mail_id: str, reason: str, now: datetime, pause: timedelta | None) -> None:
+    if pause is None:
+        tx.send(_GIVE_UP, mail_id=mail_id, reason=reason)
+    else:
+        tx.send(_RETRY, mail_id=mail_id, reason=reason, next_at=now + pause)

@@ -1,0 +1,90 @@
+"""What changes who belongs to a tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from bulkhead_kit import clock
+from bulkhead_kit.caller import Caller
+from bulkhead_kit.db import Database, Transaction
+from bulkhead_kit.errors import AlreadyExists, NotFound
+from bulkhead_kit.ids import new_id
+
+from bulkhead_identity.derived import DerivedTokens, hash_of
+from bulkhead_identity.membership import rules, store
+from bulkhead_identity.membership.rules import (
+    Author,
+    Imported,
+    InvitationRow,
+    Joined,
+    MemberRow,
+    NewInvitation,
+    RoleChange,
+)
+
+
+async def invite_member(tx: Transaction, derived: DerivedTokens, new: NewInvitation) -> InvitationRow:
+    rules.demand_not_above(tx.caller.role, new.role)
+    is_member, letterhead = await store.look_up_for_invitation(tx, new.email)
+    if is_member:
+        raise AlreadyExists.field("email", "the address is a member's already")
+    invitation_id = new_id()
+    row = await store.invite(
+        tx,
+        invitation_id,
+        email=new.email,
+        role=new.role,
+        token_hash=hash_of(derived.invitation(invitation_id)),
+        expires_at=clock.now() + new.life,
+    )
+    store.queue_mail(tx, invitation_id, new.email, letterhead)
+    return row
+
+
+async def accept_invitation(tx: Transaction, token: str) -> Joined:
+    return await store.accept(tx, hash_of(token))
+
+
+async def change_role(tx: Transaction, change: RoleChange) -> MemberRow:
+    member = await _changeable(tx, change.user_id)
+    rules.demand_not_above(tx.caller.role, change.role)
+    rules.demand_fitting(member, change.role)
+    rules.demand_version(member, change.version)
+    if member.role == change.role:
+        return member
+    return _found(await store.set_role(tx, change.user_id, change.role))
+
+
+async def disable_member(tx: Transaction, user_id: UUID) -> MemberRow:
+    return await _set_status(tx, user_id, "disabled")
+
+
+async def enable_member(tx: Transaction, user_id: UUID) -> MemberRow:
+    return await _set_status(tx, user_id, "active")
+
+
+async def import_members(database: Database, caller: Caller, source: str, authors: Sequence[Author]) -> list[Imported]:
+    rules.demand_distinct(authors)
+    async with database.transaction(caller, locks_limits=True) as tx:
+        return rules.in_order(authors, await store.import_members(tx, source, authors))
+
+
+async def _set_status(tx: Transaction, user_id: UUID, status: str) -> MemberRow:
+    member = await _changeable(tx, user_id)
+    if member.status == status:
+        return member
+    return _found(await store.set_status(tx, user_id, status))
+
+
+async def _changeable(tx: Transaction, user_id: UUID) -> MemberRow:
+    """The tenant's limits are locked, so nobody else changes the member between this look and the write."""
+    member = _found(await store.load(tx, user_id))
+    rules.demand_not_above(tx.caller.role, member.role)
+    return member
+
+
+def _found(member: MemberRow | None) -> MemberRow:
+    if member is None:
+        raise NotFound("member")
+    return member

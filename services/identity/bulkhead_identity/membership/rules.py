@@ -1,0 +1,114 @@
+"""Members and invitations: who may change whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
+from bulkhead_kit.errors import Aborted, FailedPrecondition, InvalidArgument, PermissionDenied
+
+VIEWER: Final = 1
+OWNER: Final = 5
+
+
+class MemberRow(NamedTuple):
+    user_id: str
+    kind: str
+    role: int
+    status: str
+    display_name: str
+    avatar_url: str | None
+    joined_at: int
+    disabled_at: int | None
+    disabled_by: str | None
+    external_source: str | None
+    external_id: str | None
+    version: int
+
+
+class InvitationRow(NamedTuple):
+    invitation_id: str
+    email: str
+    role: int
+    status: str
+    expires_at: int
+    created_at: int
+    created_by: str | None
+
+
+class Letterhead(NamedTuple):
+    """What the mail of an invitation says about its sender."""
+
+    tenant_name: str
+    invited_by: str
+
+
+class Joined(NamedTuple):
+    tenant_id: str
+    role: int
+
+
+class Imported(NamedTuple):
+    external_id: str
+    user_id: str
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewInvitation:
+    email: str
+    role: int
+    life: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class RoleChange:
+    user_id: UUID
+    role: int
+    version: int | None
+    """The version the change is meant for; None: any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    external_id: str
+    display_name: str
+    avatar_url: str | None
+
+
+def demand_not_above(own_role: int | None, role: int) -> None:
+    """Nobody gives a role above her own or changes a member above herself."""
+    if own_role is None or role > own_role:
+        raise PermissionDenied(ErrorReason.ROLE_ABOVE_OWN, "the role is above the caller's own")
+
+
+def demand_fitting(member: MemberRow, role: int) -> None:
+    """What the kind of a member allows her to be."""
+    if (member.kind == "placeholder" and role != VIEWER) or (member.kind == "service" and role == OWNER):
+        raise FailedPrecondition(
+            ErrorReason.STATE_NOT_ALLOWED,
+            "a placeholder stays a viewer, and only a person can be an owner",
+            metadata={"state": member.kind},
+        )
+
+
+def demand_version(member: MemberRow, version: int | None) -> None:
+    if version is not None and version != member.version:
+        raise Aborted(ErrorReason.ETAG_MISMATCH, "the member has been changed since she was read")
+
+
+def demand_distinct(authors: Sequence[Author]) -> None:
+    seen: set[str] = set()
+    for position, author in enumerate(authors):
+        if author.external_id in seen:
+            raise InvalidArgument.field(f"authors[{position}].external_id", "is in the list twice")
+        seen.add(author.external_id)
+
+
+def in_order(authors: Sequence[Author], members: Sequence[Imported]) -> list[Imported]:
+    by_id = {member.external_id: member for member in members}
+    return [by_id[author.external_id] for author in authors]

@@ -1,0 +1,106 @@
+"""Messages of MembershipService."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from bulkhead.identity.v1 import membership_pb2 as member_pb
+from bulkhead.identity.v1 import membership_service_pb2 as pb
+from bulkhead.rpc.v1 import options_pb2
+from bulkhead_kit import wire
+from bulkhead_kit.etags import etag, expected_version
+from bulkhead_kit.ids import parse_id
+from bulkhead_kit.wire import timestamp
+
+from bulkhead_identity import texts
+from bulkhead_identity.membership.rules import (
+    Author,
+    Imported,
+    InvitationRow,
+    Joined,
+    MemberRow,
+    NewInvitation,
+    RoleChange,
+)
+
+_KINDS = {
+    "person": member_pb.Member.KIND_PERSON,
+    "service": member_pb.Member.KIND_SERVICE_ACCOUNT,
+    "placeholder": member_pb.Member.KIND_PLACEHOLDER,
+}
+_MEMBER_STATES = {
+    "active": member_pb.Member.STATE_ACTIVE,
+    "disabled": member_pb.Member.STATE_DISABLED,
+}
+_INVITATION_STATES = {
+    "open": member_pb.Invitation.STATE_OPEN,
+    "accepted": member_pb.Invitation.STATE_ACCEPTED,
+    "revoked": member_pb.Invitation.STATE_REVOKED,
+    "expired": member_pb.Invitation.STATE_EXPIRED,
+}
+
+
+def new_invitation(request: pb.InviteMemberRequest, life: timedelta) -> NewInvitation:
+    return NewInvitation(texts.address(request.email, "email"), request.role, life)
+
+
+def role_change(request: pb.ChangeRoleRequest) -> RoleChange:
+    return RoleChange(parse_id(request.user_id, "user_id"), request.role, expected_version(request.etag))
+
+
+def authors(request: pb.ImportMembersRequest) -> list[Author]:
+    return [
+        Author(
+            external_id=wire.line(author.external_id, f"authors[{position}].external_id"),
+            display_name=texts.name(author.display_name, f"authors[{position}].display_name"),
+            avatar_url=wire.line(author.avatar_url, f"authors[{position}].avatar_url") or None,
+        )
+        for position, author in enumerate(request.authors)
+    ]
+
+
+def member(row: MemberRow) -> member_pb.Member:
+    return member_pb.Member(
+        user_id=row.user_id,
+        kind=_KINDS[row.kind],
+        role=options_pb2.Role.ValueType(row.role),
+        state=_MEMBER_STATES[row.status],
+        display_name=row.display_name,
+        avatar_url=row.avatar_url or "",
+        join_time=timestamp(row.joined_at),
+        disable_time=timestamp(row.disabled_at),
+        disabled_by=row.disabled_by or "",
+        external_source=row.external_source or "",
+        external_id=row.external_id or "",
+        etag=etag(row.version),
+    )
+
+
+def members(rows: Iterable[MemberRow], next_page_token: str) -> pb.ListMembersResponse:
+    return pb.ListMembersResponse(members=map(member, rows), next_page_token=next_page_token)
+
+
+def invitation(row: InvitationRow) -> member_pb.Invitation:
+    return member_pb.Invitation(
+        invitation_id=row.invitation_id,
+        email=row.email,
+        role=options_pb2.Role.ValueType(row.role),
+        state=_INVITATION_STATES[row.status],
+        expire_time=timestamp(row.expires_at),
+        create_time=timestamp(row.created_at),
+        invited_by=row.created_by or "",
+    )
+
+
+def joined(row: Joined) -> pb.AcceptInvitationResponse:
+    return pb.AcceptInvitationResponse(tenant_id=row.tenant_id, role=options_pb2.Role.ValueType(row.role))
+
+
+def imported(rows: Iterable[Imported]) -> pb.ImportMembersResponse:
+    return pb.ImportMembersResponse(
+        members=[
+            member_pb.ImportedMember(external_id=row.external_id, user_id=row.user_id, is_new=row.is_new)
+            for row in rows
+        ]
+    )

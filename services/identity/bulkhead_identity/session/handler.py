@@ -1,0 +1,60 @@
+"""AuthService."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bulkhead.identity.v1 import auth_service_pb2 as pb
+from bulkhead.identity.v1.auth_service_pb2_grpc import AuthServiceServicer
+from bulkhead_kit.caller import current_caller
+from bulkhead_kit.ids import parse_id, parse_optional_id
+from bulkhead_kit.keysets import KeySet
+from grpc.aio import ServicerContext
+
+from bulkhead_identity import texts
+from bulkhead_identity.calls import PERSONAL_REQUEST_IDS, as_anybody, as_person
+from bulkhead_identity.session import actions, wire
+from bulkhead_identity.session.actions import Tools
+
+Context = ServicerContext[Any, Any]
+
+
+class AuthHandler(AuthServiceServicer):
+    def __init__(self, tools: Tools, public_keys: KeySet) -> None:
+        self._tools = tools
+        self._public_keys = public_keys
+
+    async def SignUp(self, request: pb.SignUpRequest, _context: Context) -> pb.SignUpResponse:
+        caller = as_anybody(current_caller())
+        digest = self._tools.derived.request_digest(caller.rpc, request.SerializeToString(deterministic=True))
+        await actions.sign_up(self._tools, caller, wire.sign_up(request, digest))
+        return pb.SignUpResponse()
+
+    async def VerifyEmail(self, request: pb.VerifyEmailRequest, _context: Context) -> pb.VerifyEmailResponse:
+        caller = as_anybody(current_caller())
+        request_id = parse_optional_id(request.request_id, "request_id")
+        user_id = await actions.verify_email(self._tools, caller, request.token, request_id)
+        return pb.VerifyEmailResponse(user_id=user_id)
+
+    async def Login(self, request: pb.LoginRequest, _context: Context) -> pb.LoginResponse:
+        caller = as_anybody(current_caller())
+        email = texts.address(request.email, "email")
+        request_id = parse_optional_id(request.request_id, "request_id")
+        return wire.signed_in(await actions.login(self._tools, caller, email, request.password, request_id))
+
+    async def SelectTenant(self, request: pb.SelectTenantRequest, _context: Context) -> pb.SelectTenantResponse:
+        tenant_id = parse_id(request.tenant_id, "tenant_id")
+        return wire.selected(*await actions.select_tenant(self._tools, as_person(current_caller()), tenant_id))
+
+    async def RefreshToken(self, request: pb.RefreshTokenRequest, _context: Context) -> pb.RefreshTokenResponse:
+        caller = as_anybody(current_caller())
+        return wire.refreshed(await actions.refresh(self._tools, caller, request.refresh_token))
+
+    async def Logout(self, request: pb.LogoutRequest, _context: Context) -> pb.LogoutResponse:
+        caller = as_person(current_caller())
+        return await PERSONAL_REQUEST_IDS.once(
+            self._tools.database, caller, request, pb.LogoutResponse, actions.logout, lambda _: pb.LogoutResponse()
+        )
+
+    async def GetJwks(self, _request: pb.GetJwksRequest, _context: Context) -> pb.GetJwksResponse:
+        return wire.jwks(self._public_keys)

@@ -1,0 +1,175 @@
+"""Sessions, and the functions that are the only way to credentials and tokens."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from bulkhead_kit.db import Id, Query, Reader, Time, Transaction
+from bulkhead_kit.ids import new_id
+from sqlalchemy import Column, MetaData, Table, Text, bindparam, column, func, text, update
+
+from bulkhead_identity.session.rules import NOBODY, Credentials, Entry, Lives, Rotation
+
+SESSIONS = Table(
+    "sessions",
+    MetaData(schema="identity"),
+    Column("session_id", Id),
+    Column("user_id", Id),
+    Column("revoked_at", Time),
+    Column("revoked_reason", Text),
+)
+
+
+class _UserId(NamedTuple):
+    user_id: str
+
+
+class _ExpiresAt(NamedTuple):
+    expires_at: int
+
+
+_SIGN_UP: Query[Any] = Query(
+    text("""
+    select identity.sign_up(
+        :user_id, :email, :full_name, :password_hash,
+        :token_id, :token_hash, make_interval(secs => :token_life), :mail_id, :digest
+    )
+    """)
+)
+_VERIFY_EMAIL = Query(
+    text("select cast(identity.verify_email(:token_hash, :request_id) as text) as user_id").columns(column("user_id")),
+    row=_UserId,
+)
+_FIND_CREDENTIALS = Query(
+    text("""
+    select cast(user_id as text) as user_id, password_hash, is_verified, is_active, is_platform_admin
+    from identity.find_credentials(:email)
+    """).columns(*map(column, Credentials._fields)),
+    row=Credentials,
+)
+_LOGIN_FAILED: Query[Any] = Query(
+    text("""
+    select identity.record_event(
+        'session.login_failed', 'user', :user_id, 'failed', jsonb_build_object('email', jsonb_build_array(null, :email))
+    )
+    """).bindparams(bindparam("email", type_=Text))
+)
+_START = Query(
+    text("""
+    select identity.start_session(
+        :session_id, :user_id, make_interval(secs => :life), :token_id, :token_hash,
+        make_interval(secs => :token_life), :ip, :user_agent
+    ) as expires_at
+    """).columns(column("expires_at")),
+    row=_ExpiresAt,
+)
+_ROTATE = Query(
+    text("""
+    select
+        outcome, cast(user_id as text) as user_id, cast(session_id as text) as session_id, is_platform_admin,
+        expires_at
+    from identity.rotate_refresh_token(
+        :token_hash, :child_id, :child_hash, make_interval(secs => :token_life), make_interval(secs => :grace),
+        :ip, :user_agent
+    )
+    """).columns(*map(column, Rotation._fields)),
+    row=Rotation,
+)
+_SELECT_TENANT = Query(
+    text("select role, version from identity.select_tenant(:session_id, :chosen_tenant)").columns(
+        *map(column, Entry._fields)
+    ),
+    row=Entry,
+)
+_END: Query[Any] = Query(
+    update(SESSIONS)
+    .where(
+        SESSIONS.c.session_id == bindparam("session_id"),
+        SESSIONS.c.user_id == bindparam("caller_id"),
+        SESSIONS.c.revoked_at.is_(None),
+    )
+    .values(revoked_at=func.now(), revoked_reason="logout")
+)
+
+
+def sign_up(
+    tx: Transaction,
+    *,
+    email: str,
+    full_name: str,
+    password_hash: str,
+    token_id: UUID,
+    token_hash: bytes,
+    life: timedelta,
+    mail_id: UUID,
+    digest: bytes | None,
+) -> None:
+    """Goes out with COMMIT."""
+    tx.send(
+        _SIGN_UP,
+        user_id=new_id(),
+        email=email,
+        full_name=full_name,
+        password_hash=password_hash,
+        token_id=token_id,
+        token_hash=token_hash,
+        token_life=_seconds(life),
+        mail_id=mail_id,
+        digest=digest,
+    )
+
+
+async def verify_email(tx: Transaction, token_hash: bytes, request_id: UUID | None) -> str:
+    return (await tx.one(_VERIFY_EMAIL, token_hash=token_hash, request_id=request_id)).user_id
+
+
+async def find_credentials(tx: Reader, email: str) -> Credentials | None:
+    return await tx.one_or_none(_FIND_CREDENTIALS, email=email)
+
+
+def record_failed_login(tx: Transaction, email: str, user_id: str | None) -> None:
+    tx.send(_LOGIN_FAILED, email=email, user_id=user_id or NOBODY)
+
+
+async def start(tx: Transaction, session_id: UUID, user_id: str, token_hash: bytes, lives: Lives) -> int:
+    """Tells when the refresh token ends, in microseconds since 2000."""
+    row = await tx.one(
+        _START,
+        session_id=session_id,
+        user_id=user_id,
+        life=_seconds(lives.session),
+        token_id=new_id(),
+        token_hash=token_hash,
+        token_life=_seconds(lives.refresh_token),
+        ip=tx.caller.ip,
+        user_agent=tx.caller.user_agent,
+    )
+    return row.expires_at
+
+
+async def rotate(tx: Transaction, token_hash: bytes, child_hash: bytes, lives: Lives) -> Rotation:
+    return await tx.one(
+        _ROTATE,
+        token_hash=token_hash,
+        child_id=new_id(),
+        child_hash=child_hash,
+        token_life=_seconds(lives.refresh_token),
+        grace=_seconds(lives.refresh_grace),
+        ip=tx.caller.ip,
+        user_agent=tx.caller.user_agent,
+    )
+
+
+async def select_tenant(tx: Reader, session_id: UUID, tenant_id: UUID) -> Entry:
+    return await tx.one(_SELECT_TENANT, session_id=session_id, chosen_tenant=tenant_id)
+
+
+async def end(tx: Transaction, session_id: UUID) -> None:
+    """A session that has ended already is left as it is."""
+    await tx.execute(_END, session_id=session_id)
+
+
+def _seconds(life: timedelta) -> int:
+    return int(life.total_seconds())

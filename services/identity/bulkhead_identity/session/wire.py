@@ -1,0 +1,57 @@
+"""Messages of AuthService."""
+
+from __future__ import annotations
+
+from bulkhead.identity.v1 import auth_pb2 as auth_pb
+from bulkhead.identity.v1 import auth_service_pb2 as pb
+from bulkhead.rpc.v1 import options_pb2
+from bulkhead_kit.ids import parse_optional_id
+from bulkhead_kit.keysets import KeySet
+from bulkhead_kit.wire import timestamp
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from bulkhead_identity import texts
+from bulkhead_identity.session.rules import Issued, SignedIn, SignUp
+
+
+def sign_up(request: pb.SignUpRequest, digest: bytes) -> SignUp:
+    request_id = parse_optional_id(request.request_id, "request_id")
+    return SignUp(
+        email=texts.address(request.email, "email"),
+        full_name=texts.name(request.full_name, "full_name"),
+        password=request.password,
+        request_id=request_id,
+        digest=digest if request_id is not None else None,
+    )
+
+
+def access_token(issued: Issued) -> auth_pb.AccessToken:
+    return auth_pb.AccessToken(token=issued.token, expire_time=Timestamp(seconds=issued.expires_at))
+
+
+def refresh_token(token: str, expires_at: int) -> auth_pb.RefreshToken:
+    return auth_pb.RefreshToken(token=token, expire_time=timestamp(expires_at))
+
+
+def signed_in(done: SignedIn) -> pb.LoginResponse:
+    return pb.LoginResponse(
+        user_id=done.user_id,
+        session_id=done.session_id,
+        access_token=access_token(done.access),
+        refresh_token=refresh_token(done.refresh_token, done.refresh_expires_at),
+    )
+
+
+def refreshed(done: SignedIn) -> pb.RefreshTokenResponse:
+    return pb.RefreshTokenResponse(
+        access_token=access_token(done.access),
+        refresh_token=refresh_token(done.refresh_token, done.refresh_expires_at),
+    )
+
+
+def selected(issued: Issued, role: int) -> pb.SelectTenantResponse:
+    return pb.SelectTenantResponse(access_token=access_token(issued), role=options_pb2.Role.ValueType(role))
+
+
+def jwks(keys: KeySet) -> pb.GetJwksResponse:
+    return pb.GetJwksResponse(keys=[auth_pb.JsonWebKey(**key) for key in keys.to_jwks()["keys"]])

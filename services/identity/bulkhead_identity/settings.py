@@ -1,0 +1,28 @@
+"""The identity service's settings: BULKHEAD_IDENTITY_*."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bulkhead_kit.settings import Address, ServiceSettings
+from pydantic import Field
+
+
+class IdentitySettings(ServiceSettings, service="identity"):
+    listen: Address = Field("127.0.0.1:7101", description="Where the service answers.")
+
+    # Longer than five minutes and a verifier refuses the token.
+    access_token_seconds: int = Field(300, ge=10, le=300, description="Life of an access token.")
+    refresh_token_hours: float = Field(24.0, gt=0, description="Time after which a session that is not used ends.")
+    refresh_grace_seconds: float = Field(30.0, ge=0, description="Time in which a lost refresh can be repeated.")
+    session_days: float = Field(30.0, gt=0, description="Time after which any session ends.")
+    verify_email_hours: float = Field(1.0, gt=0, description="Life of the token that proves an address.")
+    invitation_days: float = Field(7.0, gt=0, description="Life of an invitation.")
+    hash_threads: int = Field(2, ge=1, description="Passwords hashed at once; each takes 19 MiB.")
+    hash_queue: int = Field(50, ge=0, description="Passwords that may wait to be hashed.")
+
+    mail_dir: Path = Field(Path(".run/mail"), description="Folder that mails are written to.")
+    mail_from: str = Field("Bulkhead <no-reply@bulkhead.invalid>", description="Sender of the mails.")
+    web_address: str = Field("http://localhost:8080", description="Where the links in mails lead.")
+    mails_every_seconds: float = Field(1.0, gt=0, description="How often the worker looks for mails to send.")
+    expiry_every_seconds: float = Field(60.0, gt=0, description="How often the worker removes what has expired.")

@@ -1,0 +1,53 @@
+"""TenantService."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bulkhead.identity.v1 import tenant_pb2 as tenant_pb
+from bulkhead.identity.v1 import tenant_service_pb2 as pb
+from bulkhead.identity.v1.tenant_service_pb2_grpc import TenantServiceServicer
+from bulkhead_kit.caller import current_caller
+from bulkhead_kit.db import Database
+from bulkhead_kit.errors import NotFound
+from bulkhead_kit.ids import parse_id
+from bulkhead_kit.page_tokens import PageTokens
+from grpc.aio import ServicerContext
+
+from bulkhead_identity.calls import PERSONAL_REQUEST_IDS, as_person, cut
+from bulkhead_identity.tenant import actions, store, wire
+
+Context = ServicerContext[Any, Any]
+
+
+class TenantHandler(TenantServiceServicer):
+    def __init__(self, database: Database, page_tokens: PageTokens) -> None:
+        self._database = database
+        self._page_tokens = page_tokens
+
+    async def CreateTenant(self, request: pb.CreateTenantRequest, _context: Context) -> tenant_pb.Tenant:
+        caller = as_person(current_caller())
+        new = wire.new_tenant(request.tenant)
+        return await PERSONAL_REQUEST_IDS.once(
+            self._database, caller, request, tenant_pb.Tenant, lambda tx: actions.create_tenant(tx, new), wire.tenant
+        )
+
+    async def GetTenant(self, request: pb.GetTenantRequest, _context: Context) -> tenant_pb.Tenant:
+        tenant_id = parse_id(request.tenant_id, "tenant_id")
+        row = await store.load(self._database.read(current_caller()), tenant_id)
+        if row is None:
+            raise NotFound("tenant")
+        return wire.tenant(row)
+
+    async def ListMyTenants(self, request: pb.ListMyTenantsRequest, _context: Context) -> pb.ListMyTenantsResponse:
+        caller = as_person(current_caller())
+        page = self._page_tokens.page(
+            rpc=caller.rpc,
+            tenant=None,
+            page_size=request.page_size,
+            page_token=request.page_token,
+            query=[str(caller.user())],
+        )
+        after = str(page.after[0]) if page.after else None
+        rows = await store.list_mine(self._database.read(caller), after, page.size + 1)
+        return wire.my_tenants(*cut(rows, page, lambda row: (row.tenant_id,)))

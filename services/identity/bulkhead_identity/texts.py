@@ -1,0 +1,24 @@
+"""Texts of people, brought into one form once, when they come in."""
+
+from __future__ import annotations
+
+from bulkhead_kit import wire
+from bulkhead_kit.errors import InvalidArgument
+from email_validator import EmailNotValidError, validate_email
+
+
+def address(text: str, field: str) -> str:
+    """Unicode in one form and the domain in lower case. Whether it receives mail is proved by a mail, not by DNS."""
+    try:
+        found = validate_email(text, check_deliverability=False, globally_deliverable=False)
+    except EmailNotValidError:
+        raise InvalidArgument.field(field, "must be an e-mail address such as ann@example.com") from None
+    return found.normalized
+
+
+def name(text: str, field: str) -> str:
+    """One line with something to see on it."""
+    found = wire.line(text, field).strip()
+    if not found:
+        raise InvalidArgument.field(field, "must not be blank")
+    return found
