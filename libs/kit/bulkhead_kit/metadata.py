@@ -75,7 +75,7 @@ def _read_authorization(found: CallMetadata, value: str) -> None:
     if found.token is not None:
         raise malformed(AUTHORIZATION, "must be given once")
     token = value[len(BEARER) :]
-    if not value.startswith(BEARER) or not token.isascii() or not token.isprintable() or " " in token or not token:
+    if not value.startswith(BEARER) or not token or " " in token:
         raise malformed(AUTHORIZATION, "must read 'Bearer' and one token")
     found.token = token
 
@@ -132,6 +132,7 @@ def is_visible_ascii(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text
 
 
+@lru_cache(maxsize=1024)
 def _cut(text: str) -> str:
     """A user agent is a hint for people: cut it, do not refuse the call for it."""
     short = text[:MAX_USER_AGENT]
