@@ -6,7 +6,7 @@ from uuid import UUID
 
 from bulkhead_kit.db import Id, Query, Reader, Time, Transaction
 from bulkhead_kit.errors import AlreadyExists
-from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text, bindparam, column, select, text
+from sqlalchemy import Column, Integer, MetaData, Table, Text, bindparam, column, select, text
 
 from bulkhead_identity.tenant.rules import MyTenantRow, NewTenant, TenantRow
 
@@ -43,7 +43,7 @@ _MINE = Query(
     select cast(tenant_id as text) as tenant_id, slug, name, status, role, joined_at
     from identity.my_tenants(:after, :rows)
     """)
-    .bindparams(bindparam("after", type_=Id), bindparam("rows", type_=BigInteger))
+    .bindparams(bindparam("after", type_=Id), bindparam("rows", type_=Integer))
     .columns(*map(column, MyTenantRow._fields)),
     row=MyTenantRow,
 )

@@ -1,0 +1,2160 @@
+-- The schema identity as its migrations leave it. Written by `make schema` from a live database: read it, never edit it.
+-- Months of partitioned tables, Alembic's own table and rows that migrations insert are not in it.
+
+set check_function_bodies = off;
+set search_path = pg_catalog;
+set role identity_owner;
+
+grant usage on schema identity to audit_app, identity_app, identity_definer, identity_relay, identity_worker,
+    issues_app, issues_owner;
+
+-- identity.mails
+
+create table identity.mails (
+    mail_id uuid not null,
+    kind text not null,
+    to_address text not null,
+    subject_id uuid not null,
+    details jsonb default '{}'::jsonb not null,
+    request_digest bytea,
+    due_at timestamptz default now() not null,
+    attempts smallint default 0 not null,
+    sent_at timestamptz,
+    failed_at timestamptz,
+    last_error text,
+    created_at timestamptz default now() not null,
+    constraint mails_pkey primary key (mail_id),
+    constraint mails_attempts_check check (attempts >= 0),
+    constraint mails_details_check check (jsonb_typeof(details) = 'object' and pg_column_size(details) <= 4096),
+    constraint mails_kind_check check (kind in ('verify_email', 'already_registered', 'invitation')),
+    constraint mails_last_error_check check (length(last_error) <= 500),
+    constraint mails_request_digest_check check (octet_length(request_digest) = 32),
+    constraint mails_sent_at_check check (sent_at is null or failed_at is null),
+    constraint mails_to_address_check check (length(to_address) >= 3 and length(to_address) <= 254)
+);
+comment on table identity.mails is
+'Mails to be sent, queued in the transaction that gives the reason. Holds no token: the worker derives it from subject_id.';
+comment on column identity.mails.subject_id is
+'The one-time token, the invitation or the user the mail is about.';
+comment on column identity.mails.request_digest is
+'Of a SignUp, whose request_id is the mail_id: a repeat sends nothing.';
+comment on column identity.mails.due_at is
+'Not sent before; moved on at each attempt.';
+create index mails_created_at_idx on identity.mails (created_at);
+create index mails_due_at_idx on identity.mails (due_at) where sent_at is null and failed_at is null;
+alter table identity.mails enable row level security;
+alter table identity.mails force row level security;
+create policy definer_queue on identity.mails for insert to identity_definer
+with check (true);
+create policy definer_read on identity.mails for select to identity_definer
+using (true);
+create policy expiry_remove on identity.mails for delete to identity_worker
+using (created_at < (now() - '7 days'::interval) and (sent_at is not null or failed_at is not null));
+create policy owner_right on identity.mails for all to identity_owner
+using (true)
+with check (true);
+create policy queue on identity.mails for insert to identity_app
+with check (true);
+create policy worker_read on identity.mails for select to identity_worker
+using (true);
+create policy worker_send on identity.mails for update to identity_worker
+using (sent_at is null and failed_at is null)
+with check (true);
+grant insert (mail_id, kind, to_address, subject_id, details) on identity.mails to identity_app;
+grant
+    select (mail_id, request_digest),
+    insert (mail_id, kind, to_address, subject_id, details, request_digest)
+on identity.mails to identity_definer;
+grant
+    select (mail_id, kind, to_address, subject_id, details, due_at, attempts, sent_at, failed_at, last_error,
+        created_at),
+    update (due_at, attempts, sent_at, failed_at, last_error),
+    delete
+on identity.mails to identity_worker;
+
+-- identity.outbox
+
+create table identity.outbox (
+    outbox_id bigint generated always as identity,
+    tenant_id uuid not null,
+    event_id uuid default gen_random_uuid() not null,
+    occurred_at timestamptz default clock_timestamp() not null,
+    action text not null,
+    entity_type text not null,
+    entity_id uuid not null,
+    sub_id uuid,
+    project_id uuid,
+    visibility smallint default 1 not null,
+    outcome text default 'ok' not null,
+    changes jsonb default '{}'::jsonb not null,
+    actor_id uuid default app.current_user_id(),
+    actor_type text default coalesce(nullif(current_setting('app.actor_type', true), ''), 'database') not null,
+    on_behalf_of uuid default nullif(current_setting('app.on_behalf_of', true), '')::uuid,
+    service text default nullif(current_setting('app.service', true), ''),
+    rpc text default nullif(current_setting('app.rpc', true), ''),
+    request_id text default nullif(current_setting('app.request_id', true), ''),
+    ip text default nullif(current_setting('app.ip', true), ''),
+    user_agent text default nullif(current_setting('app.user_agent', true), ''),
+    constraint outbox_pkey primary key (tenant_id, outbox_id),
+    constraint outbox_changes_check check (jsonb_typeof(changes) = 'object'),
+    constraint outbox_outcome_check check (outcome in ('ok', 'denied', 'failed')),
+    constraint outbox_visibility_check check (visibility in (1, 2))
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
+comment on table identity.outbox is
+'Changes not yet acknowledged by audit. Written by capture triggers, removed by the relay, read by nobody else.';
+alter table identity.outbox enable row level security;
+alter table identity.outbox force row level security;
+create policy definer_write on identity.outbox for insert to identity_definer
+with check (true);
+create policy owner_right on identity.outbox for all to identity_owner
+using (true)
+with check (true);
+create policy relay_read on identity.outbox for select to identity_relay
+using (true);
+create policy relay_remove on identity.outbox for delete to identity_relay
+using (true);
+grant insert (tenant_id, action, entity_type, entity_id, outcome, changes) on identity.outbox to identity_definer;
+grant select, delete on identity.outbox to identity_relay;
+
+-- identity.outbox_parked
+
+create table identity.outbox_parked (
+    tenant_id uuid not null,
+    parked_at timestamptz default now() not null,
+    attempts integer default 1 not null,
+    retry_at timestamptz not null,
+    last_error text not null,
+    constraint outbox_parked_pkey primary key (tenant_id),
+    constraint outbox_parked_attempts_check check (attempts > 0),
+    constraint outbox_parked_last_error_check check (length(last_error) <= 2000)
+);
+comment on table identity.outbox_parked is
+'Tenants whose events audit refuses: the relay passes them over until retry_at, others go on.';
+alter table identity.outbox_parked enable row level security;
+alter table identity.outbox_parked force row level security;
+create policy owner_right on identity.outbox_parked for all to identity_owner
+using (true)
+with check (true);
+create policy relay_park on identity.outbox_parked for all to identity_relay
+using (true)
+with check (true);
+grant select, insert, update, delete on identity.outbox_parked to identity_relay;
+
+-- identity.plans
+
+create table identity.plans (
+    plan_id uuid not null,
+    code text not null,
+    name text not null,
+    max_users integer,
+    max_projects integer,
+    max_storage_bytes bigint,
+    created_at timestamptz default now() not null,
+    created_by uuid,
+    updated_at timestamptz default now() not null,
+    version integer default 1 not null,
+    constraint plans_pkey primary key (plan_id),
+    constraint plans_code_key unique (code),
+    constraint plans_code_check check (code ~ '^[a-z][a-z0-9_]{0,31}$'),
+    constraint plans_max_projects_check check (max_projects >= 0),
+    constraint plans_max_storage_bytes_check check (max_storage_bytes >= 0),
+    constraint plans_max_users_check check (max_users > 0),
+    constraint plans_name_check check (length(name) >= 1 and length(name) <= 100)
+);
+comment on table identity.plans is
+'What a tenant may use. Edited by platform administrators only.';
+comment on column identity.plans.max_users is
+'Active members and open invitations of persons; null: no limit.';
+comment on column identity.plans.max_projects is
+'Projects that are not deleted; null: no limit.';
+comment on column identity.plans.max_storage_bytes is
+'Bytes of attachments; null: no limit.';
+alter table identity.plans enable row level security;
+alter table identity.plans force row level security;
+create policy definer_read on identity.plans for select to identity_definer
+using (true);
+create policy owner_right on identity.plans for all to identity_owner
+using (true)
+with check (true);
+grant select on identity.plans to identity_definer;
+
+-- identity.request_ids
+
+create table identity.request_ids (
+    tenant_id uuid not null,
+    principal text not null,
+    request_id uuid not null,
+    rpc text not null,
+    request_digest bytea not null,
+    reply bytea,
+    created_at timestamptz default now() not null,
+    constraint request_ids_pkey primary key (tenant_id, principal, request_id),
+    constraint request_ids_principal_check check (length(principal) >= 1 and length(principal) <= 100),
+    constraint request_ids_request_digest_check check (octet_length(request_digest) = 32)
+);
+comment on table identity.request_ids is
+'Calls that named a request_id, with their answers, for 24 hours: a repeat gets the same answer and has no effect.';
+create index request_ids_created_at_idx on identity.request_ids (created_at);
+alter table identity.request_ids enable row level security;
+alter table identity.request_ids force row level security;
+create policy tenant_wall on identity.request_ids as restrictive for all to identity_app
+using (tenant_id = app.current_tenant_id())
+with check (tenant_id = app.current_tenant_id());
+create policy expiry_read on identity.request_ids for select to identity_worker
+using (true);
+create policy expiry_remove on identity.request_ids for delete to identity_worker
+using (created_at < (now() - '24:00:00'::interval));
+create policy own_calls on identity.request_ids for all to identity_app
+using (principal = app.principal())
+with check (principal = app.principal());
+create policy owner_right on identity.request_ids for all to identity_owner
+using (true)
+with check (true);
+grant
+    select,
+    insert (tenant_id, principal, request_id, rpc, request_digest),
+    update (reply)
+on identity.request_ids to identity_app;
+grant select (tenant_id, principal, request_id, created_at), delete on identity.request_ids to identity_worker;
+
+-- identity.tenants
+
+create table identity.tenants (
+    tenant_id uuid not null,
+    slug text not null,
+    name text not null,
+    domain text,
+    status text default 'active' not null,
+    status_reason text,
+    status_changed_at timestamptz,
+    status_changed_by uuid,
+    plan_code text default 'free' not null,
+    max_users_override integer,
+    max_projects_override integer,
+    max_storage_bytes_override bigint,
+    branding jsonb default '{}'::jsonb not null,
+    settings jsonb default '{}'::jsonb not null,
+    description text default '' not null,
+    logo_url text,
+    website_url text,
+    industry text,
+    size text,
+    deleted_at timestamptz,
+    purge_after timestamptz,
+    created_at timestamptz default now() not null,
+    created_by uuid,
+    updated_at timestamptz default now() not null,
+    version integer default 1 not null,
+    constraint tenants_pkey primary key (tenant_id),
+    constraint tenants_slug_key unique (slug),
+    constraint tenants_plan_code_fkey foreign key (plan_code) references identity.plans(code),
+    constraint tenants_branding_check check (jsonb_typeof(branding) = 'object' and pg_column_size(branding) <= 16384),
+    constraint tenants_deleted_at_check
+    check ((status = 'deleted') = (deleted_at is not null) and (deleted_at is null) = (purge_after is null)),
+    constraint tenants_description_check check (length(description) <= 2000),
+    constraint tenants_domain_check check (length(domain) >= 3 and length(domain) <= 253),
+    constraint tenants_industry_check check (length(industry) <= 100),
+    constraint tenants_logo_url_check check (length(logo_url) <= 2000),
+    constraint tenants_max_projects_override_check check (max_projects_override >= 0),
+    constraint tenants_max_storage_bytes_override_check check (max_storage_bytes_override >= 0),
+    constraint tenants_max_users_override_check check (max_users_override > 0),
+    constraint tenants_name_check check (length(name) >= 1 and length(name) <= 100),
+    constraint tenants_settings_check check (jsonb_typeof(settings) = 'object' and pg_column_size(settings) <= 16384),
+    constraint tenants_size_check check (size in ('1-10', '11-50', '51-200', '201-1000', '1001+')),
+    constraint tenants_slug_check check (slug ~ '^[a-z0-9]([a-z0-9-]{1,61}[a-z0-9])$'),
+    constraint tenants_status_check check (status in ('active', 'suspended', 'deleted')),
+    constraint tenants_status_reason_check check (length(status_reason) <= 500),
+    constraint tenants_tenant_id_check check (tenant_id <> '00000000-0000-0000-0000-000000000001'::uuid),
+    constraint tenants_website_url_check check (length(website_url) <= 2000)
+);
+comment on table identity.tenants is
+'Companies. tenant_id is a published key: other schemas refer to it and rows are never deleted.';
+comment on column identity.tenants.status is
+'active; suspended: reads work, writes are refused; deleted: invisible, restorable by an owner until purge_after.';
+comment on column identity.tenants.max_users_override is
+'In place of the plan''s limit, by contract.';
+create index tenants_plan_code_idx on identity.tenants (plan_code);
+alter table identity.tenants enable row level security;
+alter table identity.tenants force row level security;
+create policy tenant_wall on identity.tenants as restrictive for all to identity_app
+using (tenant_id = app.current_tenant_id())
+with check (tenant_id = app.current_tenant_id());
+create policy definer_insert on identity.tenants for insert to identity_definer
+with check (true);
+create policy definer_read on identity.tenants for select to identity_definer
+using (true);
+create policy owner_right on identity.tenants for all to identity_owner
+using (true)
+with check (true);
+create policy read_right on identity.tenants for select to identity_app
+using (app.role_level() >= 1);
+grant select on identity.tenants to identity_app;
+grant select, insert (tenant_id, slug, name) on identity.tenants to identity_definer;
+grant references (tenant_id) on identity.tenants to issues_owner;
+
+-- identity.teams
+
+create table identity.teams (
+    tenant_id uuid not null,
+    team_id uuid not null,
+    name text not null,
+    name_key text generated always as (lower(name)) stored not null,
+    description text default '' not null,
+    archived_at timestamptz,
+    created_at timestamptz default now() not null,
+    created_by uuid,
+    updated_at timestamptz default now() not null,
+    version integer default 1 not null,
+    constraint teams_pkey primary key (tenant_id, team_id),
+    constraint teams_tenant_id_fkey foreign key (tenant_id) references identity.tenants(tenant_id),
+    constraint teams_description_check check (length(description) <= 2000),
+    constraint teams_name_check check (length(name) >= 1 and length(name) <= 100)
+);
+comment on table identity.teams is
+'Groups of members. (tenant_id, team_id) is a published key: other schemas refer to it and rows are never deleted.';
+create unique index teams_name_key_key on identity.teams (tenant_id, name_key) where archived_at is null;
+alter table identity.teams enable row level security;
+alter table identity.teams force row level security;
+create policy tenant_wall on identity.teams as restrictive for all to identity_app
+using (tenant_id = app.current_tenant_id())
+with check (tenant_id = app.current_tenant_id());
+create policy insert_right on identity.teams for insert to identity_app
+with check (app.role_level() >= 3);
+create policy owner_right on identity.teams for all to identity_owner
+using (true)
+with check (true);
+create policy read_right on identity.teams for select to identity_app
+using (app.role_level() >= 1);
+create policy update_right on identity.teams for update to identity_app
+using (app.role_level() >= 3)
+with check (app.role_level() >= 3);
+grant
+    select,
+    insert (tenant_id, team_id, name, description),
+    update (name, description, archived_at)
+on identity.teams to identity_app;
+grant references (tenant_id, team_id) on identity.teams to issues_owner;
+
+-- identity.tenant_usage
+
+create table identity.tenant_usage (
+    tenant_id uuid not null,
+    active_members integer default 0 not null,
+    open_invitations integer default 0 not null,
+    projects integer default 0 not null,
+    storage_bytes bigint default 0 not null,
+    constraint tenant_usage_pkey primary key (tenant_id),
+    constraint tenant_usage_tenant_id_fkey foreign key (tenant_id) references identity.tenants(tenant_id),
+    constraint tenant_usage_active_members_check check (active_members >= 0),
+    constraint tenant_usage_open_invitations_check check (open_invitations >= 0),
+    constraint tenant_usage_projects_check check (projects >= 0),
+    constraint tenant_usage_storage_bytes_check check (storage_bytes >= 0)
+) with (fillfactor = 50);
+comment on table identity.tenant_usage is
+'What a tenant uses of its limits, counted by triggers. Its row is the first lock of every call that changes memberships or counts against a limit.';
+comment on column identity.tenant_usage.active_members is
+'Active persons; service accounts and placeholders take no seat.';
+alter table identity.tenant_usage enable row level security;
+alter table identity.tenant_usage force row level security;
+create policy tenant_wall on identity.tenant_usage as restrictive for all to identity_app
+using (tenant_id = app.current_tenant_id())
+with check (tenant_id = app.current_tenant_id());
+create policy definer_insert on identity.tenant_usage for insert to identity_definer
+with check (true);
+create policy definer_read on identity.tenant_usage for select to identity_definer
+using (true);
+create policy definer_update on identity.tenant_usage for update to identity_definer
+using (true)
+with check (true);
+create policy owner_right on identity.tenant_usage for all to identity_owner
+using (true)
+with check (true);
+create policy read_right on identity.tenant_usage for select to identity_app
+using (app.role_level() >= 1);
+grant select on identity.tenant_usage to identity_app;
+grant select, insert (tenant_id), update (projects) on identity.tenant_usage to identity_definer;
+
+-- identity.user_request_ids
+
+create table identity.user_request_ids (
+    user_id uuid not null,
+    request_id uuid not null,
+    rpc text not null,
+    request_digest bytea not null,
+    reply bytea,
+    created_at timestamptz default now() not null,
+    constraint user_request_ids_pkey primary key (user_id, request_id),
+    constraint user_request_ids_request_digest_check check (octet_length(request_digest) = 32)
+);
+comment on table identity.user_request_ids is
+'As request_ids, for the calls of a person outside any tenant, such as CreateTenant.';
+create index user_request_ids_created_at_idx on identity.user_request_ids (created_at);
+alter table identity.user_request_ids enable row level security;
+alter table identity.user_request_ids force row level security;
+create policy expiry_read on identity.user_request_ids for select to identity_worker
+using (true);
+create policy expiry_remove on identity.user_request_ids for delete to identity_worker
+using (created_at < (now() - '24:00:00'::interval));
+create policy own_calls on identity.user_request_ids for all to identity_app
+using (user_id = app.current_user_id())
+with check (user_id = app.current_user_id());
+create policy owner_right on identity.user_request_ids for all to identity_owner
+using (true)
+with check (true);
+grant
+    select,
+    insert (user_id, request_id, rpc, request_digest),
+    update (reply)
+on identity.user_request_ids to identity_app;
+grant select (user_id, request_id, created_at), delete on identity.user_request_ids to identity_worker;
+
+-- identity.users
+
+create table identity.users (
+    user_id uuid not null,
+    kind text not null,
+    email text,
+    email_key text generated always as (lower(email)) stored,
+    email_verified_at timestamptz,
+    full_name text not null,
+    first_name text,
+    last_name text,
+    avatar_url text,
+    status text default 'active' not null,
+    is_platform_admin boolean default false not null,
+    last_login_at timestamptz,
+    created_at timestamptz default now() not null,
+    created_by uuid,
+    updated_at timestamptz default now() not null,
+    version integer default 1 not null,
+    constraint users_pkey primary key (user_id),
+    constraint users_email_key_key unique (email_key),
+    constraint users_user_id_kind_key unique (user_id, kind),
+    constraint users_avatar_url_check check (length(avatar_url) <= 2000),
+    constraint users_email_check
+    check ((kind = 'person' and status <> 'erased') = (email is not null) and length(email) >= 3 and length(email) <= 254),
+    constraint users_email_verified_at_check check (email_verified_at is null or kind = 'person'),
+    constraint users_first_name_check check (length(first_name) >= 1 and length(first_name) <= 100),
+    constraint users_full_name_check check (length(full_name) >= 1 and length(full_name) <= 200),
+    constraint users_is_platform_admin_check check (not is_platform_admin or kind = 'person'),
+    constraint users_kind_check check (kind in ('person', 'service', 'placeholder')),
+    constraint users_last_name_check check (length(last_name) >= 1 and length(last_name) <= 100),
+    constraint users_status_check check (status in ('active', 'disabled', 'erased'))
+);
+comment on table identity.users is
+'Principals: persons, service accounts, and placeholders for imported authors. Global: what a tenant sees of one is on the membership, so a row here is seen by its own person only.';
+comment on column identity.users.kind is
+'person, service (an API key''s account) or placeholder (cannot log in, takes no seat).';
+comment on column identity.users.email is
+'As given, normalised once (NFC, domain in lower case).';
+comment on column identity.users.email_key is
+'What addresses are compared by.';
+alter table identity.users enable row level security;
+alter table identity.users force row level security;
+create policy definer_insert on identity.users for insert to identity_definer
+with check (true);
+create policy definer_read on identity.users for select to identity_definer
+using (true);
+create policy definer_update on identity.users for update to identity_definer
+using (true)
+with check (true);
+create policy own_row on identity.users for select to identity_app
+using (user_id = app.current_user_id());
+create policy owner_right on identity.users for all to identity_owner
+using (true)
+with check (true);
+grant select on identity.users to identity_app;
+grant
+    select,
+    insert (user_id, kind, email, full_name, avatar_url),
+    update (email_verified_at, full_name, last_login_at)
+on identity.users to identity_definer;
+
+-- identity.memberships
+
+create table identity.memberships (
+    tenant_id uuid not null,
+    user_id uuid not null,
+    kind text not null,
+    role smallint not null,
+    status text default 'active' not null,
+    display_name text not null,
+    avatar_url text,
+    joined_at timestamptz default now() not null,
+    disabled_at timestamptz,
+    disabled_by uuid,
+    external_source text,
+    external_id text,
+    created_at timestamptz default now() not null,
+    created_by uuid,
+    updated_at timestamptz default now() not null,
+    version integer default 1 not null,
+    constraint memberships_pkey primary key (tenant_id, user_id),
+    constraint memberships_external_id_key unique (tenant_id, external_source, external_id),
+    constraint memberships_disabled_by_fkey
+    foreign key (tenant_id, disabled_by)
+    references identity.memberships(tenant_id, user_id),
+    constraint memberships_tenant_id_fkey foreign key (tenant_id) references identity.tenants(tenant_id),
+    constraint memberships_user_id_kind_fkey foreign key (user_id, kind) references identity.users(user_id, kind),
+    constraint memberships_avatar_url_check check (length(avatar_url) <= 2000),
+    constraint memberships_disabled_at_check
+    check ((status = 'disabled') = (disabled_at is not null) and (disabled_at is null) = (disabled_by is null)),
+    constraint memberships_display_name_check check (length(display_name) >= 1 and length(display_name) <= 200),
+    constraint memberships_external_check
+    check ((external_source is null) = (external_id is null) and length(external_id) >= 1 and length(external_id) <= 200),
+    constraint memberships_external_source_check
+    check (length(external_source) >= 1 and length(external_source) <= 100),
+    constraint memberships_kind_role_check check (role < 5 or kind = 'person'),
+    constraint memberships_placeholder_role_check check (role = 1 or kind <> 'placeholder'),
+    constraint memberships_role_check check (role >= 1 and role <= 5),
+    constraint memberships_status_check check (status in ('active', 'disabled'))
+);
+comment on table identity.memberships is
+'Who belongs to which tenant. (tenant_id, user_id) is a published key: other schemas refer to it and rows are never deleted.';
+comment on column identity.memberships.role is
+'1 viewer, 2 member, 3 manager, 4 admin, 5 owner.';
+comment on column identity.memberships.display_name is
+'What fellow members see of the person.';
+comment on column identity.memberships.version is
+'Raised when role or status change, and only then: tokens carry it, and one with an older version is refused.';
+create index memberships_disabled_by_idx on identity.memberships (tenant_id, disabled_by) where disabled_by is not null;
+create index memberships_role_status_idx on identity.memberships (tenant_id, role, status);
+create index memberships_user_id_idx on identity.memberships (user_id, kind, tenant_id);
+alter table identity.memberships enable row level security;
+alter table identity.memberships force row level security;
+create policy tenant_wall on identity.memberships as restrictive for all to identity_app
+using (tenant_id = app.current_tenant_id())
+with check (tenant_id = app.current_tenant_id());
+create policy definer_insert on identity.memberships for insert to identity_definer
+with check (true);
+create policy definer_read on identity.memberships for select to identity_definer
+using (true);
+create policy owner_right on identity.memberships for all to identity_owner
+using (true)
+with check (true);
+create policy read_right on identity.memberships for select to identity_app
+using (app.role_level() >= 1);
+create policy update_right on identity.memberships for update to identity_app
+using (app.role_level() >= 4 and role <= app.role_level())
+with check (app.role_level() >= 4 and role <= app.role_level());
+grant select, update (role, status) on identity.memberships to identity_app;
+grant
+    select,
+    insert (tenant_id, user_id, kind, role, display_name, avatar_url, external_source, external_id)
+on identity.memberships to identity_definer;
+grant references (tenant_id, user_id) on identity.memberships to issues_owner;
+
+-- identity.invitations
+
+create table identity.invitations (
+    tenant_id uuid not null,
+    invitation_id uuid not null,
+    email text not null,
+    email_key text generated always as (lower(email)) stored not null,
+    role smallint not null,
+    token_hash bytea not null,
+    status text default 'open' not null,
+    expires_at timestamptz not null,
+    accepted_at timestamptz,
+    accepted_by uuid,
+    revoked_at timestamptz,
+    revoked_by uuid,
+    created_at timestamptz default now() not null,
+    created_by uuid,
+    updated_at timestamptz default now() not null,
+    version integer default 1 not null,
+    constraint invitations_pkey primary key (tenant_id, invitation_id),
+    constraint invitations_token_hash_key unique (token_hash),
+    constraint invitations_accepted_by_fkey
+    foreign key (tenant_id, accepted_by)
+    references identity.memberships(tenant_id, user_id),
+    constraint invitations_tenant_id_fkey foreign key (tenant_id) references identity.tenants(tenant_id),
+    constraint invitations_accepted_check
+    check ((status = 'accepted') = (accepted_at is not null) and (accepted_at is null) = (accepted_by is null)),
+    constraint invitations_email_check check (length(email) >= 3 and length(email) <= 254),
+    constraint invitations_revoked_check check ((status = 'revoked') = (revoked_at is not null)),
+    constraint invitations_role_check check (role >= 1 and role <= 5),
+    constraint invitations_status_check check (status in ('open', 'accepted', 'revoked', 'expired')),
+    constraint invitations_token_hash_check check (octet_length(token_hash) = 32)
+);
+comment on table identity.invitations is
+'Invitations to a tenant. An open one holds a seat. The token is in the mail; here is its SHA-256.';
+create index invitations_accepted_by_idx on identity.invitations (tenant_id, accepted_by) where accepted_by is not null;
+create index invitations_email_key_idx on identity.invitations (tenant_id, email_key);
+create index invitations_expires_at_idx on identity.invitations (expires_at) where status = 'open'::text;
+create unique index invitations_open_email_key on identity.invitations (tenant_id, email_key) where status = 'open'::text;
+alter table identity.invitations enable row level security;
+alter table identity.invitations force row level security;
+create policy tenant_wall on identity.invitations as restrictive for all to identity_app
+using (tenant_id = app.current_tenant_id())
+with check (tenant_id = app.current_tenant_id());
+create policy definer_read on identity.invitations for select to identity_definer
+using (true);
+create policy definer_update on identity.invitations for update to identity_definer
+using (true)
+with check (true);
+create policy expiry_read on identity.invitations for select to identity_worker
+using (status = 'open' and expires_at <= now());
+create policy insert_right on identity.invitations for insert to identity_app
+with check (app.role_level() >= 4 and role <= app.role_level());
+create policy owner_right on identity.invitations for all to identity_owner
+using (true)
+with check (true);
+create policy read_right on identity.invitations for select to identity_app
+using (app.role_level() >= 4);
+create policy update_right on identity.invitations for update to identity_app
+using (app.role_level() >= 4)
+with check (app.role_level() >= 4);
+grant
+    select (tenant_id, invitation_id, email, email_key, role, status, expires_at, accepted_at, accepted_by,
+        revoked_at, revoked_by, created_at, created_by, updated_at, version),
+    insert (tenant_id, invitation_id, email, role, token_hash, expires_at),
+    update (status)
+on identity.invitations to identity_app;
+grant select, update (status, accepted_at, accepted_by) on identity.invitations to identity_definer;
+grant select (tenant_id, invitation_id, status, expires_at) on identity.invitations to identity_worker;
+
+-- identity.one_time_tokens
+
+create table identity.one_time_tokens (
+    token_id uuid not null,
+    purpose text not null,
+    user_id uuid not null,
+    token_hash bytea not null,
+    expires_at timestamptz not null,
+    used_at timestamptz,
+    used_by_request uuid,
+    revoked_at timestamptz,
+    password_hash text,
+    full_name text,
+    created_at timestamptz default now() not null,
+    created_by uuid,
+    updated_at timestamptz default now() not null,
+    version integer default 1 not null,
+    constraint one_time_tokens_pkey primary key (token_id),
+    constraint one_time_tokens_token_hash_key unique (token_hash),
+    constraint one_time_tokens_user_id_fkey foreign key (user_id) references identity.users(user_id),
+    constraint one_time_tokens_full_name_check
+    check (full_name is null or purpose = 'verify_email' and length(full_name) >= 1 and length(full_name) <= 200),
+    constraint one_time_tokens_password_hash_check
+    check (password_hash is null or purpose = 'verify_email' and used_at is null and revoked_at is null and password_hash ~~ '$argon2id$%'),
+    constraint one_time_tokens_purpose_check check (purpose in ('verify_email', 'reset_password')),
+    constraint one_time_tokens_token_hash_check check (octet_length(token_hash) = 32),
+    constraint one_time_tokens_used_at_check check (used_at is null or revoked_at is null),
+    constraint one_time_tokens_used_by_request_check check (used_by_request is null or used_at is not null)
+);
+comment on table identity.one_time_tokens is
+'SHA-256 of the tokens in mails: single use, expiring, each for one purpose.';
+comment on column identity.one_time_tokens.used_by_request is
+'The request_id of the call that used it: a repeat gets its answer.';
+comment on column identity.one_time_tokens.password_hash is
+'The password of the sign-up that asked for the token: it becomes the account''s when the address is proved with this very token, so that a stranger''s sign-up with the same address cannot slip in another.';
+create index one_time_tokens_expires_at_idx on identity.one_time_tokens (expires_at);
+create index one_time_tokens_user_id_purpose_idx on identity.one_time_tokens (user_id, purpose);
+alter table identity.one_time_tokens enable row level security;
+alter table identity.one_time_tokens force row level security;
+create policy definer_insert on identity.one_time_tokens for insert to identity_definer
+with check (true);
+create policy definer_read on identity.one_time_tokens for select to identity_definer
+using (true);
+create policy definer_update on identity.one_time_tokens for update to identity_definer
+using (used_at is null and revoked_at is null)
+with check (true);
+create policy expiry_read on identity.one_time_tokens for select to identity_worker
+using (true);
+create policy expiry_remove on identity.one_time_tokens for delete to identity_worker
+using (expires_at < (now() - '1 day'::interval));
+create policy owner_right on identity.one_time_tokens for all to identity_owner
+using (true)
+with check (true);
+grant
+    select,
+    insert (token_id, purpose, user_id, token_hash, expires_at, password_hash, full_name),
+    update (used_at, used_by_request, revoked_at, password_hash)
+on identity.one_time_tokens to identity_definer;
+grant select (token_id, expires_at), delete on identity.one_time_tokens to identity_worker;
+
+-- identity.sessions
+
+create table identity.sessions (
+    session_id uuid not null,
+    user_id uuid not null,
+    expires_at timestamptz not null,
+    last_seen_at timestamptz default now() not null,
+    ip inet,
+    user_agent text,
+    revoked_at timestamptz,
+    revoked_reason text,
+    created_at timestamptz default now() not null,
+    created_by uuid,
+    updated_at timestamptz default now() not null,
+    version integer default 1 not null,
+    constraint sessions_pkey primary key (session_id),
+    constraint sessions_user_id_fkey foreign key (user_id) references identity.users(user_id),
+    constraint sessions_revoked_at_check check ((revoked_at is null) = (revoked_reason is null)),
+    constraint sessions_revoked_reason_check
+    check (revoked_reason in ('logout', 'token_reused', 'revoked', 'password_changed', 'account_closed')),
+    constraint sessions_user_agent_check check (length(user_agent) <= 512)
+);
+comment on table identity.sessions is
+'Logins, each the family of its refresh tokens. Ended by logout, by reuse of a token, or at expires_at.';
+comment on column identity.sessions.expires_at is
+'The absolute end; no refresh moves it.';
+comment on column identity.sessions.last_seen_at is
+'Time of the login or of the last refresh.';
+create index sessions_expires_at_idx on identity.sessions (expires_at);
+create index sessions_user_id_expires_at_idx on identity.sessions (user_id, expires_at);
+alter table identity.sessions enable row level security;
+alter table identity.sessions force row level security;
+create policy definer_insert on identity.sessions for insert to identity_definer
+with check (true);
+create policy definer_read on identity.sessions for select to identity_definer
+using (true);
+create policy definer_update on identity.sessions for update to identity_definer
+using (true)
+with check (true);
+create policy expiry_read on identity.sessions for select to identity_worker
+using (true);
+create policy expiry_remove on identity.sessions for delete to identity_worker
+using (expires_at < (now() - '30 days'::interval));
+create policy own_end on identity.sessions for update to identity_app
+using (user_id = app.current_user_id() and revoked_at is null)
+with check (user_id = app.current_user_id() and revoked_at is not null);
+create policy own_read on identity.sessions for select to identity_app
+using (user_id = app.current_user_id());
+create policy owner_right on identity.sessions for all to identity_owner
+using (true)
+with check (true);
+grant select, update (revoked_at, revoked_reason) on identity.sessions to identity_app;
+grant
+    select,
+    insert (session_id, user_id, expires_at, ip, user_agent),
+    update (last_seen_at, ip, user_agent, revoked_at, revoked_reason)
+on identity.sessions to identity_definer;
+grant select (session_id, expires_at), delete on identity.sessions to identity_worker;
+
+-- identity.refresh_tokens
+
+create table identity.refresh_tokens (
+    refresh_token_id uuid not null,
+    session_id uuid not null,
+    parent_id uuid,
+    token_hash bytea not null,
+    expires_at timestamptz not null,
+    created_at timestamptz default now() not null,
+    constraint refresh_tokens_pkey primary key (refresh_token_id),
+    constraint refresh_tokens_parent_id_key unique (parent_id),
+    constraint refresh_tokens_token_hash_key unique (token_hash),
+    constraint refresh_tokens_session_id_fkey foreign key (session_id) references identity.sessions(session_id),
+    constraint refresh_tokens_parent_id_check check (parent_id <> refresh_token_id),
+    constraint refresh_tokens_token_hash_check check (octet_length(token_hash) = 32)
+);
+comment on table identity.refresh_tokens is
+'SHA-256 of each refresh token. Rows never change: a token has been used when another row names it as its parent.';
+create index refresh_tokens_expires_at_idx on identity.refresh_tokens (expires_at);
+create unique index refresh_tokens_first_key on identity.refresh_tokens (session_id) where parent_id is null;
+create index refresh_tokens_session_id_idx on identity.refresh_tokens (session_id);
+alter table identity.refresh_tokens enable row level security;
+alter table identity.refresh_tokens force row level security;
+create policy definer_insert on identity.refresh_tokens for insert to identity_definer
+with check (true);
+create policy definer_read on identity.refresh_tokens for select to identity_definer
+using (true);
+create policy expiry_read on identity.refresh_tokens for select to identity_worker
+using (true);
+create policy expiry_remove on identity.refresh_tokens for delete to identity_worker
+using (expires_at < (now() - '1 day'::interval));
+create policy owner_right on identity.refresh_tokens for all to identity_owner
+using (true)
+with check (true);
+grant
+    select,
+    insert (refresh_token_id, session_id, parent_id, token_hash, expires_at)
+on identity.refresh_tokens to identity_definer;
+grant select (refresh_token_id, session_id, expires_at), delete on identity.refresh_tokens to identity_worker;
+
+-- identity.team_members
+
+create table identity.team_members (
+    tenant_id uuid not null,
+    team_id uuid not null,
+    user_id uuid not null,
+    is_lead boolean default false not null,
+    removed_at timestamptz,
+    created_at timestamptz default now() not null,
+    created_by uuid,
+    updated_at timestamptz default now() not null,
+    version integer default 1 not null,
+    constraint team_members_pkey primary key (tenant_id, team_id, user_id),
+    constraint team_members_team_id_fkey
+    foreign key (tenant_id, team_id)
+    references identity.teams(tenant_id, team_id),
+    constraint team_members_user_id_fkey
+    foreign key (tenant_id, user_id)
+    references identity.memberships(tenant_id, user_id)
+);
+comment on table identity.team_members is
+'Who is in which team. A member who leaves the team keeps her row, with the time.';
+create index team_members_user_id_idx on identity.team_members (tenant_id, user_id);
+alter table identity.team_members enable row level security;
+alter table identity.team_members force row level security;
+create policy tenant_wall on identity.team_members as restrictive for all to identity_app
+using (tenant_id = app.current_tenant_id())
+with check (tenant_id = app.current_tenant_id());
+create policy definer_read on identity.team_members for select to identity_definer
+using (true);
+create policy insert_right on identity.team_members for insert to identity_app
+with check (app.role_level() >= 3);
+create policy owner_right on identity.team_members for all to identity_owner
+using (true)
+with check (true);
+create policy read_right on identity.team_members for select to identity_app
+using (app.role_level() >= 1);
+create policy update_right on identity.team_members for update to identity_app
+using (app.role_level() >= 3)
+with check (app.role_level() >= 3);
+grant
+    select,
+    insert (tenant_id, team_id, user_id, is_lead),
+    update (is_lead, removed_at)
+on identity.team_members to identity_app;
+grant select on identity.team_members to identity_definer;
+
+-- identity.user_credentials
+
+create table identity.user_credentials (
+    user_id uuid not null,
+    password_hash text not null,
+    password_changed_at timestamptz default now() not null,
+    created_at timestamptz default now() not null,
+    created_by uuid,
+    updated_at timestamptz default now() not null,
+    version integer default 1 not null,
+    constraint user_credentials_pkey primary key (user_id),
+    constraint user_credentials_user_id_fkey foreign key (user_id) references identity.users(user_id),
+    constraint user_credentials_password_hash_check
+    check (password_hash ~~ '$argon2id$%' and length(password_hash) <= 200)
+);
+comment on table identity.user_credentials is
+'Password hashes (argon2id in its own notation, with parameters and salt). No login role can read it.';
+alter table identity.user_credentials enable row level security;
+alter table identity.user_credentials force row level security;
+create policy definer_insert on identity.user_credentials for insert to identity_definer
+with check (true);
+create policy definer_read on identity.user_credentials for select to identity_definer
+using (true);
+create policy definer_update on identity.user_credentials for update to identity_definer
+using (true)
+with check (true);
+create policy owner_right on identity.user_credentials for all to identity_owner
+using (true)
+with check (true);
+grant
+    select,
+    insert (user_id, password_hash),
+    update (password_hash, password_changed_at)
+on identity.user_credentials to identity_definer;
+
+create or replace function identity.capture_invitations()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+        declare
+            r identity.invitations;
+            v_changes jsonb := '{}';
+            v_verb text;
+        begin
+            if tg_op = 'DELETE' then
+                -- Erasure: that it happened is kept, what was erased is not.
+                r := old;
+                v_verb := 'erased';
+            elsif tg_op = 'INSERT' then
+                r := new;
+                v_verb := 'created';
+                if r.email is not null then v_changes := v_changes || jsonb_build_object('email', jsonb_build_array(null, to_jsonb(r.email))); end if; if r.role is not null then v_changes := v_changes || jsonb_build_object('role', jsonb_build_array(null, to_jsonb(r.role))); end if; if r.status is not null then v_changes := v_changes || jsonb_build_object('status', jsonb_build_array(null, to_jsonb(r.status))); end if; if r.expires_at is not null then v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_array(null, to_jsonb(r.expires_at))); end if; if r.accepted_at is not null then v_changes := v_changes || jsonb_build_object('accepted_at', jsonb_build_array(null, to_jsonb(r.accepted_at))); end if; if r.accepted_by is not null then v_changes := v_changes || jsonb_build_object('accepted_by', jsonb_build_array(null, to_jsonb(r.accepted_by))); end if; if r.revoked_at is not null then v_changes := v_changes || jsonb_build_object('revoked_at', jsonb_build_array(null, to_jsonb(r.revoked_at))); end if; if r.revoked_by is not null then v_changes := v_changes || jsonb_build_object('revoked_by', jsonb_build_array(null, to_jsonb(r.revoked_by))); end if; 
+            else
+                r := new;
+                if r.email is distinct from old.email then v_changes := v_changes || jsonb_build_object('email', jsonb_build_array(to_jsonb(old.email), to_jsonb(r.email))); end if; if r.role is distinct from old.role then v_changes := v_changes || jsonb_build_object('role', jsonb_build_array(to_jsonb(old.role), to_jsonb(r.role))); end if; if r.status is distinct from old.status then v_changes := v_changes || jsonb_build_object('status', jsonb_build_array(to_jsonb(old.status), to_jsonb(r.status))); end if; if r.expires_at is distinct from old.expires_at then v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_array(to_jsonb(old.expires_at), to_jsonb(r.expires_at))); end if; if r.accepted_at is distinct from old.accepted_at then v_changes := v_changes || jsonb_build_object('accepted_at', jsonb_build_array(to_jsonb(old.accepted_at), to_jsonb(r.accepted_at))); end if; if r.accepted_by is distinct from old.accepted_by then v_changes := v_changes || jsonb_build_object('accepted_by', jsonb_build_array(to_jsonb(old.accepted_by), to_jsonb(r.accepted_by))); end if; if r.revoked_at is distinct from old.revoked_at then v_changes := v_changes || jsonb_build_object('revoked_at', jsonb_build_array(to_jsonb(old.revoked_at), to_jsonb(r.revoked_at))); end if; if r.revoked_by is distinct from old.revoked_by then v_changes := v_changes || jsonb_build_object('revoked_by', jsonb_build_array(to_jsonb(old.revoked_by), to_jsonb(r.revoked_by))); end if; 
+                if v_changes = '{}' then
+                    return null;
+                end if;
+                v_verb := case when r.revoked_at is not null and old.revoked_at is null then 'revoked' when r.revoked_at is null and old.revoked_at is not null then 'granted' else 'updated' end;
+            end if;
+            insert into identity.outbox (
+                tenant_id, action, entity_type, entity_id, sub_id, project_id, visibility, changes
+            ) values (
+                r.tenant_id, 'invitation' || '.' || v_verb, 'invitation', r.invitation_id, null::uuid, null::uuid, 1::smallint, v_changes
+            );
+            return null;
+        end
+        $function$;
+revoke all on function identity.capture_invitations() from public;
+comment on function identity.capture_invitations() is
+'Capture: leaves an outbox row for every change of identity.invitations.';
+
+create or replace function identity.capture_memberships()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+        declare
+            r identity.memberships;
+            v_changes jsonb := '{}';
+            v_verb text;
+        begin
+            if tg_op = 'DELETE' then
+                -- Erasure: that it happened is kept, what was erased is not.
+                r := old;
+                v_verb := 'erased';
+            elsif tg_op = 'INSERT' then
+                r := new;
+                v_verb := 'created';
+                if r.kind is not null then v_changes := v_changes || jsonb_build_object('kind', jsonb_build_array(null, to_jsonb(r.kind))); end if; if r.role is not null then v_changes := v_changes || jsonb_build_object('role', jsonb_build_array(null, to_jsonb(r.role))); end if; if r.status is not null then v_changes := v_changes || jsonb_build_object('status', jsonb_build_array(null, to_jsonb(r.status))); end if; if r.display_name is not null then v_changes := v_changes || jsonb_build_object('display_name', jsonb_build_array(null, to_jsonb(r.display_name))); end if; if r.avatar_url is not null then v_changes := v_changes || jsonb_build_object('avatar_url', jsonb_build_array(null, to_jsonb(r.avatar_url))); end if; if r.joined_at is not null then v_changes := v_changes || jsonb_build_object('joined_at', jsonb_build_array(null, to_jsonb(r.joined_at))); end if; if r.disabled_at is not null then v_changes := v_changes || jsonb_build_object('disabled_at', jsonb_build_array(null, to_jsonb(r.disabled_at))); end if; if r.disabled_by is not null then v_changes := v_changes || jsonb_build_object('disabled_by', jsonb_build_array(null, to_jsonb(r.disabled_by))); end if; if r.external_source is not null then v_changes := v_changes || jsonb_build_object('external_source', jsonb_build_array(null, to_jsonb(r.external_source))); end if; if r.external_id is not null then v_changes := v_changes || jsonb_build_object('external_id', jsonb_build_array(null, to_jsonb(r.external_id))); end if; 
+            else
+                r := new;
+                if r.kind is distinct from old.kind then v_changes := v_changes || jsonb_build_object('kind', jsonb_build_array(to_jsonb(old.kind), to_jsonb(r.kind))); end if; if r.role is distinct from old.role then v_changes := v_changes || jsonb_build_object('role', jsonb_build_array(to_jsonb(old.role), to_jsonb(r.role))); end if; if r.status is distinct from old.status then v_changes := v_changes || jsonb_build_object('status', jsonb_build_array(to_jsonb(old.status), to_jsonb(r.status))); end if; if r.display_name is distinct from old.display_name then v_changes := v_changes || jsonb_build_object('display_name', jsonb_build_array(to_jsonb(old.display_name), to_jsonb(r.display_name))); end if; if r.avatar_url is distinct from old.avatar_url then v_changes := v_changes || jsonb_build_object('avatar_url', jsonb_build_array(to_jsonb(old.avatar_url), to_jsonb(r.avatar_url))); end if; if r.joined_at is distinct from old.joined_at then v_changes := v_changes || jsonb_build_object('joined_at', jsonb_build_array(to_jsonb(old.joined_at), to_jsonb(r.joined_at))); end if; if r.disabled_at is distinct from old.disabled_at then v_changes := v_changes || jsonb_build_object('disabled_at', jsonb_build_array(to_jsonb(old.disabled_at), to_jsonb(r.disabled_at))); end if; if r.disabled_by is distinct from old.disabled_by then v_changes := v_changes || jsonb_build_object('disabled_by', jsonb_build_array(to_jsonb(old.disabled_by), to_jsonb(r.disabled_by))); end if; if r.external_source is distinct from old.external_source then v_changes := v_changes || jsonb_build_object('external_source', jsonb_build_array(to_jsonb(old.external_source), to_jsonb(r.external_source))); end if; if r.external_id is distinct from old.external_id then v_changes := v_changes || jsonb_build_object('external_id', jsonb_build_array(to_jsonb(old.external_id), to_jsonb(r.external_id))); end if; 
+                if v_changes = '{}' then
+                    return null;
+                end if;
+                v_verb := 'updated';
+            end if;
+            insert into identity.outbox (
+                tenant_id, action, entity_type, entity_id, sub_id, project_id, visibility, changes
+            ) values (
+                r.tenant_id, 'member' || '.' || v_verb, 'member', r.user_id, null::uuid, null::uuid, 1::smallint, v_changes
+            );
+            return null;
+        end
+        $function$;
+revoke all on function identity.capture_memberships() from public;
+comment on function identity.capture_memberships() is
+'Capture: leaves an outbox row for every change of identity.memberships.';
+
+create or replace function identity.capture_one_time_tokens()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+        declare
+            r identity.one_time_tokens;
+            v_changes jsonb := '{}';
+            v_verb text;
+        begin
+            if tg_op = 'DELETE' then
+                -- Erasure: that it happened is kept, what was erased is not.
+                r := old;
+                v_verb := 'erased';
+            elsif tg_op = 'INSERT' then
+                r := new;
+                v_verb := 'created';
+                if r.purpose is not null then v_changes := v_changes || jsonb_build_object('purpose', jsonb_build_array(null, to_jsonb(r.purpose))); end if; if r.user_id is not null then v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_array(null, to_jsonb(r.user_id))); end if; if r.expires_at is not null then v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_array(null, to_jsonb(r.expires_at))); end if; if r.used_at is not null then v_changes := v_changes || jsonb_build_object('used_at', jsonb_build_array(null, to_jsonb(r.used_at))); end if; if r.revoked_at is not null then v_changes := v_changes || jsonb_build_object('revoked_at', jsonb_build_array(null, to_jsonb(r.revoked_at))); end if; 
+            else
+                r := new;
+                if r.purpose is distinct from old.purpose then v_changes := v_changes || jsonb_build_object('purpose', jsonb_build_array(to_jsonb(old.purpose), to_jsonb(r.purpose))); end if; if r.user_id is distinct from old.user_id then v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_array(to_jsonb(old.user_id), to_jsonb(r.user_id))); end if; if r.expires_at is distinct from old.expires_at then v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_array(to_jsonb(old.expires_at), to_jsonb(r.expires_at))); end if; if r.used_at is distinct from old.used_at then v_changes := v_changes || jsonb_build_object('used_at', jsonb_build_array(to_jsonb(old.used_at), to_jsonb(r.used_at))); end if; if r.revoked_at is distinct from old.revoked_at then v_changes := v_changes || jsonb_build_object('revoked_at', jsonb_build_array(to_jsonb(old.revoked_at), to_jsonb(r.revoked_at))); end if; 
+                if v_changes = '{}' then
+                    return null;
+                end if;
+                v_verb := case when r.revoked_at is not null and old.revoked_at is null then 'revoked' when r.revoked_at is null and old.revoked_at is not null then 'granted' else 'updated' end;
+            end if;
+            insert into identity.outbox (
+                tenant_id, action, entity_type, entity_id, sub_id, project_id, visibility, changes
+            ) values (
+                app.platform_log_id(), 'one_time_token' || '.' || v_verb, 'one_time_token', r.token_id, null::uuid, null::uuid, 1::smallint, v_changes
+            );
+            return null;
+        end
+        $function$;
+revoke all on function identity.capture_one_time_tokens() from public;
+comment on function identity.capture_one_time_tokens() is
+'Capture: leaves an outbox row for every change of identity.one_time_tokens.';
+
+create or replace function identity.capture_plans()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+        declare
+            r identity.plans;
+            v_changes jsonb := '{}';
+            v_verb text;
+        begin
+            if tg_op = 'DELETE' then
+                -- Erasure: that it happened is kept, what was erased is not.
+                r := old;
+                v_verb := 'erased';
+            elsif tg_op = 'INSERT' then
+                r := new;
+                v_verb := 'created';
+                if r.code is not null then v_changes := v_changes || jsonb_build_object('code', jsonb_build_array(null, to_jsonb(r.code))); end if; if r.name is not null then v_changes := v_changes || jsonb_build_object('name', jsonb_build_array(null, to_jsonb(r.name))); end if; if r.max_users is not null then v_changes := v_changes || jsonb_build_object('max_users', jsonb_build_array(null, to_jsonb(r.max_users))); end if; if r.max_projects is not null then v_changes := v_changes || jsonb_build_object('max_projects', jsonb_build_array(null, to_jsonb(r.max_projects))); end if; if r.max_storage_bytes is not null then v_changes := v_changes || jsonb_build_object('max_storage_bytes', jsonb_build_array(null, to_jsonb(r.max_storage_bytes))); end if; 
+            else
+                r := new;
+                if r.code is distinct from old.code then v_changes := v_changes || jsonb_build_object('code', jsonb_build_array(to_jsonb(old.code), to_jsonb(r.code))); end if; if r.name is distinct from old.name then v_changes := v_changes || jsonb_build_object('name', jsonb_build_array(to_jsonb(old.name), to_jsonb(r.name))); end if; if r.max_users is distinct from old.max_users then v_changes := v_changes || jsonb_build_object('max_users', jsonb_build_array(to_jsonb(old.max_users), to_jsonb(r.max_users))); end if; if r.max_projects is distinct from old.max_projects then v_changes := v_changes || jsonb_build_object('max_projects', jsonb_build_array(to_jsonb(old.max_projects), to_jsonb(r.max_projects))); end if; if r.max_storage_bytes is distinct from old.max_storage_bytes then v_changes := v_changes || jsonb_build_object('max_storage_bytes', jsonb_build_array(to_jsonb(old.max_storage_bytes), to_jsonb(r.max_storage_bytes))); end if; 
+                if v_changes = '{}' then
+                    return null;
+                end if;
+                v_verb := 'updated';
+            end if;
+            insert into identity.outbox (
+                tenant_id, action, entity_type, entity_id, sub_id, project_id, visibility, changes
+            ) values (
+                app.platform_log_id(), 'plan' || '.' || v_verb, 'plan', r.plan_id, null::uuid, null::uuid, 1::smallint, v_changes
+            );
+            return null;
+        end
+        $function$;
+revoke all on function identity.capture_plans() from public;
+comment on function identity.capture_plans() is
+'Capture: leaves an outbox row for every change of identity.plans.';
+
+create or replace function identity.capture_refresh_tokens()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+        declare
+            r identity.refresh_tokens;
+            v_changes jsonb := '{}';
+            v_verb text;
+        begin
+            if tg_op = 'DELETE' then
+                -- Erasure: that it happened is kept, what was erased is not.
+                r := old;
+                v_verb := 'erased';
+            elsif tg_op = 'INSERT' then
+                r := new;
+                v_verb := 'created';
+                if r.session_id is not null then v_changes := v_changes || jsonb_build_object('session_id', jsonb_build_array(null, to_jsonb(r.session_id))); end if; if r.parent_id is not null then v_changes := v_changes || jsonb_build_object('parent_id', jsonb_build_array(null, to_jsonb(r.parent_id))); end if; if r.expires_at is not null then v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_array(null, to_jsonb(r.expires_at))); end if; 
+            else
+                r := new;
+                if r.session_id is distinct from old.session_id then v_changes := v_changes || jsonb_build_object('session_id', jsonb_build_array(to_jsonb(old.session_id), to_jsonb(r.session_id))); end if; if r.parent_id is distinct from old.parent_id then v_changes := v_changes || jsonb_build_object('parent_id', jsonb_build_array(to_jsonb(old.parent_id), to_jsonb(r.parent_id))); end if; if r.expires_at is distinct from old.expires_at then v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_array(to_jsonb(old.expires_at), to_jsonb(r.expires_at))); end if; 
+                if v_changes = '{}' then
+                    return null;
+                end if;
+                v_verb := 'updated';
+            end if;
+            insert into identity.outbox (
+                tenant_id, action, entity_type, entity_id, sub_id, project_id, visibility, changes
+            ) values (
+                app.platform_log_id(), 'refresh_token' || '.' || v_verb, 'refresh_token', r.refresh_token_id, null::uuid, null::uuid, 1::smallint, v_changes
+            );
+            return null;
+        end
+        $function$;
+revoke all on function identity.capture_refresh_tokens() from public;
+comment on function identity.capture_refresh_tokens() is
+'Capture: leaves an outbox row for every change of identity.refresh_tokens.';
+
+create or replace function identity.capture_sessions()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+        declare
+            r identity.sessions;
+            v_changes jsonb := '{}';
+            v_verb text;
+        begin
+            if tg_op = 'DELETE' then
+                -- Erasure: that it happened is kept, what was erased is not.
+                r := old;
+                v_verb := 'erased';
+            elsif tg_op = 'INSERT' then
+                r := new;
+                v_verb := 'created';
+                if r.user_id is not null then v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_array(null, to_jsonb(r.user_id))); end if; if r.expires_at is not null then v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_array(null, to_jsonb(r.expires_at))); end if; if r.ip is not null then v_changes := v_changes || jsonb_build_object('ip', jsonb_build_array(null, to_jsonb(r.ip))); end if; if r.user_agent is not null then v_changes := v_changes || jsonb_build_object('user_agent', jsonb_build_array(null, to_jsonb(r.user_agent))); end if; if r.revoked_at is not null then v_changes := v_changes || jsonb_build_object('revoked_at', jsonb_build_array(null, to_jsonb(r.revoked_at))); end if; if r.revoked_reason is not null then v_changes := v_changes || jsonb_build_object('revoked_reason', jsonb_build_array(null, to_jsonb(r.revoked_reason))); end if; 
+            else
+                r := new;
+                if r.user_id is distinct from old.user_id then v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_array(to_jsonb(old.user_id), to_jsonb(r.user_id))); end if; if r.expires_at is distinct from old.expires_at then v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_array(to_jsonb(old.expires_at), to_jsonb(r.expires_at))); end if; if r.ip is distinct from old.ip then v_changes := v_changes || jsonb_build_object('ip', jsonb_build_array(to_jsonb(old.ip), to_jsonb(r.ip))); end if; if r.user_agent is distinct from old.user_agent then v_changes := v_changes || jsonb_build_object('user_agent', jsonb_build_array(to_jsonb(old.user_agent), to_jsonb(r.user_agent))); end if; if r.revoked_at is distinct from old.revoked_at then v_changes := v_changes || jsonb_build_object('revoked_at', jsonb_build_array(to_jsonb(old.revoked_at), to_jsonb(r.revoked_at))); end if; if r.revoked_reason is distinct from old.revoked_reason then v_changes := v_changes || jsonb_build_object('revoked_reason', jsonb_build_array(to_jsonb(old.revoked_reason), to_jsonb(r.revoked_reason))); end if; 
+                if v_changes = '{}' then
+                    return null;
+                end if;
+                v_verb := case when r.revoked_at is not null and old.revoked_at is null then 'revoked' when r.revoked_at is null and old.revoked_at is not null then 'granted' else 'updated' end;
+            end if;
+            insert into identity.outbox (
+                tenant_id, action, entity_type, entity_id, sub_id, project_id, visibility, changes
+            ) values (
+                app.platform_log_id(), 'session' || '.' || v_verb, 'session', r.session_id, null::uuid, null::uuid, 1::smallint, v_changes
+            );
+            return null;
+        end
+        $function$;
+revoke all on function identity.capture_sessions() from public;
+comment on function identity.capture_sessions() is
+'Capture: leaves an outbox row for every change of identity.sessions.';
+
+create or replace function identity.capture_team_members()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+        declare
+            r identity.team_members;
+            v_changes jsonb := '{}';
+            v_verb text;
+        begin
+            if tg_op = 'DELETE' then
+                -- Erasure: that it happened is kept, what was erased is not.
+                r := old;
+                v_verb := 'erased';
+            elsif tg_op = 'INSERT' then
+                r := new;
+                v_verb := 'created';
+                if r.is_lead is not null then v_changes := v_changes || jsonb_build_object('is_lead', jsonb_build_array(null, to_jsonb(r.is_lead))); end if; if r.removed_at is not null then v_changes := v_changes || jsonb_build_object('removed_at', jsonb_build_array(null, to_jsonb(r.removed_at))); end if; 
+            else
+                r := new;
+                if r.is_lead is distinct from old.is_lead then v_changes := v_changes || jsonb_build_object('is_lead', jsonb_build_array(to_jsonb(old.is_lead), to_jsonb(r.is_lead))); end if; if r.removed_at is distinct from old.removed_at then v_changes := v_changes || jsonb_build_object('removed_at', jsonb_build_array(to_jsonb(old.removed_at), to_jsonb(r.removed_at))); end if; 
+                if v_changes = '{}' then
+                    return null;
+                end if;
+                v_verb := case when r.removed_at is not null and old.removed_at is null then 'removed' when r.removed_at is null and old.removed_at is not null then 'added' else 'updated' end;
+            end if;
+            insert into identity.outbox (
+                tenant_id, action, entity_type, entity_id, sub_id, project_id, visibility, changes
+            ) values (
+                r.tenant_id, 'team_member' || '.' || v_verb, 'team_member', r.team_id, r.user_id, null::uuid, 1::smallint, v_changes
+            );
+            return null;
+        end
+        $function$;
+revoke all on function identity.capture_team_members() from public;
+comment on function identity.capture_team_members() is
+'Capture: leaves an outbox row for every change of identity.team_members.';
+
+create or replace function identity.capture_teams()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+        declare
+            r identity.teams;
+            v_changes jsonb := '{}';
+            v_verb text;
+        begin
+            if tg_op = 'DELETE' then
+                -- Erasure: that it happened is kept, what was erased is not.
+                r := old;
+                v_verb := 'erased';
+            elsif tg_op = 'INSERT' then
+                r := new;
+                v_verb := 'created';
+                if r.name is not null then v_changes := v_changes || jsonb_build_object('name', jsonb_build_array(null, to_jsonb(r.name))); end if; if r.description is not null then v_changes := v_changes || jsonb_build_object('description', jsonb_build_array(null, to_jsonb(r.description))); end if; if r.archived_at is not null then v_changes := v_changes || jsonb_build_object('archived_at', jsonb_build_array(null, to_jsonb(r.archived_at))); end if; 
+            else
+                r := new;
+                if r.name is distinct from old.name then v_changes := v_changes || jsonb_build_object('name', jsonb_build_array(to_jsonb(old.name), to_jsonb(r.name))); end if; if r.description is distinct from old.description then v_changes := v_changes || jsonb_build_object('description', jsonb_build_array(to_jsonb(old.description), to_jsonb(r.description))); end if; if r.archived_at is distinct from old.archived_at then v_changes := v_changes || jsonb_build_object('archived_at', jsonb_build_array(to_jsonb(old.archived_at), to_jsonb(r.archived_at))); end if; 
+                if v_changes = '{}' then
+                    return null;
+                end if;
+                v_verb := case when r.archived_at is not null and old.archived_at is null then 'archived' when r.archived_at is null and old.archived_at is not null then 'unarchived' else 'updated' end;
+            end if;
+            insert into identity.outbox (
+                tenant_id, action, entity_type, entity_id, sub_id, project_id, visibility, changes
+            ) values (
+                r.tenant_id, 'team' || '.' || v_verb, 'team', r.team_id, null::uuid, null::uuid, 1::smallint, v_changes
+            );
+            return null;
+        end
+        $function$;
+revoke all on function identity.capture_teams() from public;
+comment on function identity.capture_teams() is
+'Capture: leaves an outbox row for every change of identity.teams.';
+
+create or replace function identity.capture_tenants()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+        declare
+            r identity.tenants;
+            v_changes jsonb := '{}';
+            v_verb text;
+        begin
+            if tg_op = 'DELETE' then
+                -- Erasure: that it happened is kept, what was erased is not.
+                r := old;
+                v_verb := 'erased';
+            elsif tg_op = 'INSERT' then
+                r := new;
+                v_verb := 'created';
+                if r.slug is not null then v_changes := v_changes || jsonb_build_object('slug', jsonb_build_array(null, to_jsonb(r.slug))); end if; if r.name is not null then v_changes := v_changes || jsonb_build_object('name', jsonb_build_array(null, to_jsonb(r.name))); end if; if r.domain is not null then v_changes := v_changes || jsonb_build_object('domain', jsonb_build_array(null, to_jsonb(r.domain))); end if; if r.status is not null then v_changes := v_changes || jsonb_build_object('status', jsonb_build_array(null, to_jsonb(r.status))); end if; if r.status_reason is not null then v_changes := v_changes || jsonb_build_object('status_reason', jsonb_build_array(null, to_jsonb(r.status_reason))); end if; if r.status_changed_at is not null then v_changes := v_changes || jsonb_build_object('status_changed_at', jsonb_build_array(null, to_jsonb(r.status_changed_at))); end if; if r.status_changed_by is not null then v_changes := v_changes || jsonb_build_object('status_changed_by', jsonb_build_array(null, to_jsonb(r.status_changed_by))); end if; if r.plan_code is not null then v_changes := v_changes || jsonb_build_object('plan_code', jsonb_build_array(null, to_jsonb(r.plan_code))); end if; if r.max_users_override is not null then v_changes := v_changes || jsonb_build_object('max_users_override', jsonb_build_array(null, to_jsonb(r.max_users_override))); end if; if r.max_projects_override is not null then v_changes := v_changes || jsonb_build_object('max_projects_override', jsonb_build_array(null, to_jsonb(r.max_projects_override))); end if; if r.max_storage_bytes_override is not null then v_changes := v_changes || jsonb_build_object('max_storage_bytes_override', jsonb_build_array(null, to_jsonb(r.max_storage_bytes_override))); end if; if r.branding is not null then v_changes := v_changes || jsonb_build_object('branding', jsonb_build_array(null, to_jsonb(r.branding))); end if; if r.settings is not null then v_changes := v_changes || jsonb_build_object('settings', jsonb_build_array(null, to_jsonb(r.settings))); end if; if r.description is not null then v_changes := v_changes || jsonb_build_object('description', jsonb_build_array(null, to_jsonb(r.description))); end if; if r.logo_url is not null then v_changes := v_changes || jsonb_build_object('logo_url', jsonb_build_array(null, to_jsonb(r.logo_url))); end if; if r.website_url is not null then v_changes := v_changes || jsonb_build_object('website_url', jsonb_build_array(null, to_jsonb(r.website_url))); end if; if r.industry is not null then v_changes := v_changes || jsonb_build_object('industry', jsonb_build_array(null, to_jsonb(r.industry))); end if; if r.size is not null then v_changes := v_changes || jsonb_build_object('size', jsonb_build_array(null, to_jsonb(r.size))); end if; if r.deleted_at is not null then v_changes := v_changes || jsonb_build_object('deleted_at', jsonb_build_array(null, to_jsonb(r.deleted_at))); end if; if r.purge_after is not null then v_changes := v_changes || jsonb_build_object('purge_after', jsonb_build_array(null, to_jsonb(r.purge_after))); end if; 
+            else
+                r := new;
+                if r.slug is distinct from old.slug then v_changes := v_changes || jsonb_build_object('slug', jsonb_build_array(to_jsonb(old.slug), to_jsonb(r.slug))); end if; if r.name is distinct from old.name then v_changes := v_changes || jsonb_build_object('name', jsonb_build_array(to_jsonb(old.name), to_jsonb(r.name))); end if; if r.domain is distinct from old.domain then v_changes := v_changes || jsonb_build_object('domain', jsonb_build_array(to_jsonb(old.domain), to_jsonb(r.domain))); end if; if r.status is distinct from old.status then v_changes := v_changes || jsonb_build_object('status', jsonb_build_array(to_jsonb(old.status), to_jsonb(r.status))); end if; if r.status_reason is distinct from old.status_reason then v_changes := v_changes || jsonb_build_object('status_reason', jsonb_build_array(to_jsonb(old.status_reason), to_jsonb(r.status_reason))); end if; if r.status_changed_at is distinct from old.status_changed_at then v_changes := v_changes || jsonb_build_object('status_changed_at', jsonb_build_array(to_jsonb(old.status_changed_at), to_jsonb(r.status_changed_at))); end if; if r.status_changed_by is distinct from old.status_changed_by then v_changes := v_changes || jsonb_build_object('status_changed_by', jsonb_build_array(to_jsonb(old.status_changed_by), to_jsonb(r.status_changed_by))); end if; if r.plan_code is distinct from old.plan_code then v_changes := v_changes || jsonb_build_object('plan_code', jsonb_build_array(to_jsonb(old.plan_code), to_jsonb(r.plan_code))); end if; if r.max_users_override is distinct from old.max_users_override then v_changes := v_changes || jsonb_build_object('max_users_override', jsonb_build_array(to_jsonb(old.max_users_override), to_jsonb(r.max_users_override))); end if; if r.max_projects_override is distinct from old.max_projects_override then v_changes := v_changes || jsonb_build_object('max_projects_override', jsonb_build_array(to_jsonb(old.max_projects_override), to_jsonb(r.max_projects_override))); end if; if r.max_storage_bytes_override is distinct from old.max_storage_bytes_override then v_changes := v_changes || jsonb_build_object('max_storage_bytes_override', jsonb_build_array(to_jsonb(old.max_storage_bytes_override), to_jsonb(r.max_storage_bytes_override))); end if; if r.branding is distinct from old.branding then v_changes := v_changes || jsonb_build_object('branding', jsonb_build_array(to_jsonb(old.branding), to_jsonb(r.branding))); end if; if r.settings is distinct from old.settings then v_changes := v_changes || jsonb_build_object('settings', jsonb_build_array(to_jsonb(old.settings), to_jsonb(r.settings))); end if; if r.description is distinct from old.description then v_changes := v_changes || jsonb_build_object('description', jsonb_build_array(to_jsonb(old.description), to_jsonb(r.description))); end if; if r.logo_url is distinct from old.logo_url then v_changes := v_changes || jsonb_build_object('logo_url', jsonb_build_array(to_jsonb(old.logo_url), to_jsonb(r.logo_url))); end if; if r.website_url is distinct from old.website_url then v_changes := v_changes || jsonb_build_object('website_url', jsonb_build_array(to_jsonb(old.website_url), to_jsonb(r.website_url))); end if; if r.industry is distinct from old.industry then v_changes := v_changes || jsonb_build_object('industry', jsonb_build_array(to_jsonb(old.industry), to_jsonb(r.industry))); end if; if r.size is distinct from old.size then v_changes := v_changes || jsonb_build_object('size', jsonb_build_array(to_jsonb(old.size), to_jsonb(r.size))); end if; if r.deleted_at is distinct from old.deleted_at then v_changes := v_changes || jsonb_build_object('deleted_at', jsonb_build_array(to_jsonb(old.deleted_at), to_jsonb(r.deleted_at))); end if; if r.purge_after is distinct from old.purge_after then v_changes := v_changes || jsonb_build_object('purge_after', jsonb_build_array(to_jsonb(old.purge_after), to_jsonb(r.purge_after))); end if; 
+                if v_changes = '{}' then
+                    return null;
+                end if;
+                v_verb := case when r.deleted_at is not null and old.deleted_at is null then 'deleted' when r.deleted_at is null and old.deleted_at is not null then 'undeleted' else 'updated' end;
+            end if;
+            insert into identity.outbox (
+                tenant_id, action, entity_type, entity_id, sub_id, project_id, visibility, changes
+            ) values (
+                r.tenant_id, 'tenant' || '.' || v_verb, 'tenant', r.tenant_id, null::uuid, null::uuid, 1::smallint, v_changes
+            );
+            return null;
+        end
+        $function$;
+revoke all on function identity.capture_tenants() from public;
+comment on function identity.capture_tenants() is
+'Capture: leaves an outbox row for every change of identity.tenants.';
+
+create or replace function identity.capture_user_credentials()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+        declare
+            r identity.user_credentials;
+            v_changes jsonb := '{}';
+            v_verb text;
+        begin
+            if tg_op = 'DELETE' then
+                -- Erasure: that it happened is kept, what was erased is not.
+                r := old;
+                v_verb := 'erased';
+            elsif tg_op = 'INSERT' then
+                r := new;
+                v_verb := 'created';
+                if r.password_changed_at is not null then v_changes := v_changes || jsonb_build_object('password_changed_at', jsonb_build_array(null, to_jsonb(r.password_changed_at))); end if; 
+            else
+                r := new;
+                if r.password_changed_at is distinct from old.password_changed_at then v_changes := v_changes || jsonb_build_object('password_changed_at', jsonb_build_array(to_jsonb(old.password_changed_at), to_jsonb(r.password_changed_at))); end if; 
+                if v_changes = '{}' then
+                    return null;
+                end if;
+                v_verb := 'updated';
+            end if;
+            insert into identity.outbox (
+                tenant_id, action, entity_type, entity_id, sub_id, project_id, visibility, changes
+            ) values (
+                app.platform_log_id(), 'credential' || '.' || v_verb, 'credential', r.user_id, null::uuid, null::uuid, 1::smallint, v_changes
+            );
+            return null;
+        end
+        $function$;
+revoke all on function identity.capture_user_credentials() from public;
+comment on function identity.capture_user_credentials() is
+'Capture: leaves an outbox row for every change of identity.user_credentials.';
+
+create or replace function identity.capture_users()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+        declare
+            r identity.users;
+            v_changes jsonb := '{}';
+            v_verb text;
+        begin
+            if tg_op = 'DELETE' then
+                -- Erasure: that it happened is kept, what was erased is not.
+                r := old;
+                v_verb := 'erased';
+            elsif tg_op = 'INSERT' then
+                r := new;
+                v_verb := 'created';
+                if r.kind is not null then v_changes := v_changes || jsonb_build_object('kind', jsonb_build_array(null, to_jsonb(r.kind))); end if; if r.email is not null then v_changes := v_changes || jsonb_build_object('email', jsonb_build_array(null, to_jsonb(r.email))); end if; if r.email_verified_at is not null then v_changes := v_changes || jsonb_build_object('email_verified_at', jsonb_build_array(null, to_jsonb(r.email_verified_at))); end if; if r.full_name is not null then v_changes := v_changes || jsonb_build_object('full_name', jsonb_build_array(null, to_jsonb(r.full_name))); end if; if r.first_name is not null then v_changes := v_changes || jsonb_build_object('first_name', jsonb_build_array(null, to_jsonb(r.first_name))); end if; if r.last_name is not null then v_changes := v_changes || jsonb_build_object('last_name', jsonb_build_array(null, to_jsonb(r.last_name))); end if; if r.avatar_url is not null then v_changes := v_changes || jsonb_build_object('avatar_url', jsonb_build_array(null, to_jsonb(r.avatar_url))); end if; if r.status is not null then v_changes := v_changes || jsonb_build_object('status', jsonb_build_array(null, to_jsonb(r.status))); end if; if r.is_platform_admin is not null then v_changes := v_changes || jsonb_build_object('is_platform_admin', jsonb_build_array(null, to_jsonb(r.is_platform_admin))); end if; 
+            else
+                r := new;
+                if r.kind is distinct from old.kind then v_changes := v_changes || jsonb_build_object('kind', jsonb_build_array(to_jsonb(old.kind), to_jsonb(r.kind))); end if; if r.email is distinct from old.email then v_changes := v_changes || jsonb_build_object('email', jsonb_build_array(to_jsonb(old.email), to_jsonb(r.email))); end if; if r.email_verified_at is distinct from old.email_verified_at then v_changes := v_changes || jsonb_build_object('email_verified_at', jsonb_build_array(to_jsonb(old.email_verified_at), to_jsonb(r.email_verified_at))); end if; if r.full_name is distinct from old.full_name then v_changes := v_changes || jsonb_build_object('full_name', jsonb_build_array(to_jsonb(old.full_name), to_jsonb(r.full_name))); end if; if r.first_name is distinct from old.first_name then v_changes := v_changes || jsonb_build_object('first_name', jsonb_build_array(to_jsonb(old.first_name), to_jsonb(r.first_name))); end if; if r.last_name is distinct from old.last_name then v_changes := v_changes || jsonb_build_object('last_name', jsonb_build_array(to_jsonb(old.last_name), to_jsonb(r.last_name))); end if; if r.avatar_url is distinct from old.avatar_url then v_changes := v_changes || jsonb_build_object('avatar_url', jsonb_build_array(to_jsonb(old.avatar_url), to_jsonb(r.avatar_url))); end if; if r.status is distinct from old.status then v_changes := v_changes || jsonb_build_object('status', jsonb_build_array(to_jsonb(old.status), to_jsonb(r.status))); end if; if r.is_platform_admin is distinct from old.is_platform_admin then v_changes := v_changes || jsonb_build_object('is_platform_admin', jsonb_build_array(to_jsonb(old.is_platform_admin), to_jsonb(r.is_platform_admin))); end if; 
+                if v_changes = '{}' then
+                    return null;
+                end if;
+                v_verb := 'updated';
+            end if;
+            insert into identity.outbox (
+                tenant_id, action, entity_type, entity_id, sub_id, project_id, visibility, changes
+            ) values (
+                app.platform_log_id(), 'user' || '.' || v_verb, 'user', r.user_id, null::uuid, null::uuid, 1::smallint, v_changes
+            );
+            return null;
+        end
+        $function$;
+revoke all on function identity.capture_users() from public;
+comment on function identity.capture_users() is
+'Capture: leaves an outbox row for every change of identity.users.';
+
+create or replace function identity.count_invitation()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_change constant integer := case tg_op when 'INSERT' then 1 else -1 end;
+    v_used bigint;
+    v_limit bigint;
+begin
+    update identity.tenant_usage set open_invitations = open_invitations + v_change
+    where tenant_id = new.tenant_id
+    returning active_members + open_invitations - 1 into strict v_used;
+    v_limit := identity.limit_of(new.tenant_id, 'users');
+    if v_change = 1 and v_used >= v_limit then
+        perform app.refuse(
+            8, 'PLAN_LIMIT_REACHED', format('the plan allows %s users, %s are in use', v_limit, v_used),
+            jsonb_build_object('limit', 'users', 'value', v_limit::text, 'used', v_used::text)
+        );
+    end if;
+    return null;
+end
+$function$;
+revoke all on function identity.count_invitation() from public;
+comment on function identity.count_invitation() is
+'An open invitation holds a seat until it is settled.';
+
+create or replace function identity.count_member()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_before integer := 0;
+    v_after integer := (new.kind = 'person' and new.status = 'active')::integer;
+    v_active integer;
+    v_open integer;
+    v_limit bigint;
+    v_used bigint;
+begin
+    if tg_op = 'UPDATE' then
+        v_before := (old.kind = 'person' and old.status = 'active')::integer;
+    end if;
+    if v_before = v_after then
+        return null;
+    end if;
+    update identity.tenant_usage set active_members = active_members + v_after - v_before
+    where tenant_id = new.tenant_id
+    returning active_members, open_invitations into strict v_active, v_open;
+    if v_after = 1 then
+        -- A new member comes by an invitation, which has held the seat and is about to give it up.
+        v_used := v_active + case tg_op when 'INSERT' then 0 else v_open end - 1;
+        v_limit := identity.limit_of(new.tenant_id, 'users');
+        if v_used >= v_limit then
+            perform app.refuse(
+                8, 'PLAN_LIMIT_REACHED', format('the plan allows %s users, %s are in use', v_limit, v_used),
+                jsonb_build_object('limit', 'users', 'value', v_limit::text, 'used', v_used::text)
+            );
+        end if;
+    end if;
+    return null;
+end
+$function$;
+revoke all on function identity.count_member() from public;
+comment on function identity.count_member() is
+'Never more active persons than the plan allows; counts them under the lock of the tenant''s usage.';
+
+create or replace function identity.fence_tenant()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    perform 1 from identity.tenant_usage where tenant_id = new.tenant_id for no key update;
+    -- Waits for every write that was let in before, and keeps later ones out until this commits.
+    perform pg_advisory_xact_lock(identity.tenant_key(new.tenant_id));
+    new.status_changed_at := now();
+    new.status_changed_by := app.current_user_id();
+    return new;
+end
+$function$;
+revoke all on function identity.fence_tenant() from public;
+comment on function identity.fence_tenant() is
+'No write of a tenant commits after the change of its status has: the writers'' lock, taken alone.';
+
+create or replace function identity.limit_of(p_tenant uuid, p_limit text)
+ returns bigint
+ language sql
+ stable
+as $function$
+    select
+        case p_limit
+            when 'users' then coalesce(t.max_users_override, p.max_users)
+            when 'projects' then coalesce(t.max_projects_override, p.max_projects)
+            when 'storage_bytes' then coalesce(t.max_storage_bytes_override, p.max_storage_bytes)
+        end
+    from identity.tenants as t
+    inner join identity.plans as p on p.code = t.plan_code
+    where t.tenant_id = p_tenant;
+$function$;
+revoke all on function identity.limit_of(uuid, text) from public;
+grant execute on function identity.limit_of(uuid, text) to identity_definer;
+comment on function identity.limit_of(uuid, text) is
+'The limit that holds for a tenant, its own before its plan''s; null: none.';
+
+create or replace function identity.membership_key(p_tenant uuid, p_user uuid)
+ returns bigint
+ language sql
+ immutable parallel safe
+return uuid_hash_extended(p_user, uuid_hash_extended(p_tenant, (0)::bigint));
+revoke all on function identity.membership_key(uuid, uuid) from public;
+grant execute on function identity.membership_key(uuid, uuid) to identity_definer;
+comment on function identity.membership_key(uuid, uuid) is
+'Advisory lock of a membership: shared by every write of the member, taken alone when role or status change.';
+
+create or replace function identity.require_owner()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    -- First the lock, then the look: without it two owners who demote each other both see the other.
+    perform 1 from identity.tenant_usage where tenant_id = new.tenant_id for no key update;
+    if not exists (
+        select from identity.memberships as m
+        where m.tenant_id = new.tenant_id and m.role = 5 and m.status = 'active'
+    ) then
+        perform app.refuse(9, 'LAST_OWNER', 'the tenant would be left without an active owner');
+    end if;
+    return null;
+end
+$function$;
+revoke all on function identity.require_owner() from public;
+comment on function identity.require_owner() is
+'At COMMIT: a tenant has at least one active owner.';
+
+create or replace function identity.settle_invitation()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    if tg_op = 'INSERT' then
+        if new.status <> 'open' then
+            perform app.refuse(9, 'STATE_NOT_ALLOWED', 'an invitation begins open', '{"state": "open"}');
+        end if;
+        return new;
+    end if;
+    if new.status is distinct from old.status then
+        perform 1 from identity.tenant_usage where tenant_id = new.tenant_id for no key update;
+        if old.status <> 'open' then
+            perform app.refuse(9, 'INVITATION_INVALID', 'the invitation is not open any more');
+        end if;
+        if new.status = 'revoked' then
+            new.revoked_at := now();
+            new.revoked_by := app.current_user_id();
+        end if;
+    end if;
+    return new;
+end
+$function$;
+revoke all on function identity.settle_invitation() from public;
+comment on function identity.settle_invitation() is
+'An invitation is open once and settled once; who revoked it and when is not left to the caller.';
+
+create or replace function identity.stamp_membership()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    if tg_op = 'INSERT' then
+        new.created_at := now();
+        new.created_by := app.current_user_id();
+        new.updated_at := new.created_at;
+        new.version := 1;
+        return new;
+    end if;
+    new.created_at := old.created_at;
+    new.created_by := old.created_by;
+    new.updated_at := greatest(now(), old.updated_at);
+    new.version := old.version;
+    new.disabled_at := old.disabled_at;
+    new.disabled_by := old.disabled_by;
+    if new.role is distinct from old.role or new.status is distinct from old.status then
+        perform 1 from identity.tenant_usage where tenant_id = new.tenant_id for no key update;
+        -- Waits for the member's writes that were let in before, and keeps later ones out until this commits.
+        perform pg_advisory_xact_lock(identity.membership_key(new.tenant_id, new.user_id));
+        new.version := old.version + 1;
+    end if;
+    if new.status is distinct from old.status then
+        new.disabled_at := case new.status when 'disabled' then now() end;
+        new.disabled_by := case new.status when 'disabled' then app.current_user_id() end;
+    end if;
+    return new;
+end
+$function$;
+revoke all on function identity.stamp_membership() from public;
+comment on function identity.stamp_membership() is
+'In place of app.stamp: the version is the one that tokens carry. No write of a member commits after her rights have changed.';
+
+create or replace function identity.tenant_key(p_tenant uuid)
+ returns bigint
+ language sql
+ immutable parallel safe
+return uuid_hash_extended(p_tenant, (1)::bigint);
+revoke all on function identity.tenant_key(uuid) from public;
+grant execute on function identity.tenant_key(uuid) to identity_definer;
+comment on function identity.tenant_key(uuid) is
+'Advisory lock of a tenant: shared by every write in it, taken alone when its status changes.';
+
+create trigger aa_stamp before insert or update on identity.plans for each row execute function app.stamp();
+create trigger zz_capture after insert or delete or update on identity.plans for each row execute function identity.capture_plans();
+
+create trigger aa_stamp before insert or update on identity.tenants for each row execute function app.stamp();
+create trigger ab_fence before update on identity.tenants for each row when (old.status is distinct from new.status) execute function identity.fence_tenant();
+create constraint trigger need_owner after insert on identity.tenants deferrable initially deferred for each row execute function identity.require_owner();
+create trigger zz_capture after insert or delete or update on identity.tenants for each row execute function identity.capture_tenants();
+
+create trigger aa_stamp before insert or update on identity.teams for each row execute function app.stamp();
+create trigger zz_capture after insert or delete or update on identity.teams for each row execute function identity.capture_teams();
+
+create trigger aa_stamp before insert or update of kind, email, email_verified_at, full_name, first_name, last_name, avatar_url, status, is_platform_admin on identity.users for each row execute function app.stamp();
+create trigger zz_capture after insert or delete or update on identity.users for each row execute function identity.capture_users();
+
+create trigger aa_stamp before insert or update on identity.memberships for each row execute function identity.stamp_membership();
+create trigger count_seats after insert or update on identity.memberships for each row execute function identity.count_member();
+create constraint trigger keep_owner after update on identity.memberships deferrable initially deferred for each row when (old.role = 5 and old.status = 'active'::text and (new.role <> 5 or new.status <> 'active'::text)) execute function identity.require_owner();
+create trigger zz_capture after insert or delete or update on identity.memberships for each row execute function identity.capture_memberships();
+
+create trigger aa_stamp before insert or update on identity.invitations for each row execute function app.stamp();
+create trigger ab_settle before insert or update on identity.invitations for each row execute function identity.settle_invitation();
+create trigger count_seats after insert on identity.invitations for each row execute function identity.count_invitation();
+create trigger give_seat_back after update on identity.invitations for each row when (old.status = 'open'::text and new.status <> 'open'::text) execute function identity.count_invitation();
+create trigger zz_capture after insert or delete or update on identity.invitations for each row execute function identity.capture_invitations();
+
+create trigger aa_stamp before insert or update on identity.one_time_tokens for each row execute function app.stamp();
+create trigger zz_capture after insert or update on identity.one_time_tokens for each row execute function identity.capture_one_time_tokens();
+
+create trigger aa_stamp before insert or update on identity.sessions for each row execute function app.stamp();
+create trigger zz_capture after insert or update on identity.sessions for each row execute function identity.capture_sessions();
+
+create trigger zz_capture after insert or update on identity.refresh_tokens for each row execute function identity.capture_refresh_tokens();
+
+create trigger aa_stamp before insert or update on identity.team_members for each row execute function app.stamp();
+create trigger zz_capture after insert or delete or update on identity.team_members for each row execute function identity.capture_team_members();
+
+create trigger aa_stamp before insert or update on identity.user_credentials for each row execute function app.stamp();
+create trigger zz_capture after insert or delete or update on identity.user_credentials for each row execute function identity.capture_user_credentials();
+
+reset role;
+
+create or replace function identity.accept_invitation(p_token_hash bytea)
+ returns table(tenant_id uuid, role smallint)
+ language plpgsql
+ security definer rows 1
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+#variable_conflict use_column
+declare
+    v_tenant_id uuid;
+    v_invitation_id uuid;
+    v_email_key text;
+    v_role smallint;
+    v_status text;
+    v_in_time boolean;
+    v_accepted_by uuid;
+    v_user_id uuid;
+    v_full_name text;
+    v_avatar_url text;
+    v_tenant_status text;
+    v_member_status text;
+begin
+    select i.tenant_id, i.invitation_id into v_tenant_id, v_invitation_id
+    from identity.invitations as i where i.token_hash = p_token_hash;
+    perform identity.lock_limits(v_tenant_id);
+    perform pg_advisory_xact_lock_shared(identity.tenant_key(v_tenant_id));
+    select i.email_key, i.role, i.status, i.expires_at > now(), i.accepted_by
+    into v_email_key, v_role, v_status, v_in_time, v_accepted_by
+    from identity.invitations as i where i.tenant_id = v_tenant_id and i.invitation_id = v_invitation_id;
+    select u.user_id, u.full_name, u.avatar_url into v_user_id, v_full_name, v_avatar_url from identity.users as u
+    where u.user_id = app.current_user_id() and u.kind = 'person' and u.status = 'active'
+    and u.email_verified_at is not null and u.email_key = v_email_key;
+    select t.status into v_tenant_status from identity.tenants as t
+    where t.tenant_id = v_tenant_id and t.status <> 'deleted';
+    select m.status into v_member_status from identity.memberships as m
+    where m.tenant_id = v_tenant_id and m.user_id = v_user_id;
+    accept_invitation.tenant_id := v_tenant_id;
+    accept_invitation.role := v_role;
+    if v_user_id is null or v_tenant_status is null or v_member_status = 'disabled'
+        or not (v_status = 'open' and v_in_time or v_status = 'accepted' and v_accepted_by = v_user_id)
+    then
+        perform app.refuse(9, 'INVITATION_INVALID', 'the invitation is used, revoked, expired or for another address');
+    elsif v_status = 'accepted' then
+        -- Her own second try.
+        return next;
+        return;
+    elsif v_tenant_status = 'suspended' then
+        perform app.refuse(9, 'TENANT_SUSPENDED', 'the tenant is suspended: reads work, writes are refused');
+    end if;
+    if v_member_status is null then
+        insert into identity.memberships (tenant_id, user_id, kind, role, display_name, avatar_url)
+        values (v_tenant_id, v_user_id, 'person', v_role, v_full_name, v_avatar_url);
+    end if;
+    update identity.invitations as i set status = 'accepted', accepted_at = now(), accepted_by = v_user_id
+    where i.tenant_id = v_tenant_id and i.invitation_id = v_invitation_id;
+    return next;
+end
+$function$;
+alter function identity.accept_invitation(bytea) owner to identity_definer;
+revoke all on function identity.accept_invitation(bytea) from public;
+grant execute on function identity.accept_invitation(bytea) to identity_app;
+comment on function identity.accept_invitation(bytea) is
+'The person in context joins the tenant that invited her address.';
+
+create or replace function identity.check_membership(p_tenant uuid, p_user uuid, p_role smallint, p_version integer, p_write boolean)
+ returns table(role smallint, status text, team_ids uuid[])
+ language plpgsql
+ security definer rows 1
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_version integer;
+    v_tenant_status text;
+begin
+    if p_write then
+        -- First the locks, then the look: whoever changes these rows waits for us, or we see what was changed.
+        perform
+            pg_advisory_xact_lock_shared(identity.tenant_key(p_tenant)),
+            pg_advisory_xact_lock_shared(identity.membership_key(p_tenant, p_user));
+    end if;
+    select
+        m.role, m.status, m.version, t.status,
+        array(
+            select tm.team_id from identity.team_members as tm
+            where tm.tenant_id = p_tenant and tm.user_id = p_user and tm.removed_at is null
+        )
+    into check_membership.role, check_membership.status, v_version, v_tenant_status, check_membership.team_ids
+    from identity.memberships as m
+    inner join identity.tenants as t on t.tenant_id = m.tenant_id
+    where m.tenant_id = p_tenant and m.user_id = p_user;
+    if not found or check_membership.status <> 'active' or check_membership.role <> p_role or v_version <> p_version
+    then
+        perform app.refuse(16, 'MEMBERSHIP_CHANGED', 'the membership has changed, get a new token');
+    end if;
+    if v_tenant_status <> 'active' then
+        if v_tenant_status = 'deleted' then
+            perform app.refuse(5, 'RESOURCE_NOT_FOUND', 'no such tenant', '{"resource": "tenant"}');
+        elsif p_write then
+            perform app.refuse(9, 'TENANT_SUSPENDED', 'the tenant is suspended: reads work, writes are refused');
+        end if;
+    end if;
+    return next;
+end
+$function$;
+alter function identity.check_membership(uuid, uuid, smallint, integer, boolean) owner to identity_definer;
+revoke all on function identity.check_membership(uuid, uuid, smallint, integer, boolean) from public;
+grant execute on function identity.check_membership(uuid, uuid, smallint, integer, boolean) to audit_app,
+    identity_app, issues_app;
+comment on function identity.check_membership(uuid, uuid, smallint, integer, boolean) is
+'First step of every transaction of a member: is the membership still what her token says, and is the tenant open.';
+
+create or replace function identity.check_tenant(p_tenant uuid, p_write boolean)
+ returns void
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_status text;
+begin
+    if p_write then
+        perform pg_advisory_xact_lock_shared(identity.tenant_key(p_tenant));
+    end if;
+    select t.status into v_status from identity.tenants as t where t.tenant_id = p_tenant;
+    if v_status is null or v_status = 'deleted' then
+        perform app.refuse(5, 'RESOURCE_NOT_FOUND', 'no such tenant', '{"resource": "tenant"}');
+    elsif v_status = 'suspended' and p_write then
+        perform app.refuse(9, 'TENANT_SUSPENDED', 'the tenant is suspended: reads work, writes are refused');
+    end if;
+end
+$function$;
+alter function identity.check_tenant(uuid, boolean) owner to identity_definer;
+revoke all on function identity.check_tenant(uuid, boolean) from public;
+grant execute on function identity.check_tenant(uuid, boolean) to audit_app, identity_app, issues_app;
+comment on function identity.check_tenant(uuid, boolean) is
+'First step of every transaction of a service in a tenant: is the tenant open.';
+
+create or replace function identity.claim_project(p_tenant uuid)
+ returns void
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_used bigint;
+    v_limit bigint;
+begin
+    if p_tenant is distinct from app.current_tenant_id() then
+        perform app.refuse(5, 'RESOURCE_NOT_FOUND', 'no such tenant', '{"resource": "tenant"}');
+    end if;
+    update identity.tenant_usage as u set projects = u.projects + 1 where u.tenant_id = p_tenant
+    returning u.projects - 1 into strict v_used;
+    v_limit := identity.limit_of(p_tenant, 'projects');
+    if v_used >= v_limit then
+        perform app.refuse(
+            8, 'PLAN_LIMIT_REACHED', format('the plan allows %s projects, %s are in use', v_limit, v_used),
+            jsonb_build_object('limit', 'projects', 'value', v_limit::text, 'used', v_used::text)
+        );
+    end if;
+end
+$function$;
+alter function identity.claim_project(uuid) owner to identity_definer;
+revoke all on function identity.claim_project(uuid) from public;
+grant execute on function identity.claim_project(uuid) to issues_app;
+comment on function identity.claim_project(uuid) is
+'Counts one more project of the tenant in context, or refuses with the plan''s limit.';
+
+create or replace function identity.create_tenant(p_tenant_id uuid, p_slug text, p_name text)
+ returns table(tenant_id uuid, slug text, name text, status text, plan_code text, created_at timestamp with time zone, updated_at timestamp with time zone, version integer)
+ language plpgsql
+ security definer rows 1
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+#variable_conflict use_column
+declare
+    v_full_name text;
+    v_avatar_url text;
+begin
+    select u.full_name, u.avatar_url into v_full_name, v_avatar_url from identity.users as u
+    where u.user_id = app.current_user_id() and u.kind = 'person' and u.status = 'active'
+    and u.email_verified_at is not null;
+    if not found then
+        perform app.refuse(16, 'SESSION_ENDED', 'the account is closed, log in again');
+    end if;
+    return query
+    insert into identity.tenants as t (tenant_id, slug, name) values (p_tenant_id, p_slug, p_name)
+    returning t.tenant_id, t.slug, t.name, t.status, t.plan_code, t.created_at, t.updated_at, t.version;
+    insert into identity.tenant_usage (tenant_id) values (p_tenant_id);
+    insert into identity.memberships (tenant_id, user_id, kind, role, display_name, avatar_url)
+    values (p_tenant_id, app.current_user_id(), 'person', 5, v_full_name, v_avatar_url);
+end
+$function$;
+alter function identity.create_tenant(uuid, text, text) owner to identity_definer;
+revoke all on function identity.create_tenant(uuid, text, text) from public;
+grant execute on function identity.create_tenant(uuid, text, text) to identity_app;
+comment on function identity.create_tenant(uuid, text, text) is
+'A tenant with the person in context as its owner.';
+
+create or replace function identity.expire_invitations(p_tenant uuid)
+ returns integer
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_count integer;
+begin
+    perform identity.lock_limits(p_tenant);
+    update identity.invitations as i set status = 'expired'
+    where i.tenant_id = p_tenant and i.status = 'open' and i.expires_at <= now();
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$function$;
+alter function identity.expire_invitations(uuid) owner to identity_definer;
+revoke all on function identity.expire_invitations(uuid) from public;
+grant execute on function identity.expire_invitations(uuid) to identity_app, identity_worker;
+comment on function identity.expire_invitations(uuid) is
+'Gives back the seats of a tenant''s invitations that nobody accepted in time.';
+
+create or replace function identity.find_credentials(p_email text)
+ returns table(user_id uuid, password_hash text, is_verified boolean, is_active boolean, is_platform_admin boolean)
+ language sql
+ stable security definer rows 1
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+    select u.user_id, c.password_hash, u.email_verified_at is not null, u.status = 'active', u.is_platform_admin
+    from identity.users as u
+    inner join identity.user_credentials as c on c.user_id = u.user_id
+    where u.email_key = lower(p_email);
+$function$;
+alter function identity.find_credentials(text) owner to identity_definer;
+revoke all on function identity.find_credentials(text) from public;
+grant execute on function identity.find_credentials(text) to identity_app;
+comment on function identity.find_credentials(text) is
+'For Login: the hash to check the given password against, of one address at a time.';
+
+create or replace function identity.has_member(p_email text)
+ returns boolean
+ language sql
+ stable security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+    select exists (
+        select from identity.users as u
+        inner join identity.memberships as m on m.user_id = u.user_id
+        where u.email_key = lower(p_email) and m.tenant_id = app.current_tenant_id()
+    );
+$function$;
+alter function identity.has_member(text) owner to identity_definer;
+revoke all on function identity.has_member(text) from public;
+grant execute on function identity.has_member(text) to identity_app;
+comment on function identity.has_member(text) is
+'Whether a member of the tenant in context, active or not, has the address.';
+
+create or replace function identity.import_members(p_source text, p_user_ids uuid[], p_external_ids text[], p_names text[], p_avatar_urls text[])
+ returns table(external_id text, user_id uuid, is_new boolean)
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+#variable_conflict use_column
+begin
+    if app.role_level() <> 6 or app.current_tenant_id() is null then
+        perform app.refuse(7, 'CALLER_NOT_ALLOWED', 'only services import members');
+    end if;
+    -- Two imports of one author at a time would leave a person who is nobody's member.
+    perform identity.lock_limits(app.current_tenant_id());
+    return query
+    with given as (
+        select g.user_id, g.external_id, g.name, g.avatar_url
+        from unnest(p_user_ids, p_external_ids, p_names, p_avatar_urls) as g (user_id, external_id, name, avatar_url)
+    ),
+    known as (
+        select m.external_id, m.user_id from identity.memberships as m
+        where m.tenant_id = app.current_tenant_id() and m.external_source = p_source
+        and m.external_id = any(p_external_ids)
+    ),
+    fresh as (
+        select g.user_id, g.external_id, g.name, g.avatar_url from given as g
+        where not exists (select from known as k where k.external_id = g.external_id)
+    ),
+    made as (
+        insert into identity.users (user_id, kind, full_name, avatar_url)
+        select f.user_id, 'placeholder', f.name, f.avatar_url from fresh as f
+        returning user_id
+    ),
+    joined as (
+        insert into identity.memberships (
+            tenant_id, user_id, kind, role, display_name, avatar_url, external_source, external_id
+        )
+        select
+            app.current_tenant_id(), f.user_id, 'placeholder', 1, f.name, f.avatar_url, p_source, f.external_id
+        from fresh as f
+        -- Not for the rows but for the order: users first.
+        inner join made on made.user_id = f.user_id
+        returning external_id, user_id
+    )
+    select k.external_id, k.user_id, false from known as k
+    union all
+    select j.external_id, j.user_id, true from joined as j;
+end
+$function$;
+alter function identity.import_members(text, uuid[], text[], text[], text[]) owner to identity_definer;
+revoke all on function identity.import_members(text, uuid[], text[], text[], text[]) from public;
+grant execute on function identity.import_members(text, uuid[], text[], text[], text[]) to identity_app;
+comment on function identity.import_members(text, uuid[], text[], text[], text[]) is
+'Placeholders for the authors of an import, each made once a tenant, source and external id.';
+
+create or replace function identity.lock_limits(p_tenant uuid)
+ returns void
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    perform 1 from identity.tenant_usage as u where u.tenant_id = p_tenant for no key update;
+end
+$function$;
+alter function identity.lock_limits(uuid) owner to identity_definer;
+revoke all on function identity.lock_limits(uuid) from public;
+grant execute on function identity.lock_limits(uuid) to identity_app, issues_app;
+comment on function identity.lock_limits(uuid) is
+'The first lock of a call that changes memberships or counts against a limit; everybody in one order, so nobody deadlocks.';
+
+create or replace function identity.my_tenants(p_after uuid, p_limit integer)
+ returns table(tenant_id uuid, slug text, name text, logo_url text, status text, role smallint, joined_at timestamp with time zone)
+ language sql
+ stable security definer rows 10
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+    select t.tenant_id, t.slug, t.name, t.logo_url, t.status, m.role, m.joined_at
+    from identity.memberships as m
+    inner join identity.tenants as t on t.tenant_id = m.tenant_id
+    where
+        m.user_id = app.current_user_id() and m.kind = 'person' and m.status = 'active' and t.status <> 'deleted'
+        and (p_after is null or m.tenant_id > p_after)
+    order by m.tenant_id
+    limit p_limit;
+$function$;
+alter function identity.my_tenants(uuid, integer) owner to identity_definer;
+revoke all on function identity.my_tenants(uuid, integer) from public;
+grant execute on function identity.my_tenants(uuid, integer) to identity_app;
+comment on function identity.my_tenants(uuid, integer) is
+'The tenants the person in context is an active member of, after one, in the order of their ids.';
+
+create or replace function identity.record_event(p_action text, p_entity_type text, p_entity_id uuid, p_outcome text, p_changes jsonb)
+ returns void
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    -- What succeeded leaves a row and is captured from it; this can not pretend that it did.
+    if p_outcome not in ('denied', 'failed') then
+        raise exception 'identity.record_event: an event without a row is one that was denied or failed';
+    end if;
+    insert into identity.outbox (tenant_id, action, entity_type, entity_id, outcome, changes)
+    values (
+        coalesce(app.current_tenant_id(), app.platform_log_id()), p_action, p_entity_type, p_entity_id, p_outcome,
+        p_changes
+    );
+end
+$function$;
+alter function identity.record_event(text, text, uuid, text, jsonb) owner to identity_definer;
+revoke all on function identity.record_event(text, text, uuid, text, jsonb) from public;
+grant execute on function identity.record_event(text, text, uuid, text, jsonb) to identity_app;
+comment on function identity.record_event(text, text, uuid, text, jsonb) is
+'An audit event of something that left no row, such as a failed login.';
+
+create or replace function identity.release_project(p_tenant uuid)
+ returns void
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    if p_tenant is distinct from app.current_tenant_id() then
+        perform app.refuse(5, 'RESOURCE_NOT_FOUND', 'no such tenant', '{"resource": "tenant"}');
+    end if;
+    update identity.tenant_usage as u set projects = u.projects - 1 where u.tenant_id = p_tenant;
+end
+$function$;
+alter function identity.release_project(uuid) owner to identity_definer;
+revoke all on function identity.release_project(uuid) from public;
+grant execute on function identity.release_project(uuid) to issues_app;
+comment on function identity.release_project(uuid) is
+'Counts one project of the tenant in context less, when it is deleted.';
+
+create or replace function identity.rotate_refresh_token(p_token_hash bytea, p_child_id uuid, p_child_hash bytea, p_token_life interval, p_grace interval, p_ip inet, p_user_agent text)
+ returns table(outcome text, user_id uuid, session_id uuid, is_platform_admin boolean, expires_at timestamp with time zone)
+ language plpgsql
+ security definer rows 1
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+#variable_conflict use_column
+declare
+    v_token_id uuid;
+    v_session_id uuid;
+    v_user_id uuid;
+    v_ends_at timestamptz;
+    v_child_id uuid;
+    v_child_hash bytea;
+    v_child_expires_at timestamptz;
+    v_child_is_fresh boolean;
+begin
+    rotate_refresh_token.outcome := 'invalid';
+    select t.refresh_token_id, t.session_id into v_token_id, v_session_id
+    from identity.refresh_tokens as t where t.token_hash = p_token_hash and t.expires_at > now();
+    -- The session is the family: one use of its tokens at a time.
+    select s.user_id, s.expires_at into v_user_id, v_ends_at from identity.sessions as s
+    where s.session_id = v_session_id and s.revoked_at is null and s.expires_at > now() for no key update;
+    select u.user_id, u.is_platform_admin into rotate_refresh_token.user_id, rotate_refresh_token.is_platform_admin
+    from identity.users as u where u.user_id = v_user_id and u.status = 'active';
+    if not found then
+        return next;
+        return;
+    end if;
+    rotate_refresh_token.session_id := v_session_id;
+    select t.refresh_token_id, t.token_hash, t.expires_at, t.created_at > now() - p_grace
+    into v_child_id, v_child_hash, v_child_expires_at, v_child_is_fresh
+    from identity.refresh_tokens as t where t.parent_id = v_token_id;
+    if v_child_id is null then
+        rotate_refresh_token.outcome := 'rotated';
+        rotate_refresh_token.expires_at := least(now() + p_token_life, v_ends_at);
+        insert into identity.refresh_tokens (refresh_token_id, session_id, parent_id, token_hash, expires_at)
+        values (p_child_id, v_session_id, v_token_id, p_child_hash, rotate_refresh_token.expires_at);
+        update identity.sessions as s set last_seen_at = now(), ip = p_ip, user_agent = p_user_agent
+        where s.session_id = v_session_id;
+    elsif v_child_is_fresh and not exists (select from identity.refresh_tokens as t where t.parent_id = v_child_id) then
+        -- The direct predecessor of the token in use: its reply was lost, and the caller gets the same one again. With
+        -- another hash the child was derived by another key, and can not be given again.
+        if v_child_hash = p_child_hash then
+            rotate_refresh_token.outcome := 'repeated';
+            rotate_refresh_token.expires_at := v_child_expires_at;
+        end if;
+    else
+        -- Two hold the same token, and nothing says which of them is the thief.
+        rotate_refresh_token.outcome := 'reused';
+        update identity.sessions as s set revoked_at = now(), revoked_reason = 'token_reused'
+        where s.session_id = v_session_id;
+        perform identity.record_event(
+            'refresh_token.reused', 'session', v_session_id, 'denied',
+            jsonb_build_object('user_id', jsonb_build_array(null, v_user_id))
+        );
+    end if;
+    return next;
+end
+$function$;
+alter function identity.rotate_refresh_token(bytea, uuid, bytea, interval, interval, inet, text) owner to identity_definer;
+revoke all on function identity.rotate_refresh_token(bytea, uuid, bytea, interval, interval, inet, text) from public;
+grant execute on function identity.rotate_refresh_token(bytea, uuid, bytea, interval, interval, inet, text) to
+    identity_app;
+comment on function identity.rotate_refresh_token(bytea, uuid, bytea, interval, interval, inet, text) is
+'Uses a refresh token. Outcome: rotated (a child was made), repeated (its reply is given again), reused (the family is dead) or invalid.';
+
+create or replace function identity.select_tenant(p_session_id uuid, p_tenant_id uuid)
+ returns table(role smallint, version integer)
+ language plpgsql
+ stable security definer rows 1
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    if not exists (
+        select from identity.sessions as s
+        inner join identity.users as u on u.user_id = s.user_id
+        where s.session_id = p_session_id and s.user_id = app.current_user_id()
+        and s.revoked_at is null and s.expires_at > now() and u.status = 'active'
+    ) then
+        perform app.refuse(16, 'SESSION_ENDED', 'the session has ended, log in again');
+    end if;
+    select m.role, m.version into select_tenant.role, select_tenant.version
+    from identity.memberships as m
+    inner join identity.tenants as t on t.tenant_id = m.tenant_id
+    where
+        m.tenant_id = p_tenant_id and m.user_id = app.current_user_id() and m.kind = 'person'
+        and m.status = 'active' and t.status <> 'deleted';
+    if not found then
+        perform app.refuse(5, 'RESOURCE_NOT_FOUND', 'no such tenant', '{"resource": "tenant"}');
+    end if;
+    return next;
+end
+$function$;
+alter function identity.select_tenant(uuid, uuid) owner to identity_definer;
+revoke all on function identity.select_tenant(uuid, uuid) from public;
+grant execute on function identity.select_tenant(uuid, uuid) to identity_app;
+comment on function identity.select_tenant(uuid, uuid) is
+'Role and version for a token of the person in context, whose session lasts, in one of her tenants.';
+
+create or replace function identity.sign_up(p_user_id uuid, p_email text, p_full_name text, p_password_hash text, p_token_id uuid, p_token_hash bytea, p_token_life interval, p_mail_id uuid, p_request_digest bytea)
+ returns void
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_user_id uuid;
+    v_verified boolean := false;
+begin
+    insert into identity.users (user_id, kind, email, full_name) values (p_user_id, 'person', p_email, p_full_name)
+    on conflict (email_key) do nothing
+    returning user_id into v_user_id;
+    if found then
+        insert into identity.user_credentials (user_id, password_hash) values (v_user_id, p_password_hash);
+    else
+        select u.user_id, u.email_verified_at is not null into strict v_user_id, v_verified
+        from identity.users as u where u.email_key = lower(p_email);
+    end if;
+    insert into identity.mails (mail_id, kind, to_address, subject_id, details, request_digest) values (
+        p_mail_id, case when v_verified then 'already_registered' else 'verify_email' end, p_email,
+        case when v_verified then v_user_id else p_token_id end, jsonb_build_object('full_name', p_full_name),
+        p_request_digest
+    ) on conflict (mail_id) do nothing;
+    if not found then
+        -- The request_id is the mail's id: this call has been made before.
+        if not exists (
+            select from identity.mails as m where m.mail_id = p_mail_id and m.request_digest = p_request_digest
+        ) then
+            perform app.refuse(3, 'REQUEST_ID_REUSED', 'the request_id was used with another request');
+        end if;
+    elsif not v_verified then
+        insert into identity.one_time_tokens (
+            token_id, purpose, user_id, token_hash, expires_at, password_hash, full_name
+        ) values (
+            p_token_id, 'verify_email', v_user_id, p_token_hash, now() + p_token_life, p_password_hash, p_full_name
+        );
+    end if;
+end
+$function$;
+alter function identity.sign_up(uuid, text, text, text, uuid, bytea, interval, uuid, bytea) owner to identity_definer;
+revoke all on function identity.sign_up(uuid, text, text, text, uuid, bytea, interval, uuid, bytea) from public;
+grant execute on function identity.sign_up(uuid, text, text, text, uuid, bytea, interval, uuid, bytea) to
+    identity_app;
+comment on function identity.sign_up(uuid, text, text, text, uuid, bytea, interval, uuid, bytea) is
+'A person and the mail that lets her prove her address; for an address that is proved already, a mail that says so. Which of the two is not told.';
+
+create or replace function identity.start_session(p_session_id uuid, p_user_id uuid, p_life interval, p_token_id uuid, p_token_hash bytea, p_token_life interval, p_ip inet, p_user_agent text)
+ returns timestamp with time zone
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_expires_at timestamptz := now() + least(p_life, p_token_life);
+begin
+    -- Locks the person, so that a session can not slip past the end of her account.
+    update identity.users as u set last_login_at = now()
+    where u.user_id = p_user_id and u.kind = 'person' and u.status = 'active' and u.email_verified_at is not null;
+    if not found then
+        perform app.refuse(16, 'CREDENTIALS_INVALID', 'unknown e-mail or wrong password');
+    end if;
+    insert into identity.sessions (session_id, user_id, expires_at, ip, user_agent)
+    values (p_session_id, p_user_id, now() + p_life, p_ip, p_user_agent)
+    on conflict (session_id) do nothing;
+    if not found then
+        -- The request_id is the session's id: this call has been made before, or somebody else's has.
+        if exists (select from identity.sessions as s where s.session_id = p_session_id and s.user_id = p_user_id) then
+            perform app.refuse(9, 'SECRET_ALREADY_SHOWN', 'this login has been made, its tokens are not kept');
+        end if;
+        perform app.refuse(3, 'REQUEST_ID_REUSED', 'the request_id was used with another request');
+    end if;
+    insert into identity.refresh_tokens (refresh_token_id, session_id, parent_id, token_hash, expires_at)
+    values (p_token_id, p_session_id, null, p_token_hash, v_expires_at);
+    return v_expires_at;
+end
+$function$;
+alter function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text) owner to identity_definer;
+revoke all on function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text) from public;
+grant execute on function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text) to
+    identity_app;
+comment on function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text) is
+'A session of a person who has proved who she is, with its first refresh token; tells when that expires.';
+
+create or replace function identity.verify_email(p_token_hash bytea, p_request_id uuid)
+ returns uuid
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_token_id uuid;
+    v_user_id uuid;
+    v_password_hash text;
+    v_full_name text;
+    v_used_by_request uuid;
+    v_verified_at timestamptz;
+begin
+    select t.user_id into v_user_id from identity.one_time_tokens as t
+    where t.token_hash = p_token_hash and t.purpose = 'verify_email';
+    -- One at a time for a person, or two tokens would both be the first.
+    select u.email_verified_at into v_verified_at from identity.users as u
+    where u.user_id = v_user_id for no key update;
+    select t.token_id, t.password_hash, t.full_name, t.used_by_request
+    into v_token_id, v_password_hash, v_full_name, v_used_by_request
+    from identity.one_time_tokens as t where t.token_hash = p_token_hash and t.purpose = 'verify_email';
+    if v_used_by_request = p_request_id then
+        return v_user_id;
+    end if;
+    update identity.one_time_tokens as t
+    set used_at = now(), used_by_request = p_request_id, password_hash = null
+    where t.token_id = v_token_id and t.used_at is null and t.revoked_at is null and t.expires_at > now();
+    if not found or v_verified_at is not null then
+        perform app.refuse(9, 'ONE_TIME_TOKEN_INVALID', 'the token is unknown, used, expired or replaced');
+    end if;
+    update identity.users as u set email_verified_at = now(), full_name = v_full_name where u.user_id = v_user_id;
+    update identity.user_credentials as c set password_hash = v_password_hash, password_changed_at = now()
+    where c.user_id = v_user_id;
+    update identity.one_time_tokens as t set revoked_at = now(), password_hash = null
+    where t.user_id = v_user_id and t.purpose = 'verify_email' and t.used_at is null and t.revoked_at is null;
+    return v_user_id;
+end
+$function$;
+alter function identity.verify_email(bytea, uuid) owner to identity_definer;
+revoke all on function identity.verify_email(bytea, uuid) from public;
+grant execute on function identity.verify_email(bytea, uuid) to identity_app;
+comment on function identity.verify_email(bytea, uuid) is
+'Uses a token from a mail: the address is proved, and name and password are those of the sign-up that sent this mail.';
