@@ -85,7 +85,7 @@ def service_metadata(name: str, **more: str) -> list[tuple[str, str]]:
     return [("authorization", f"Bearer {service_token(name)}"), *named(more)]
 
 
-def named(entries: Mapping[str, str]) -> Sequence[tuple[str, str]]:
+def named(entries: Mapping[str, str]) -> list[tuple[str, str]]:
     """Keyword arguments to metadata: x_tenant_id is x-tenant-id."""
     return [(key.replace("_", "-"), value) for key, value in entries.items()]
 
