@@ -1,6 +1,6 @@
 """A small program in a service's place; with `serve` it answers health as a service does.
 
-BULKHEAD_TEST_FALLS names a program that falls at once.
+BULKHEAD_TEST_FALLS names a program that falls at once; with BULKHEAD_TEST_SILENT none of them answers.
 """
 
 import os
@@ -14,7 +14,8 @@ def main(name: str) -> None:
     if os.environ.get("BULKHEAD_TEST_FALLS") == name:
         sys.exit(f"{name} cannot work today")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    server = serve(os.environ[f"BULKHEAD_{service.upper()}_LISTEN"]) if part == "serve" else None
+    answers = part == "serve" and "BULKHEAD_TEST_SILENT" not in os.environ
+    server = serve(os.environ[f"BULKHEAD_{service.upper()}_LISTEN"]) if answers else None
     print(f"{name} is there", flush=True)
     try:
         time.sleep(600)

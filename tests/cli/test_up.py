@@ -220,6 +220,20 @@ def test_a_program_that_cannot_work_ends_the_start_with_its_own_words(place: Pla
     assert not of_state(place.state)
 
 
+def test_a_stop_while_it_starts(place: Place) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "up"], env={**place.environment, "BULKHEAD_TEST_SILENT": "1"}, stdout=subprocess.PIPE, text=True
+    )
+    place.started.append(process)
+    until(lambda: (place.state / "logs" / "issues.relay.log").exists() and "is there" in place.log("issues.relay"))
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "bulkhead is up" not in output
+    assert "everything has stopped" in output
+    assert not of_state(place.state)
+
+
 def test_a_given_server_is_used_and_left_running(place: Place) -> None:
     with EmbeddedPostgres(place.state.parent / "pg", durable=False) as server:
         process, endpoints = place.up("--database-url", server.dsn)

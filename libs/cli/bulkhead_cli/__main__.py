@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,7 @@ from pydantic import SecretStr
 from bulkhead_cli.errors import MendableError
 from bulkhead_cli.screen import Screen
 from bulkhead_cli.settings import CliSettings
-from bulkhead_cli.stopping import StopRequest
+from bulkhead_cli.stopping import StoppedError, StopRequest
 
 app = App(name="bulkhead", help="Runs, migrates, demonstrates and examines a whole installation.")
 Json = Annotated[bool, Parameter(name="--json", help="One JSON document instead of tables.")]
@@ -42,7 +43,7 @@ def up(*, json: Json = False, quiet: bool = False, state: State = None, database
     stop = StopRequest()
     stop.listen()
     installation = Installation(settings_with(state, database_url), screen.line, stop)
-    with installation as endpoints:
+    with suppress(StoppedError), installation as endpoints:
         screen.endpoints(endpoints)
         stop.wait()
         screen.line("up", "stopping")
@@ -84,6 +85,25 @@ def doctor(*, json: Json = False, state: State = None, database_url: DatabaseUrl
     findings = list(examine(settings_with(state, database_url)))
     Screen(json=json).findings([asdict(finding) for finding in findings])
     return int(any(finding.verdict == "broken" for finding in findings))
+
+
+@app.command
+def schema(*, check: bool = False, root: Path = Path(), database_url: DatabaseUrl = None) -> int:
+    """Writes docs/schema and each schema.sql from a live database, made for it and migrated.
+
+    Parameters
+    ----------
+    check
+        Write nothing; end with 1 where a file is not what the database says.
+    root
+        Of the checkout.
+    database_url
+        An administrator's login on an installation, which is only read; README.md is left out then.
+    """
+    from bulkhead_cli.schema import command  # noqa: PLC0415 - slow to load
+
+    screen = Screen()
+    return command.run(root, database_url, check=check, say=lambda text: screen.line("schema", text))
 
 
 def main() -> None:

@@ -22,6 +22,8 @@ class Endpoints:
     """Where this is written."""
     services: dict[str, str]
     """host:port of each service's RPCs."""
+    metrics: dict[str, str]
+    """host:port of each program's GET /metrics."""
     database_admin: str
     database_roles: dict[str, str]
     """A DSN for each role that can log in."""

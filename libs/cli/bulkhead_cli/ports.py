@@ -15,7 +15,7 @@ TRIES = 20
 
 
 class Ports:
-    def __init__(self, memory: Path, wanted: int | None) -> None:
+    def __init__(self, memory: Path, wanted: int | None = None) -> None:
         self._memory = memory
         self._wanted = wanted
 
@@ -68,3 +68,12 @@ def taken(port: int, user: str) -> MendableError:
         f"Port {port}, wanted by {user}, is taken.",
         f"end what listens there (ss -ltnp 'sport = :{port}'), or choose another port.",
     )
+
+
+def free() -> int:
+    """A port nobody listens on now."""
+    for _ in range(TRIES):
+        port = random.randint(FIRST, LAST)  # noqa: S311 - a port is no secret
+        if is_free(port):
+            return port
+    raise MendableError(f"No free port between {FIRST} and {LAST}.", "end what listens there.")

@@ -19,41 +19,44 @@ PARTS = (
     ("identity", "relay", "identity_relay", "RELAY_DATABASE_URL"),
     ("issues", "relay", "issues_relay", "RELAY_DATABASE_URL"),
     ("identity", "work", "identity_worker", "WORKER_DATABASE_URL"),
+    ("issues", "work", "issues_worker", "WORKER_DATABASE_URL"),
     ("audit", "work", "audit_worker", "WORKER_DATABASE_URL"),
 )
 
 
+NAMES = tuple(f"{service}.{part}" for service, part, *_ in PARTS)
+
+
 def programs(settings: CliSettings, endpoints: Endpoints) -> list[Program]:
-    return [
-        Program(
-            f"{service}.{part}",
-            [sys.executable, "-m", f"bulkhead_{service}", part],
-            {
-                f"BULKHEAD_{service.upper()}_LOG_FORMAT": "console",
-                **inherited_environment(),
-                **environment(settings, endpoints, service, {variable: endpoints.database_roles[role]}),
-            },
-        )
-        for service, part, role, variable in PARTS
-    ]
+    made = []
+    for name, (service, part, role, variable) in zip(NAMES, PARTS, strict=True):
+        told = {
+            **shared(settings, endpoints, service),
+            variable: endpoints.database_roles[role],
+            "METRICS_LISTEN": endpoints.metrics[name],
+        }
+        environment = {
+            "PYTHONUNBUFFERED": "1",
+            f"BULKHEAD_{service.upper()}_LOG_FORMAT": "console",
+            # What the user says about a service stands, unless an installation depends on it.
+            **inherited_environment(),
+            **{f"BULKHEAD_{service.upper()}_{key}": value for key, value in told.items()},
+        }
+        made.append(Program(name, [sys.executable, "-m", f"bulkhead_{service}", part], environment))
+    return made
 
 
-def environment(
-    settings: CliSettings, endpoints: Endpoints, service: str, database: Mapping[str, str]
-) -> Mapping[str, str]:
-    own = {
-        **database,
+def shared(settings: CliSettings, endpoints: Endpoints, service: str) -> Mapping[str, str]:
+    """What all programs of one service are told."""
+    told = {f"{other}_address".upper(): address for other, address in endpoints.services.items()}
+    told |= {
         "LISTEN": endpoints.services[service],
         "KEYS_DIR": endpoints.keys,
         "ENVIRONMENT": settings.environment,
-        **{f"{other}_address".upper(): endpoints.services[other] for other in SERVICES if other != service},
     }
     if service == "identity":
-        own |= {"PLATFORM_DATABASE_URL": endpoints.database_roles["platform_app"], "MAIL_DIR": endpoints.mail}
-    return {
-        "PYTHONUNBUFFERED": "1",
-        **{f"BULKHEAD_{service.upper()}_{name}": value for name, value in own.items()},
-    }
+        told["MAIL_DIR"] = endpoints.mail
+    return told
 
 
 def folder(path: Path) -> Path:

@@ -38,13 +38,13 @@ class Screen:
         if self._json:
             self._document(endpoints.to_json())
             return
-        table = Table("what", "where", title="bulkhead is up", title_justify="left")
+        table = Table("what", "where", show_header=False, title="bulkhead is up", title_justify="left")
         for service, address in endpoints.services.items():
             table.add_row(f"{service} (gRPC)", address)
         table.add_row("PostgreSQL", endpoints.database_place)
         table.add_row("mail", endpoints.mail)
         table.add_row("logs", endpoints.logs)
-        table.add_row("addresses, logins", endpoints.file)
+        table.add_row("logins, metrics", endpoints.file)
         self._out.print(table)
         self._out.print("Ctrl-C stops everything; the data stays.")
 

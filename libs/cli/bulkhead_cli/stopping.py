@@ -7,6 +7,10 @@ from types import FrameType
 LOOK_EVERY = 0.1
 
 
+class StoppedError(Exception):
+    """A stop was asked for before the start was through."""
+
+
 class StopRequest:
     """Not a threading.Event: its set() in a signal handler waits for a lock that the interrupted wait() may hold."""
 

@@ -13,9 +13,9 @@ from bulkhead_cli.endpoints import FILE, Endpoints
 from bulkhead_cli.errors import MendableError
 from bulkhead_cli.lock import Lock
 from bulkhead_cli.postgres import EmbeddedPostgres, Server
-from bulkhead_cli.programs import SERVICES, folder, programs
+from bulkhead_cli.programs import NAMES, SERVICES, folder, programs
 from bulkhead_cli.settings import CliSettings
-from bulkhead_cli.stopping import StopRequest
+from bulkhead_cli.stopping import StoppedError, StopRequest
 from bulkhead_cli.supervisor import Child, Say, Supervisor
 
 SERVING_PATIENCE = 60.0
@@ -67,6 +67,7 @@ class Installation:
             pid=os.getpid(),
             file=str(self.state / FILE),
             services=addresses,
+            metrics=self._metrics(),
             database_admin=admin,
             database_roles={role: database.dsn_as(admin, role, word) for role, word in passwords.items()},
             keys=str(keys),
@@ -76,6 +77,16 @@ class Installation:
         self._supervise(endpoints)
         endpoints.write()
         return endpoints
+
+    def _metrics(self) -> dict[str, str]:
+        memory = folder(self.state / "ports")
+        chosen: dict[str, str] = {}
+        for name in NAMES:
+            own = ports.Ports(memory / name)
+            port = next(port for port in own.offers() if f"{ports.HOST}:{port}" not in chosen.values())
+            own.remember(port)
+            chosen[name] = f"{ports.HOST}:{port}"
+        return chosen
 
     def _database(self) -> str:
         if self.settings.given_database is not None:
@@ -120,7 +131,9 @@ def demand_free(service: str, address: str) -> None:
 def wait_until_serving(endpoints: Endpoints, children: list[Child], stop: StopRequest) -> None:
     deadline = time.monotonic() + SERVING_PATIENCE
     waiting = dict(endpoints.services)
-    while waiting and not stop.wait(0.05):
+    while waiting:
+        if stop.wait(0.05):
+            raise StoppedError
         for child in children:
             if child.lives > FALLS:
                 raise MendableError(f"{child.program.name} does not stay up.", last_words(endpoints, child))
