@@ -169,6 +169,7 @@ RULES = [
         allowed={
             "libs/kit/bulkhead_kit/db/": "it is the place",
             "libs/cli/bulkhead_cli/database.py": "creates and examines the database, as its administrator",
+            "libs/cli/bulkhead_cli/schema/command.py": "reads the catalogue, as its administrator",
             "libs/kit/bulkhead_kit/migrations.py": "migrations run without a caller",
         },
     ),
@@ -222,7 +223,10 @@ RULES = [
         "SQL is not built from strings",
         built_sql,
         Source(f"{_SLICE}/store.py", "def f(name):\n    return f'select {name} from issues.labels'"),
-        allowed={"libs/kit/bulkhead_kit/migrations.py": "a number of its own; SET takes no parameters"},
+        allowed={
+            "libs/kit/bulkhead_kit/migrations.py": "a number of its own; SET takes no parameters",
+            "libs/cli/bulkhead_cli/schema/snapshot.py": "prints SQL to be read; runs none of it",
+        },
     ),
     Rule(
         "SQL text is constant",
