@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import grpc.aio
 from bulkhead.issues.v1 import (
     comment_service_pb2_grpc,
+    import_service_pb2_grpc,
     issue_service_pb2_grpc,
     label_service_pb2_grpc,
     project_service_pb2_grpc,
@@ -27,6 +28,7 @@ from bulkhead_kit.settings import SettingsError
 
 from bulkhead_issues.comment.handler import CommentHandler
 from bulkhead_issues.expiry import worker
+from bulkhead_issues.importing.handler import ImportHandler
 from bulkhead_issues.issue.handler import IssueHandler
 from bulkhead_issues.label.handler import LabelHandler
 from bulkhead_issues.project.handler import ProjectHandler
@@ -46,6 +48,8 @@ def register(parts: Parts, server: grpc.aio.Server) -> None:
     label_service_pb2_grpc.add_LabelServiceServicer_to_server(LabelHandler(database, page_tokens), server)
     issue_service_pb2_grpc.add_IssueServiceServicer_to_server(IssueHandler(database, page_tokens), server)
     comment_service_pb2_grpc.add_CommentServiceServicer_to_server(CommentHandler(database, page_tokens), server)
+    identity = parts.channel("identity", parts.settings.identity_address, ["bulkhead.identity.v1.MembershipService"])
+    import_service_pb2_grpc.add_ImportServiceServicer_to_server(ImportHandler(database, identity), server)
 
 
 def build(settings: IssuesSettings) -> Service:

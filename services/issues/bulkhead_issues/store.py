@@ -1,4 +1,4 @@
-"""Tables that more than one slice reads. Each belongs to one slice, whose store alone writes it."""
+"""Tables that more than one slice knows. Each belongs to one slice; only an import writes those of others."""
 
 from __future__ import annotations
 
@@ -85,4 +85,22 @@ ISSUE_LABELS = Table(
     Column("removed_at", Time),
     Column("created_at", Time),
     Column("updated_at", Time),
+)
+COMMENTS = Table(
+    "comments",
+    METADATA,
+    Column("tenant_id", Id),
+    Column("comment_id", Id),
+    Column("issue_id", Id),
+    Column("author_id", Id),
+    Column("visibility", SmallInteger),
+    Column("body", Text),
+    Column("revision", Integer),
+    Column("external_source", Text),
+    Column("external_id", Text),
+    Column("external_digest", LargeBinary),
+    Column("deleted_at", Time),
+    Column("created_at", Time),
+    Column("updated_at", Time),
+    Column("version", Integer),
 )

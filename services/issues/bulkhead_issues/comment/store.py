@@ -14,7 +14,6 @@ from bulkhead_kit.page_tokens import KeyValue
 from sqlalchemy import (
     Column,
     Integer,
-    MetaData,
     Select,
     SmallInteger,
     Table,
@@ -29,29 +28,11 @@ from sqlalchemy import (
 )
 
 from bulkhead_issues.comment.rules import CommentRow, NewComment, RevisionRow
-from bulkhead_issues.store import ISSUES
+from bulkhead_issues.store import COMMENTS, ISSUES, METADATA
 
-_METADATA = MetaData(schema="issues")
-COMMENTS = Table(
-    "comments",
-    _METADATA,
-    Column("tenant_id", Id),
-    Column("comment_id", Id),
-    Column("issue_id", Id),
-    Column("author_id", Id),
-    Column("visibility", SmallInteger),
-    Column("body", Text),
-    Column("revision", Integer),
-    Column("external_source", Text),
-    Column("external_id", Text),
-    Column("deleted_at", Time),
-    Column("created_at", Time),
-    Column("updated_at", Time),
-    Column("version", Integer),
-)
 _REVISIONS = Table(
     "comment_revisions",
-    _METADATA,
+    METADATA,
     Column("tenant_id", Id),
     Column("comment_id", Id),
     Column("revision", Integer),

@@ -122,7 +122,7 @@ class ImportItemsResponse(_message.Message):
 
     @_builtins.property
     def failures(self) -> _containers.RepeatedCompositeFieldContainer[_import_pb2.ImportFailure]:
-        """Items that did not go in, at most 1,000."""
+        """Items that did not go in, at most 500."""
 
     def __init__(
         self,

@@ -146,7 +146,11 @@ begin
     select
         new.tenant_id,
         new.issue_id,
-        new.updated_at,
+        -- An import knows when an issue was resolved; of its other changes only the last.
+        case
+            when app.importing() and f.field = 'status_id' then coalesce(new.resolved_at, new.updated_at)
+            else new.updated_at
+        end,
         case when not app.importing() then app.current_user_id() end,
         f.field,
         f.old_value,

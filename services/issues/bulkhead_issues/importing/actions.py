@@ -1,0 +1,171 @@
+"""Takes the items of an import one by one: looks what is here, plans, and writes only what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+from uuid import UUID
+
+from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
+from bulkhead_kit.caller import Caller
+from bulkhead_kit.db import Database, Reader, Transaction
+from bulkhead_kit.errors import AlreadyExists, DomainError, FailedPrecondition, NotFound
+from bulkhead_kit.ids import new_id
+
+from bulkhead_issues.importing import rules, store
+from bulkhead_issues.importing.rules import OPEN, Issue, Label, Options, Outcome, Plan, Report
+from bulkhead_issues.label import store as labels
+from bulkhead_issues.label.rules import NewLabel
+from bulkhead_issues.project import store as projects
+from bulkhead_issues.refusals import archived, unknown_reference
+from bulkhead_issues.workflow import store as workflow
+
+MAX_AUTHORS: Final = 500
+"""That identity takes in one call."""
+
+MakePeople = Callable[[str, Sequence[str]], Awaitable[Mapping[str, str]]]
+"""Of a source and the names there: the members' ids."""
+
+
+class Import:
+    """One stream. What it has learned on the way (people, labels) it does not ask again."""
+
+    def __init__(self, database: Database, caller: Caller, options: Options, make_people: MakePeople) -> None:
+        self.report = Report(options.dry_run)
+        self._database = database
+        self._caller = caller
+        self._options = options
+        self._make_people = make_people
+        self._people: dict[str, str] = {}
+        self._label_ids: dict[str, str] = {}
+        self._promised_labels: set[str] = set()
+        self._seen: set[str | int] = set()
+        self._status_ids: dict[int, str] = {}
+
+    @property
+    def _reader(self) -> Reader:
+        return self._database.read(self._caller)
+
+    async def begin(self) -> None:
+        project = await projects.load(self._reader, self._options.project_id)
+        if project is None:
+            raise NotFound("project")
+        if project.archived_at is not None:
+            raise archived("project")
+        statuses, _ = await workflow.list_workflow(self._reader)
+        for status in statuses:
+            if status.is_default:
+                self._status_ids[OPEN] = status.status_id
+            for state, category in rules.CATEGORY_OF.items():
+                if status.category == category and status.archived_at is None:
+                    self._status_ids.setdefault(state, status.status_id)
+
+    async def take_label(self, position: int, label: Label) -> None:
+        try:
+            outcome = await self._label(label)
+        except DomainError as error:
+            self._fail(position, label.name, error)
+        else:
+            self.report.labels.add(outcome)
+
+    async def take_issue(self, position: int, item: Issue) -> None:
+        try:
+            plan = await self._issue(item)
+        except DomainError as error:
+            self._fail(position, item.external_id, error)
+        else:
+            self.report.add_issue(plan)
+
+    def fail(self, position: int, item: str, error: DomainError) -> None:
+        """An item that could not even be read."""
+        self._fail(position, item, error)
+
+    def _fail(self, position: int, item: str, error: DomainError) -> None:
+        if not rules.is_of_item(error):
+            raise error
+        self.report.add_failure(position, item, error)
+
+    async def _label(self, label: Label) -> Outcome:
+        if not await self._find_labels([label.name]):
+            return Outcome.UNCHANGED
+        if self._options.dry_run:
+            self._promised_labels.add(label.name)
+            return Outcome.CREATED
+        async with self._database.transaction(self._caller) as tx:
+            made = await labels.add(tx, new_id(), NewLabel(label.name, label.description, label.color))
+        self._label_ids[label.name] = made.label_id
+        return Outcome.CREATED
+
+    async def _issue(self, item: Issue) -> Plan:
+        for known in (item.external_id, item.number):
+            if known in self._seen:
+                raise AlreadyExists.field("external_id", f"{known} was sent before in this import")
+        if item.state not in self._status_ids:
+            raise FailedPrecondition(
+                ErrorReason.STATE_NOT_ALLOWED,
+                "the workflow has no status for the item's state",
+                metadata={"state": "no_status"},
+            )
+        found, comments = await store.find(
+            self._reader, source=self._options.source, project_id=self._options.project_id, item=item
+        )
+        plan = rules.plan(self._options, item, found, comments)
+        await self._demand_labels(item)
+        if not self._options.dry_run and plan.outcome is not Outcome.UNCHANGED:
+            await self._demand_people(item)
+            async with self._database.transaction(self._caller, importing=True) as tx:
+                self._apply(tx, plan)
+        # Only now: an item that failed may come again in a better form.
+        self._seen |= {item.external_id, item.number}
+        return plan
+
+    def _apply(self, tx: Transaction, plan: Plan) -> None:
+        item, issue_id = plan.item, new_id() if plan.issue_id is None else UUID(plan.issue_id)
+        if plan.issue_id is None:
+            store.add_issue(
+                tx,
+                issue_id,
+                item,
+                project_id=self._options.project_id,
+                source=self._options.source,
+                people=self._people,
+            )
+        elif plan.fields:
+            store.write_fields(tx, issue_id, item, self._people)
+        if plan.moves:
+            store.move(tx, issue_id, self._status_ids[item.state], item)
+        if plan.fields:
+            self._apply_labels(tx, plan, issue_id)
+        if plan.new_comments:
+            comments = [(new_id(), comment) for comment in plan.new_comments]
+            store.add_comments(tx, issue_id, comments, source=self._options.source, people=self._people)
+        for comment_id, comment in plan.edited_comments:
+            store.edit_comment(tx, comment_id, comment)
+
+    def _apply_labels(self, tx: Transaction, plan: Plan, issue_id: UUID) -> None:
+        label_ids = sorted({self._label_ids[name] for name in plan.item.label_names})
+        if plan.issue_id is None:
+            if label_ids:
+                store.put_labels(tx, issue_id, label_ids, plan.item.created_at)
+            return
+        store.take_other_labels(tx, issue_id, label_ids, plan.item.updated_at)
+        store.put_labels(tx, issue_id, label_ids, plan.item.updated_at)
+
+    async def _demand_labels(self, item: Issue) -> None:
+        missing = await self._find_labels(item.label_names)
+        if missing - self._promised_labels:
+            raise unknown_reference("label_names", "label")
+
+    async def _find_labels(self, names: Sequence[str]) -> set[str]:
+        """Makes sure of the ids of these labels; those that are not here."""
+        unknown = [name for name in names if name not in self._label_ids]
+        if unknown:
+            self._label_ids |= await store.find_labels(self._reader, unknown)
+        return set(names) - self._label_ids.keys()
+
+    async def _demand_people(self, item: Issue) -> None:
+        """Before the transaction, as they are made by another service in one of its own."""
+        unknown = sorted(item.people - self._people.keys())
+        for start in range(0, len(unknown), MAX_AUTHORS):
+            some = unknown[start : start + MAX_AUTHORS]
+            self._people |= await self._make_people(self._options.author_source, some)

@@ -1,0 +1,97 @@
+"""ImportService."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from bulkhead.identity.v1.membership_service_pb2_grpc import MembershipServiceStub
+from bulkhead.issues.v1 import import_pb2
+from bulkhead.issues.v1 import import_service_pb2 as service_pb
+from bulkhead.issues.v1.import_service_pb2_grpc import ImportServiceServicer
+from bulkhead_kit.caller import Caller, current_caller
+from bulkhead_kit.client import Channel
+from bulkhead_kit.db import Database
+from bulkhead_kit.errors import DomainError, InvalidArgument
+from grpc.aio import ServicerContext
+
+from bulkhead_issues.importing import wire
+from bulkhead_issues.importing.actions import Import
+from bulkhead_issues.importing.rules import MAX_COMMENTS
+
+Context = ServicerContext[Any, Any]
+Requests = AsyncIterator[service_pb.ImportItemsRequest]
+
+
+class ImportHandler(ImportServiceServicer):
+    def __init__(self, database: Database, identity: Channel) -> None:
+        self._database = database
+        self._identity = identity
+        self._members = MembershipServiceStub(identity)
+
+    async def ImportItems(self, requests: Requests, _context: Context) -> service_pb.ImportItemsResponse:
+        caller = current_caller()
+        first = await anext(requests, None)
+        if first is None or not first.HasField("options"):
+            raise InvalidArgument.field("options", "must be in the first message")
+
+        async def make_people(source: str, names: Sequence[str]) -> Mapping[str, str]:
+            return await self._make_people(caller, source, names)
+
+        running = Import(self._database, caller, wire.options(first.options), make_people)
+        await running.begin()
+        position = 0
+        async for request in requests:
+            position += 1
+            await _take(running, position, request, requests)
+        return wire.report(running.report)
+
+    async def _make_people(self, caller: Caller, source: str, names: Sequence[str]) -> Mapping[str, str]:
+        request = wire.people_request(source, names)
+        return wire.people(await self._identity.call(self._members.ImportMembers, request, caller=caller))
+
+
+async def _take(running: Import, position: int, request: service_pb.ImportItemsRequest, requests: Requests) -> None:
+    part = request.WhichOneof("part")
+    if part == "label":
+        await _take_label(running, position, request.label)
+    elif part == "issue":
+        # All of an item is received before any of it is judged, or the rest would be out of place.
+        more = await _more_comments(request.issue, requests)
+        await _take_issue(running, position, request.issue, more)
+    else:
+        raise InvalidArgument.field(part or "part", "is out of place here")
+
+
+async def _take_label(running: Import, position: int, message: import_pb2.ImportLabel) -> None:
+    try:
+        label = wire.label(message)
+    except DomainError as error:
+        running.fail(position, message.name, error)
+    else:
+        await running.take_label(position, label)
+
+
+async def _take_issue(
+    running: Import, position: int, message: import_pb2.ImportIssue, more: Sequence[import_pb2.ImportComment]
+) -> None:
+    try:
+        issue = wire.issue(message, more)
+    except DomainError as error:
+        running.fail(position, message.external_id, error)
+    else:
+        await running.take_issue(position, issue)
+
+
+async def _more_comments(message: import_pb2.ImportIssue, requests: Requests) -> list[import_pb2.ImportComment]:
+    """Of the messages that follow, as long as each says that there are more."""
+    found: list[import_pb2.ImportComment] = []
+    follow = message.more_comments_follow
+    while follow:
+        request = await anext(requests, None)
+        if request is None or not request.HasField("more_comments"):
+            raise InvalidArgument.field("more_comments", "must follow, as the message before says")
+        # Above the limit they are only counted, so that no stream fills the memory.
+        found += request.more_comments.comments if len(found) <= MAX_COMMENTS else ()
+        follow = request.more_comments.more_comments_follow
+    return found
