@@ -26,7 +26,7 @@ create table issues.labels (
     constraint labels_tenant_id_fkey foreign key (tenant_id) references identity.tenants(tenant_id) on delete restrict,
     constraint labels_color_check check (color ~ '^#[0-9a-f]{6}$'),
     constraint labels_description_check check (length(description) <= 1000),
-    constraint labels_name_check check (length(name) >= 1 and length(name) <= 100)
+    constraint labels_name_check check (length(name) between 1 and 100)
 );
 comment on table issues.labels is
 'What issues are tagged with; shared by all projects of a tenant.';
@@ -128,7 +128,7 @@ create table issues.request_ids (
     reply bytea,
     created_at timestamptz default now() not null,
     constraint request_ids_pkey primary key (tenant_id, principal, request_id),
-    constraint request_ids_principal_check check (length(principal) >= 1 and length(principal) <= 100),
+    constraint request_ids_principal_check check (length(principal) between 1 and 100),
     constraint request_ids_request_digest_check check (octet_length(request_digest) = 32)
 );
 comment on table issues.request_ids is
@@ -177,9 +177,9 @@ create table issues.statuses (
     constraint statuses_tenant_id_fkey
     foreign key (tenant_id)
     references identity.tenants(tenant_id) on delete restrict,
-    constraint statuses_category_check check (category >= 1 and category <= 5),
+    constraint statuses_category_check check (category between 1 and 5),
     constraint statuses_is_default_check check (not is_default or archived_at is null),
-    constraint statuses_name_check check (length(name) >= 1 and length(name) <= 50)
+    constraint statuses_name_check check (length(name) between 1 and 50)
 );
 comment on table issues.statuses is
 'The statuses of a tenant''s issues. A category never changes: issues are resolved by it.';
@@ -229,7 +229,7 @@ create table issues.status_transitions (
     constraint status_transitions_tenant_id_to_status_id_fkey
     foreign key (tenant_id, to_status_id)
     references issues.statuses(tenant_id, status_id) on delete restrict,
-    constraint status_transitions_least_role_check check (least_role >= 2 and least_role <= 5),
+    constraint status_transitions_least_role_check check (least_role between 2 and 5),
     constraint status_transitions_to_status_id_check check (from_status_id <> to_status_id)
 );
 comment on table issues.status_transitions is
@@ -278,7 +278,7 @@ create table issues.workspaces (
     foreign key (tenant_id)
     references identity.tenants(tenant_id) on delete restrict,
     constraint workspaces_description_check check (length(description) <= 2000),
-    constraint workspaces_name_check check (length(name) >= 1 and length(name) <= 100)
+    constraint workspaces_name_check check (length(name) between 1 and 100)
 );
 comment on table issues.workspaces is
 'Groups of projects within a tenant.';
@@ -347,10 +347,10 @@ create table issues.projects (
     constraint projects_key_check check (key ~ '^[A-Z][A-Z0-9]{1,9}$'),
     constraint projects_metadata_check
     check (jsonb_typeof(metadata) = 'object' and octet_length(metadata::text) <= 16384),
-    constraint projects_name_check check (length(name) >= 1 and length(name) <= 200),
+    constraint projects_name_check check (length(name) between 1 and 200),
     constraint projects_next_number_check check (next_number > 0),
-    constraint projects_priority_check check (priority >= 0 and priority <= 4),
-    constraint projects_status_check check (status >= 1 and status <= 5)
+    constraint projects_priority_check check (priority between 0 and 4),
+    constraint projects_status_check check (status between 1 and 5)
 );
 comment on table issues.projects is
 'Projects, each with a key such as PROJ and the counter that numbers its issues.';
@@ -439,18 +439,18 @@ create table issues.issues (
     constraint issues_breached_at_check check (breached_at is null or due_at is not null and breached_at >= due_at),
     constraint issues_description_check check (length(description) <= 100000),
     constraint issues_due_at_check check (start_at <= due_at),
-    constraint issues_estimate_minutes_check check (estimate_minutes >= 0 and estimate_minutes <= 10000000),
+    constraint issues_estimate_minutes_check check (estimate_minutes between 0 and 10000000),
     constraint issues_external_digest_check check (octet_length(external_digest) = 32),
     constraint issues_external_id_check
-    check ((external_source is null) = (external_id is null) and length(external_source) >= 1 and length(external_source) <= 200 and length(external_id) >= 1 and length(external_id) <= 500),
+    check ((external_source is null) = (external_id is null) and length(external_source) between 1 and 200 and length(external_id) between 1 and 500),
     constraint issues_metadata_check
     check (jsonb_typeof(metadata) = 'object' and octet_length(metadata::text) <= 16384),
     constraint issues_number_check check (number > 0),
-    constraint issues_priority_check check (priority >= 0 and priority <= 4),
+    constraint issues_priority_check check (priority between 0 and 4),
     constraint issues_resolved_at_check check ((resolved_at is not null) = (status_category in (4, 5))),
-    constraint issues_spent_minutes_check check (spent_minutes >= 0 and spent_minutes <= 10000000),
-    constraint issues_title_check check (length(title) >= 1 and length(title) <= 500),
-    constraint issues_type_check check (type >= 1 and type <= 6)
+    constraint issues_spent_minutes_check check (spent_minutes between 0 and 10000000),
+    constraint issues_title_check check (length(title) between 1 and 500),
+    constraint issues_type_check check (type between 1 and 6)
 );
 comment on table issues.issues is
 'The work: bugs, tasks, epics and imported pull requests.';
@@ -527,10 +527,10 @@ create table issues.comments (
     constraint comments_tenant_id_issue_id_fkey
     foreign key (tenant_id, issue_id)
     references issues.issues(tenant_id, issue_id) on delete restrict,
-    constraint comments_body_check check (length(body) >= 1 and length(body) <= 100000),
+    constraint comments_body_check check (length(body) between 1 and 100000),
     constraint comments_external_digest_check check (octet_length(external_digest) = 32),
     constraint comments_external_id_check
-    check ((external_source is null) = (external_id is null) and length(external_source) >= 1 and length(external_source) <= 200 and length(external_id) >= 1 and length(external_id) <= 500),
+    check ((external_source is null) = (external_id is null) and length(external_source) between 1 and 200 and length(external_id) between 1 and 500),
     constraint comments_revision_check check (revision > 0),
     constraint comments_visibility_check check (visibility in (1, 2))
 );
@@ -618,7 +618,7 @@ create table issues.issue_changes (
     constraint issue_changes_tenant_id_issue_id_fkey
     foreign key (tenant_id, issue_id)
     references issues.issues(tenant_id, issue_id) on delete restrict,
-    constraint issue_changes_field_check check (length(field) >= 1 and length(field) <= 50),
+    constraint issue_changes_field_check check (length(field) between 1 and 50),
     constraint issue_changes_new_value_check check (old_value is distinct from new_value)
 );
 comment on table issues.issue_changes is

@@ -86,10 +86,10 @@ class Import:
         self.report.add_failure(position, item, error)
 
     async def _label(self, label: Label) -> Outcome:
-        if not await self._find_labels([label.name]):
+        if not await self._find_labels([label.name]) or rules.label_key(label.name) in self._promised_labels:
             return Outcome.UNCHANGED
         if self._options.dry_run:
-            self._promised_labels.add(label.name)
+            self._promised_labels.add(rules.label_key(label.name))
             return Outcome.CREATED
         async with self._database.transaction(self._caller) as tx:
             made = await labels.add(tx, new_id(), NewLabel(label.name, label.description, label.color))
@@ -153,7 +153,7 @@ class Import:
 
     async def _demand_labels(self, item: Issue) -> None:
         missing = await self._find_labels(item.label_names)
-        if missing - self._promised_labels:
+        if any(rules.label_key(name) not in self._promised_labels for name in missing):
             raise unknown_reference("label_names", "label")
 
     async def _find_labels(self, names: Sequence[str]) -> set[str]:
