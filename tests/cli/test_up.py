@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -310,3 +311,33 @@ def test_migrate_without_anything_running_says_so(place: Place) -> None:
     answer = place.run("migrate")
     assert answer.returncode == 1
     assert "No installation runs" in answer.stderr
+
+
+def test_the_real_services_come_up_and_stop(place: Place) -> None:
+    """Every other test here has stand-ins; this one holds the variables we set against the services' settings."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bulkhead_cli", "up", "--json"],
+        env=place.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    place.started.append(process)
+    until(lambda: (place.state / "endpoints.json").exists() or process.poll() is not None, within=90)
+    assert process.poll() is None, process.communicate()[1]
+    endpoints = json.loads((place.state / "endpoints.json").read_text())
+    assert {health(address) for address in endpoints["services"].values()} == {"SERVING"}
+    until(lambda: all(answers_metrics(address) for address in endpoints["metrics"].values()))
+    assert all("is not a setting" not in place.log(name) for name in PROGRAMS)
+    process.terminate()
+    assert process.wait(40) == 0
+    assert not of_state(place.state)
+    assert all("Traceback" not in place.log(name) for name in PROGRAMS)
+
+
+def answers_metrics(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
+            return b"process_cpu_seconds_total" in answer.read()
+    except OSError:
+        return False
