@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.identity.world import PostOffice, log_in, new_address, sign_up
+from tests.support.client import refused
 from tests.support.house import House
 
 
@@ -21,3 +22,5 @@ async def test_the_whole_way(house: House, mails: PostOffice) -> None:
     again = await house.nobody().identity.RefreshToken(refresh_token=login.refresh_token.token)
     assert again.refresh_token.token != login.refresh_token.token
     await house.with_token(again.access_token.token).identity.Logout()
+    with refused("UNAUTHENTICATED", "REFRESH_TOKEN_INVALID"):
+        await house.nobody().identity.RefreshToken(refresh_token=again.refresh_token.token)
