@@ -106,6 +106,31 @@ def schema(*, check: bool = False, root: Path = Path(), database_url: DatabaseUr
     return command.run(root, database_url, check=check, say=lambda text: screen.line("schema", text))
 
 
+@app.command
+def bench(*, rounds: int = 3, seconds: float = 2.0, json: Json = False, state: State = None) -> None:
+    """What a call costs, beside a bare gRPC server that returns the same bytes; kept in .run/bench.json.
+
+    Parameters
+    ----------
+    rounds
+        Each in fresh processes; the figures are medians over them.
+    seconds
+        How long each call is measured in a round, with 1 and with 16 in flight.
+    """
+    from rich.console import Console  # noqa: PLC0415 - slow to load
+
+    from bulkhead_cli.bench import report, run  # noqa: PLC0415 - slow to load
+
+    settings = settings_with(state, None)
+    results = run.bench(settings, run.Extent(rounds, seconds), Console(stderr=json))
+    kept = settings.state / "bench.json"
+    report.write(results, kept)
+    if json:
+        sys.stdout.write(kept.read_text(encoding="utf-8"))
+    else:
+        report.show(results, Console())
+
+
 def main() -> None:
     try:
         app()
