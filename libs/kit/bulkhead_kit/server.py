@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,7 +24,9 @@ from bulkhead_kit.transport import MAX_MESSAGE_BYTES, TlsFiles, server_options
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.server")
 
-IDLE_LOOK: Final = 0.05
+SETTLE: Final = 0.05
+CLEAN_UP: Final = 2.0
+"""Seconds for the handlers that were cut off."""
 Close = Callable[[], Awaitable[None]]
 
 
@@ -136,7 +139,7 @@ class Service:
         self.health = Health(self.server.services, ready, every=options.probe_every, timeout=options.probe_timeout)
         self._options = options
         self._chain = chain
-        self._close = close
+        self.close = list(close)
 
     async def start(self) -> str:
         """The address it listens on, with the port that was found when 0 was asked for."""
@@ -154,8 +157,8 @@ class Service:
         await self.health.drain()
         await asyncio.sleep(self._options.drain_delay)
         await self._finish_calls()
-        for close in reversed(self._close):
-            await close()
+        while self.close:
+            await self.close.pop()()
         log.info("stopped", service=self.name)
 
     async def run(self) -> None:
@@ -182,11 +185,20 @@ class Service:
         return f"{host}:{port}"
 
     async def _finish_calls(self) -> None:
-        """Health watchers never end by themselves: once our own calls have ended nobody waits for them."""
-        stopping = asyncio.create_task(self.server.stop(self._options.grace))
-        idle_looks = 0
-        while not stopping.done() and idle_looks < 2:
-            await asyncio.wait([stopping], timeout=IDLE_LOOK)
-            idle_looks = 0 if self._chain.running else idle_looks + 1
+        grace = self._options.grace
+        stopping = asyncio.create_task(self.server.stop(grace))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._chain.idle()
+                # What grpc had accepted before may only now begin.
+                await asyncio.sleep(SETTLE)
+                await self._chain.idle()
+        # Health watchers never end by themselves, and nobody waits for them any more.
         await self.server.stop(None)
         await stopping
+        try:
+            # grpc returns while the handlers it has cut off still roll back.
+            async with asyncio.timeout(CLEAN_UP):
+                await self._chain.idle()
+        except TimeoutError:
+            log.warning("calls_left_behind", service=self.name, running=self._chain.running)

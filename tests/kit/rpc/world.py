@@ -96,8 +96,8 @@ class World:
         self.servicer = servicer
         self.chain = chain
         self.registry = registry
-        self.health: str | None = None
-        """What the probe says is missing."""
+        self.missing: str | BaseException | None = None
+        """What the probe finds missing, or how it breaks."""
 
     @property
     def address(self) -> str:
@@ -132,13 +132,16 @@ async def running(
     chain: Chain | None = None,
     ready_every: float = 0.05,
     servicer: ProbeServicer | None = None,
+    missing: str | None = None,
 ) -> AsyncIterator[World]:
     registry = CollectorRegistry()
     chain = chain or make_chain(registry=registry)
     servicer = servicer or ProbeServicer()
 
     async def ready() -> str | None:
-        return world.health
+        if isinstance(world.missing, BaseException):
+            raise world.missing
+        return world.missing
 
     service = Service(
         NAME,
@@ -148,8 +151,9 @@ async def running(
         register=servicer.register,
     )
     world = World(service, servicer, chain, registry)
+    world.missing = missing
     await service.start()
     try:
         yield world
     finally:
-        await service.stop()
+        await service.stop()  # a second time, where the test has stopped it

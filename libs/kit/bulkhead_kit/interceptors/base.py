@@ -52,11 +52,15 @@ class Chain:
 
     @property
     def running(self) -> int:
-        return self._metrics.running
+        return len(self._deadlines.running)
 
     def demand_known(self, methods: Iterable[str]) -> None:
         """At start: whom the allow list lets in must be let in somewhere."""
         self._services.demand_known(methods)
+
+    async def idle(self) -> None:
+        """Until no call is running."""
+        await self._deadlines.idle()
 
     def wrap(self, policy: MethodPolicy, handler: Handler) -> Handler:
         serve = self._through_steps(policy, _body(policy, handler))
@@ -90,8 +94,8 @@ class Chain:
                 await answer(error, call, context)
                 raise
             finally:
-                deadlines.release(call)
                 metrics.end(call)
+                deadlines.release(call)
 
         return serve
 

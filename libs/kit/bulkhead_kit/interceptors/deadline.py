@@ -17,24 +17,34 @@ TICK: Final = 0.02
 
 class Deadlines:
     def __init__(self) -> None:
-        self._running: set[Call] = set()
+        self.running: set[Call] = set()
         self._looking = False
+        self._idle: asyncio.Event | None = None
 
     def watch(self, call: Call) -> None:
-        self._running.add(call)
+        self.running.add(call)
         if not self._looking:
             self._looking = True
             asyncio.get_running_loop().call_later(TICK, self._look)
 
     def release(self, call: Call) -> None:
-        self._running.discard(call)
+        self.running.discard(call)
+        if self._idle is not None and not self.running:
+            self._idle.set()
+
+    async def idle(self) -> None:
+        """Until no call is running."""
+        while self.running:
+            if self._idle is None or self._idle.is_set():
+                self._idle = asyncio.Event()
+            await self._idle.wait()
 
     def _look(self) -> None:
         now = clock.monotonic()
-        for call in self._running:
+        for call in self.running:
             if call.deadline <= now and not call.expired:
                 call.expired = True
                 call.task.cancel()
-        self._looking = bool(self._running)
+        self._looking = bool(self.running)
         if self._looking:
             asyncio.get_running_loop().call_later(TICK, self._look)
