@@ -54,8 +54,11 @@ clean: ## remove .venv, .build and the local state in .run
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
 	@rm -rf .build/uv
-	@$(PYTHON) -m venv .build/uv || { rm -rf .build/uv; \
-	  echo "python3 cannot make a virtual environment; to mend it: apt-get install python3-venv" >&2; exit 1; }
+	@# Debian splits off what a venv needs to have pip; another pip can stand in.
+	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv .build/uv; \
+	  elif $(PYTHON) -m pip --version >/dev/null 2>&1; then $(PYTHON) -m venv --without-pip .build/uv && \
+	    $(PYTHON) -m pip --python .build/uv/bin/python install -q --disable-pip-version-check pip; \
+	  else echo "python3 cannot make a virtual environment; to mend it: apt-get install python3-venv" >&2; exit 1; fi
 	.build/uv/bin/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
 	@touch $@
 
