@@ -1,0 +1,1 @@
+"""Reading other trackers' archives and sending them to the issues service."""
