@@ -94,6 +94,8 @@ comment on column audit.events.seq is
 'Place in the tenant''s log, from 1 without gaps, in the order of appending.';
 comment on column audit.events.occurred_at is
 'Copied from the outbox: when the change was made. Part of the key and of the partition.';
+comment on column audit.events.recorded_at is
+'When the log took it in.';
 comment on column audit.events.sub_id is
 'The other end of an entity that ties two together, such as a label on an issue.';
 comment on column audit.events.visibility is

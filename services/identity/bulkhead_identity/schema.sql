@@ -30,16 +30,26 @@ create table identity.mails (
     constraint mails_last_error_check check (length(last_error) <= 500),
     constraint mails_request_digest_check check (octet_length(request_digest) = 32),
     constraint mails_sent_at_check check (sent_at is null or failed_at is null),
-    constraint mails_to_address_check check (length(to_address) >= 3 and length(to_address) <= 254)
+    constraint mails_to_address_check check (length(to_address) between 3 and 254)
 );
 comment on table identity.mails is
 'Mails to be sent, queued in the transaction that gives the reason. Holds no token: the worker derives it from subject_id.';
+comment on column identity.mails.kind is
+'Which text is sent.';
+comment on column identity.mails.to_address is
+'Where it is sent.';
 comment on column identity.mails.subject_id is
 'The one-time token, the invitation or the user the mail is about.';
+comment on column identity.mails.details is
+'What the text says of this one case.';
 comment on column identity.mails.request_digest is
 'Of a SignUp, whose request_id is the mail_id: a repeat sends nothing.';
 comment on column identity.mails.due_at is
 'Not sent before; moved on at each attempt.';
+comment on column identity.mails.sent_at is
+'When the mail server took it.';
+comment on column identity.mails.failed_at is
+'When it was given up.';
 create index mails_created_at_idx on identity.mails (created_at);
 create index mails_due_at_idx on identity.mails (due_at) where sent_at is null and failed_at is null;
 alter table identity.mails enable row level security;
@@ -159,10 +169,12 @@ create table identity.plans (
     constraint plans_max_projects_check check (max_projects >= 0),
     constraint plans_max_storage_bytes_check check (max_storage_bytes >= 0),
     constraint plans_max_users_check check (max_users > 0),
-    constraint plans_name_check check (length(name) >= 1 and length(name) <= 100)
+    constraint plans_name_check check (length(name) between 1 and 100)
 );
 comment on table identity.plans is
 'What a tenant may use. Edited by platform administrators only.';
+comment on column identity.plans.code is
+'What code and tenants call it, such as free.';
 comment on column identity.plans.max_users is
 'Active members and open invitations of persons; null: no limit.';
 comment on column identity.plans.max_projects is
@@ -189,7 +201,7 @@ create table identity.request_ids (
     reply bytea,
     created_at timestamptz default now() not null,
     constraint request_ids_pkey primary key (tenant_id, principal, request_id),
-    constraint request_ids_principal_check check (length(principal) >= 1 and length(principal) <= 100),
+    constraint request_ids_principal_check check (length(principal) between 1 and 100),
     constraint request_ids_request_digest_check check (octet_length(request_digest) = 32)
 );
 comment on table identity.request_ids is
@@ -252,13 +264,13 @@ create table identity.tenants (
     constraint tenants_deleted_at_check
     check ((status = 'deleted') = (deleted_at is not null) and (deleted_at is null) = (purge_after is null)),
     constraint tenants_description_check check (length(description) <= 2000),
-    constraint tenants_domain_check check (length(domain) >= 3 and length(domain) <= 253),
+    constraint tenants_domain_check check (length(domain) between 3 and 253),
     constraint tenants_industry_check check (length(industry) <= 100),
     constraint tenants_logo_url_check check (length(logo_url) <= 2000),
     constraint tenants_max_projects_override_check check (max_projects_override >= 0),
     constraint tenants_max_storage_bytes_override_check check (max_storage_bytes_override >= 0),
     constraint tenants_max_users_override_check check (max_users_override > 0),
-    constraint tenants_name_check check (length(name) >= 1 and length(name) <= 100),
+    constraint tenants_name_check check (length(name) between 1 and 100),
     constraint tenants_settings_check check (jsonb_typeof(settings) = 'object' and pg_column_size(settings) <= 16384),
     constraint tenants_size_check check (size in ('1-10', '11-50', '51-200', '201-1000', '1001+')),
     constraint tenants_slug_check check (slug ~ '^[a-z0-9]([a-z0-9-]{1,61}[a-z0-9])$'),
@@ -269,10 +281,40 @@ create table identity.tenants (
 );
 comment on table identity.tenants is
 'Companies. tenant_id is a published key: other schemas refer to it and rows are never deleted.';
+comment on column identity.tenants.slug is
+'The tenant''s name in addresses; found before anybody has logged in.';
+comment on column identity.tenants.domain is
+'The company''s mail domain, as it states it.';
 comment on column identity.tenants.status is
 'active; suspended: reads work, writes are refused; deleted: invisible, restorable by an owner until purge_after.';
+comment on column identity.tenants.status_reason is
+'Why the status is what it is, for people.';
+comment on column identity.tenants.status_changed_at is
+'When the status last changed; set by trigger.';
+comment on column identity.tenants.status_changed_by is
+'Who changed it; set by trigger.';
+comment on column identity.tenants.plan_code is
+'Its plan, whose limits hold where no override does.';
 comment on column identity.tenants.max_users_override is
 'In place of the plan''s limit, by contract.';
+comment on column identity.tenants.max_projects_override is
+'In place of the plan''s limit, by contract.';
+comment on column identity.tenants.max_storage_bytes_override is
+'In place of the plan''s limit, by contract.';
+comment on column identity.tenants.branding is
+'Colours and pictures for the tenant''s pages.';
+comment on column identity.tenants.settings is
+'What the tenant has chosen for itself.';
+comment on column identity.tenants.logo_url is
+'Address of its logo.';
+comment on column identity.tenants.website_url is
+'Address of its own site.';
+comment on column identity.tenants.industry is
+'What line of business it is in, as it says.';
+comment on column identity.tenants.size is
+'About how many people work there.';
+comment on column identity.tenants.purge_after is
+'A deleted tenant can be restored until then, and may be erased afterwards.';
 create index tenants_plan_code_idx on identity.tenants (plan_code);
 alter table identity.tenants enable row level security;
 alter table identity.tenants force row level security;
@@ -308,7 +350,7 @@ create table identity.teams (
     constraint teams_pkey primary key (tenant_id, team_id),
     constraint teams_tenant_id_fkey foreign key (tenant_id) references identity.tenants(tenant_id),
     constraint teams_description_check check (length(description) <= 2000),
-    constraint teams_name_check check (length(name) >= 1 and length(name) <= 100)
+    constraint teams_name_check check (length(name) between 1 and 100)
 );
 comment on table identity.teams is
 'Groups of members. (tenant_id, team_id) is a published key: other schemas refer to it and rows are never deleted.';
@@ -354,6 +396,12 @@ comment on table identity.tenant_usage is
 'What a tenant uses of its limits, counted by triggers. Its row is the first lock of every call that changes memberships or counts against a limit.';
 comment on column identity.tenant_usage.active_members is
 'Active persons; service accounts and placeholders take no seat.';
+comment on column identity.tenant_usage.open_invitations is
+'Invitations that hold a seat.';
+comment on column identity.tenant_usage.projects is
+'Projects that are not deleted.';
+comment on column identity.tenant_usage.storage_bytes is
+'Bytes of attachments.';
 alter table identity.tenant_usage enable row level security;
 alter table identity.tenant_usage force row level security;
 create policy tenant_wall on identity.tenant_usage as restrictive for all to identity_app
@@ -388,6 +436,8 @@ create table identity.user_request_ids (
 );
 comment on table identity.user_request_ids is
 'As request_ids, for the calls of a person outside any tenant, such as CreateTenant.';
+comment on column identity.user_request_ids.user_id is
+'The person who called.';
 create index user_request_ids_created_at_idx on identity.user_request_ids (created_at);
 alter table identity.user_request_ids enable row level security;
 alter table identity.user_request_ids force row level security;
@@ -432,13 +482,13 @@ create table identity.users (
     constraint users_user_id_kind_key unique (user_id, kind),
     constraint users_avatar_url_check check (length(avatar_url) <= 2000),
     constraint users_email_check
-    check ((kind = 'person' and status <> 'erased') = (email is not null) and length(email) >= 3 and length(email) <= 254),
+    check ((kind = 'person' and status <> 'erased') = (email is not null) and length(email) between 3 and 254),
     constraint users_email_verified_at_check check (email_verified_at is null or kind = 'person'),
-    constraint users_first_name_check check (length(first_name) >= 1 and length(first_name) <= 100),
-    constraint users_full_name_check check (length(full_name) >= 1 and length(full_name) <= 200),
+    constraint users_first_name_check check (length(first_name) between 1 and 100),
+    constraint users_full_name_check check (length(full_name) between 1 and 200),
     constraint users_is_platform_admin_check check (not is_platform_admin or kind = 'person'),
     constraint users_kind_check check (kind in ('person', 'service', 'placeholder')),
-    constraint users_last_name_check check (length(last_name) >= 1 and length(last_name) <= 100),
+    constraint users_last_name_check check (length(last_name) between 1 and 100),
     constraint users_status_check check (status in ('active', 'disabled', 'erased'))
 );
 comment on table identity.users is
@@ -449,6 +499,18 @@ comment on column identity.users.email is
 'As given, normalised once (NFC, domain in lower case).';
 comment on column identity.users.email_key is
 'What addresses are compared by.';
+comment on column identity.users.email_verified_at is
+'When she proved that the address is hers; null: not yet.';
+comment on column identity.users.first_name is
+'As she writes it, if she does.';
+comment on column identity.users.last_name is
+'As she writes it, if she does.';
+comment on column identity.users.status is
+'active, disabled or erased, in every tenant at once.';
+comment on column identity.users.is_platform_admin is
+'May use the service of platform administrators.';
+comment on column identity.users.last_login_at is
+'When she last began a session.';
 alter table identity.users enable row level security;
 alter table identity.users force row level security;
 create policy definer_insert on identity.users for insert to identity_definer
@@ -499,22 +561,31 @@ create table identity.memberships (
     constraint memberships_avatar_url_check check (length(avatar_url) <= 2000),
     constraint memberships_disabled_at_check
     check ((status = 'disabled') = (disabled_at is not null) and (disabled_at is null) = (disabled_by is null)),
-    constraint memberships_display_name_check check (length(display_name) >= 1 and length(display_name) <= 200),
+    constraint memberships_display_name_check check (length(display_name) between 1 and 200),
     constraint memberships_external_check
-    check ((external_source is null) = (external_id is null) and length(external_id) >= 1 and length(external_id) <= 200),
-    constraint memberships_external_source_check
-    check (length(external_source) >= 1 and length(external_source) <= 100),
+    check ((external_source is null) = (external_id is null) and length(external_id) between 1 and 200),
+    constraint memberships_external_source_check check (length(external_source) between 1 and 100),
     constraint memberships_kind_role_check check (role < 5 or kind = 'person'),
     constraint memberships_placeholder_role_check check (role = 1 or kind <> 'placeholder'),
-    constraint memberships_role_check check (role >= 1 and role <= 5),
+    constraint memberships_role_check check (role between 1 and 5),
     constraint memberships_status_check check (status in ('active', 'disabled'))
 );
 comment on table identity.memberships is
 'Who belongs to which tenant. (tenant_id, user_id) is a published key: other schemas refer to it and rows are never deleted.';
+comment on column identity.memberships.kind is
+'Copied from the user and held by the foreign key: person, service or placeholder.';
 comment on column identity.memberships.role is
 '1 viewer, 2 member, 3 manager, 4 admin, 5 owner.';
+comment on column identity.memberships.status is
+'active or disabled, in this tenant only.';
 comment on column identity.memberships.display_name is
 'What fellow members see of the person.';
+comment on column identity.memberships.joined_at is
+'Since when she has belonged to the tenant.';
+comment on column identity.memberships.disabled_at is
+'Since when she has been disabled; set by trigger.';
+comment on column identity.memberships.disabled_by is
+'Who disabled her; set by trigger.';
 comment on column identity.memberships.version is
 'Raised when role or status change, and only then: tokens carry it, and one with an older version is refused.';
 create index memberships_disabled_by_idx on identity.memberships (tenant_id, disabled_by) where disabled_by is not null;
@@ -571,14 +642,28 @@ create table identity.invitations (
     constraint invitations_tenant_id_fkey foreign key (tenant_id) references identity.tenants(tenant_id),
     constraint invitations_accepted_check
     check ((status = 'accepted') = (accepted_at is not null) and (accepted_at is null) = (accepted_by is null)),
-    constraint invitations_email_check check (length(email) >= 3 and length(email) <= 254),
+    constraint invitations_email_check check (length(email) between 3 and 254),
     constraint invitations_revoked_check check ((status = 'revoked') = (revoked_at is not null)),
-    constraint invitations_role_check check (role >= 1 and role <= 5),
+    constraint invitations_role_check check (role between 1 and 5),
     constraint invitations_status_check check (status in ('open', 'accepted', 'revoked', 'expired')),
     constraint invitations_token_hash_check check (octet_length(token_hash) = 32)
 );
 comment on table identity.invitations is
 'Invitations to a tenant. An open one holds a seat. The token is in the mail; here is its SHA-256.';
+comment on column identity.invitations.email is
+'Who is invited, as the inviter wrote it.';
+comment on column identity.invitations.email_key is
+'What addresses are compared by.';
+comment on column identity.invitations.role is
+'The role that is offered: 1 viewer .. 5 owner.';
+comment on column identity.invitations.status is
+'open, accepted, revoked or expired.';
+comment on column identity.invitations.accepted_at is
+'When she joined.';
+comment on column identity.invitations.accepted_by is
+'The member she became.';
+comment on column identity.invitations.revoked_by is
+'Who took it back.';
 create index invitations_accepted_by_idx on identity.invitations (tenant_id, accepted_by) where accepted_by is not null;
 create index invitations_email_key_idx on identity.invitations (tenant_id, email_key);
 create index invitations_expires_at_idx on identity.invitations (expires_at) where status = 'open'::text;
@@ -635,7 +720,7 @@ create table identity.one_time_tokens (
     constraint one_time_tokens_token_hash_key unique (token_hash),
     constraint one_time_tokens_user_id_fkey foreign key (user_id) references identity.users(user_id),
     constraint one_time_tokens_full_name_check
-    check (full_name is null or purpose = 'verify_email' and length(full_name) >= 1 and length(full_name) <= 200),
+    check (full_name is null or purpose = 'verify_email' and length(full_name) between 1 and 200),
     constraint one_time_tokens_password_hash_check
     check (password_hash is null or purpose = 'verify_email' and used_at is null and revoked_at is null and password_hash ~~ '$argon2id$%'),
     constraint one_time_tokens_purpose_check check (purpose in ('verify_email', 'reset_password')),
@@ -645,6 +730,10 @@ create table identity.one_time_tokens (
 );
 comment on table identity.one_time_tokens is
 'SHA-256 of the tokens in mails: single use, expiring, each for one purpose.';
+comment on column identity.one_time_tokens.purpose is
+'What it can be used for: verify_email or reset_password.';
+comment on column identity.one_time_tokens.used_at is
+'When it was used; it cannot be used again.';
 comment on column identity.one_time_tokens.used_by_request is
 'The request_id of the call that used it: a repeat gets its answer.';
 comment on column identity.one_time_tokens.password_hash is
@@ -702,6 +791,8 @@ comment on column identity.sessions.expires_at is
 'The absolute end; no refresh moves it.';
 comment on column identity.sessions.last_seen_at is
 'Time of the login or of the last refresh.';
+comment on column identity.sessions.revoked_reason is
+'Why it ended before its time.';
 create index sessions_expires_at_idx on identity.sessions (expires_at);
 create index sessions_user_id_expires_at_idx on identity.sessions (user_id, expires_at);
 alter table identity.sessions enable row level security;
@@ -751,6 +842,8 @@ create table identity.refresh_tokens (
 );
 comment on table identity.refresh_tokens is
 'SHA-256 of each refresh token. Rows never change: a token has been used when another row names it as its parent.';
+comment on column identity.refresh_tokens.parent_id is
+'The token that was given in for this one; null for the first of a session.';
 create index refresh_tokens_expires_at_idx on identity.refresh_tokens (expires_at);
 create unique index refresh_tokens_first_key on identity.refresh_tokens (session_id) where parent_id is null;
 create index refresh_tokens_session_id_idx on identity.refresh_tokens (session_id);
@@ -795,6 +888,8 @@ create table identity.team_members (
 );
 comment on table identity.team_members is
 'Who is in which team. A member who leaves the team keeps her row, with the time.';
+comment on column identity.team_members.is_lead is
+'Leads the team; gives no rights.';
 create index team_members_user_id_idx on identity.team_members (tenant_id, user_id);
 alter table identity.team_members enable row level security;
 alter table identity.team_members force row level security;
@@ -837,6 +932,10 @@ create table identity.user_credentials (
 );
 comment on table identity.user_credentials is
 'Password hashes (argon2id in its own notation, with parameters and salt). No login role can read it.';
+comment on column identity.user_credentials.password_hash is
+'argon2id, with its parameters and salt.';
+comment on column identity.user_credentials.password_changed_at is
+'Since when it has been this password.';
 alter table identity.user_credentials enable row level security;
 alter table identity.user_credentials force row level security;
 create policy definer_insert on identity.user_credentials for insert to identity_definer

@@ -30,6 +30,8 @@ create table issues.labels (
 );
 comment on table issues.labels is
 'What issues are tagged with; shared by all projects of a tenant.';
+comment on column issues.labels.color is
+'As #rrggbb.';
 alter table issues.labels enable row level security;
 alter table issues.labels force row level security;
 create policy tenant_wall on issues.labels as restrictive for all to issues_app
@@ -187,6 +189,8 @@ comment on column issues.statuses.category is
 '1 backlog, 2 to do, 3 in progress, 4 done, 5 cancelled';
 comment on column issues.statuses.position is
 'Order of display, ascending.';
+comment on column issues.statuses.is_default is
+'The status of a new issue that names none; one a tenant.';
 create unique index statuses_tenant_id_default_key on issues.statuses (tenant_id) where is_default;
 alter table issues.statuses enable row level security;
 alter table issues.statuses force row level security;
@@ -354,10 +358,18 @@ create table issues.projects (
 );
 comment on table issues.projects is
 'Projects, each with a key such as PROJ and the counter that numbers its issues.';
+comment on column issues.projects.key is
+'The first part of its issues'' names, such as PROJ.';
 comment on column issues.projects.status is
 '1 draft, 2 active, 3 on hold, 4 completed, 5 cancelled';
 comment on column issues.projects.priority is
 '0 none, 1 low, 2 medium, 3 high, 4 urgent';
+comment on column issues.projects.start_date is
+'First planned day.';
+comment on column issues.projects.end_date is
+'Last planned day.';
+comment on column issues.projects.budget is
+'In the tenant''s currency.';
 comment on column issues.projects.next_number is
 'The number of the next issue; moved by the trigger that numbers it.';
 create index projects_tenant_id_created_by_idx on issues.projects (tenant_id, created_by);
@@ -458,10 +470,24 @@ comment on column issues.issues.number is
 'PROJ-123 is number 123 of the project with key PROJ; never used again.';
 comment on column issues.issues.type is
 '1 task, 2 bug, 3 feature, 4 epic, 5 sub-task, 6 pull request';
+comment on column issues.issues.title is
+'One line that says what it is about.';
 comment on column issues.issues.status_category is
 'The category of status_id, set by trigger and held by the foreign key.';
 comment on column issues.issues.priority is
 '0 none, 1 low, 2 medium, 3 high, 4 urgent';
+comment on column issues.issues.estimate_minutes is
+'How long it is thought to take.';
+comment on column issues.issues.spent_minutes is
+'How long it has taken so far.';
+comment on column issues.issues.start_at is
+'Planned beginning.';
+comment on column issues.issues.due_at is
+'When it must be done.';
+comment on column issues.issues.breached_at is
+'When due_at had passed with the issue still open.';
+comment on column issues.issues.resolved_at is
+'When it was done or cancelled; set by trigger.';
 comment on column issues.issues.external_source is
 'Where an imported issue comes from, such as github/owner/repository.';
 comment on column issues.issues.external_digest is
@@ -538,6 +564,8 @@ comment on table issues.comments is
 'What is said about an issue. An internal comment does not exist for viewers.';
 comment on column issues.comments.visibility is
 '1 everyone of the tenant, 2 internal: members and above; never changes';
+comment on column issues.comments.body is
+'The text.';
 comment on column issues.comments.revision is
 'Number of the text in body; earlier ones are in comment_revisions.';
 comment on column issues.comments.external_digest is
@@ -587,8 +615,16 @@ create table issues.comment_revisions (
 );
 comment on table issues.comment_revisions is
 'Earlier texts of edited comments. Derived by trigger, so it is not captured a second time.';
+comment on column issues.comment_revisions.revision is
+'Number of the earlier text, from 1.';
 comment on column issues.comment_revisions.visibility is
 'The comment''s, so that the policy needs no other row.';
+comment on column issues.comment_revisions.body is
+'The text as it was.';
+comment on column issues.comment_revisions.replaced_at is
+'When the next text took its place.';
+comment on column issues.comment_revisions.replaced_by is
+'Who edited it.';
 alter table issues.comment_revisions enable row level security;
 alter table issues.comment_revisions force row level security;
 create policy tenant_wall on issues.comment_revisions as restrictive for all to issues_app
@@ -623,8 +659,18 @@ create table issues.issue_changes (
 );
 comment on table issues.issue_changes is
 'Every changed field of an issue, for its feed and for reading it as of a time. Derived by trigger, so it is not captured a second time.';
+comment on column issues.issue_changes.seq is
+'The order of all changes.';
+comment on column issues.issue_changes.changed_at is
+'When it was changed.';
+comment on column issues.issue_changes.changed_by is
+'Who changed it; null for a service and for an import.';
 comment on column issues.issue_changes.field is
 'A field of the contract''s Issue; label_ids holds the one label that came or went.';
+comment on column issues.issue_changes.old_value is
+'As text; null: there was none.';
+comment on column issues.issue_changes.new_value is
+'As text; null: there is none.';
 alter table issues.issue_changes enable row level security;
 alter table issues.issue_changes force row level security;
 create policy tenant_wall on issues.issue_changes as restrictive for all to issues_app
@@ -709,8 +755,14 @@ create table issues.issue_status_history (
 );
 comment on table issues.issue_status_history is
 'Every span an issue spent in a status. Derived by trigger, so it is not captured a second time.';
+comment on column issues.issue_status_history.seq is
+'The span''s place in the history, from 1 without holes.';
 comment on column issues.issue_status_history.previous_seq is
 'seq - 1, for the foreign key that forbids holes.';
+comment on column issues.issue_status_history.entered_at is
+'When the issue came into the status.';
+comment on column issues.issue_status_history.left_at is
+'When it left; null: it is in it.';
 comment on column issues.issue_status_history.changed_by is
 'Who brought the issue into the status; null for a service and where an import does not say.';
 create unique index issue_status_history_open_key on issues.issue_status_history (tenant_id, issue_id) where left_at is null;

@@ -141,6 +141,7 @@ create index events_tenant_id_event_id_idx on audit.events (tenant_id, event_id)
 
 comment on table audit.events is
 'Who did what to which entity, and when: one row an event, a partition a month, never changed and never removed.';
+comment on column audit.events.recorded_at is 'When the log took it in.';
 comment on column audit.events.seq is
 'Place in the tenant''s log, from 1 without gaps, in the order of appending.';
 comment on column audit.events.occurred_at is

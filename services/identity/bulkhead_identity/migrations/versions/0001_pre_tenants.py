@@ -63,6 +63,7 @@ on identity.user_request_ids to identity_app;
 grant select (user_id, request_id, created_at), delete on identity.user_request_ids to identity_worker;
 comment on table identity.user_request_ids is
 'As request_ids, for the calls of a person outside any tenant, such as CreateTenant.';
+comment on column identity.user_request_ids.user_id is 'The person who called.';
 """
 
 PLANS = """
@@ -98,6 +99,7 @@ insert into identity.plans (plan_id, code, name, max_users, max_projects, max_st
 call app.capture_on('identity.plans', 'plan', '{plan_id}');
 comment on table identity.plans is
 'What a tenant may use. Edited by platform administrators only.';
+comment on column identity.plans.code is 'What code and tenants call it, such as free.';
 comment on column identity.plans.max_users is 'Active members and open invitations of persons; null: no limit.';
 comment on column identity.plans.max_projects is 'Projects that are not deleted; null: no limit.';
 comment on column identity.plans.max_storage_bytes is 'Bytes of attachments; null: no limit.';
@@ -173,6 +175,22 @@ create trigger aa_stamp before insert or update on identity.tenants for each row
 call app.capture_on('identity.tenants', 'tenant', '{tenant_id}');
 comment on table identity.tenants is
 'Companies. tenant_id is a published key: other schemas refer to it and rows are never deleted.';
+comment on column identity.tenants.slug is 'The tenant''s name in addresses; found before anybody has logged in.';
+comment on column identity.tenants.domain is 'The company''s mail domain, as it states it.';
+comment on column identity.tenants.status_reason is 'Why the status is what it is, for people.';
+comment on column identity.tenants.status_changed_at is 'When the status last changed; set by trigger.';
+comment on column identity.tenants.status_changed_by is 'Who changed it; set by trigger.';
+comment on column identity.tenants.plan_code is 'Its plan, whose limits hold where no override does.';
+comment on column identity.tenants.max_projects_override is 'In place of the plan''s limit, by contract.';
+comment on column identity.tenants.max_storage_bytes_override is 'In place of the plan''s limit, by contract.';
+comment on column identity.tenants.branding is 'Colours and pictures for the tenant''s pages.';
+comment on column identity.tenants.settings is 'What the tenant has chosen for itself.';
+comment on column identity.tenants.logo_url is 'Address of its logo.';
+comment on column identity.tenants.website_url is 'Address of its own site.';
+comment on column identity.tenants.industry is 'What line of business it is in, as it says.';
+comment on column identity.tenants.size is 'About how many people work there.';
+comment on column identity.tenants.purge_after is
+'A deleted tenant can be restored until then, and may be erased afterwards.';
 comment on column identity.tenants.status is
 'active; suspended: reads work, writes are refused; deleted: invisible, restorable by an owner until purge_after.';
 comment on column identity.tenants.max_users_override is 'In place of the plan''s limit, by contract.';
@@ -202,6 +220,9 @@ grant select, insert (tenant_id), update (projects) on identity.tenant_usage to 
 comment on table identity.tenant_usage is
 'What a tenant uses of its limits, counted by triggers. Its row is the first lock of every call that changes '
 'memberships or counts against a limit.';
+comment on column identity.tenant_usage.open_invitations is 'Invitations that hold a seat.';
+comment on column identity.tenant_usage.projects is 'Projects that are not deleted.';
+comment on column identity.tenant_usage.storage_bytes is 'Bytes of attachments.';
 comment on column identity.tenant_usage.active_members is
 'Active persons; service accounts and placeholders take no seat.';
 """

@@ -84,6 +84,12 @@ call app.capture_on('identity.users', 'user', '{user_id}', '{last_login_at}');
 comment on table identity.users is
 'Principals: persons, service accounts, and placeholders for imported authors. Global: what a tenant sees of one is on '
 'the membership, so a row here is seen by its own person only.';
+comment on column identity.users.email_verified_at is 'When she proved that the address is hers; null: not yet.';
+comment on column identity.users.first_name is 'As she writes it, if she does.';
+comment on column identity.users.last_name is 'As she writes it, if she does.';
+comment on column identity.users.status is 'active, disabled or erased, in every tenant at once.';
+comment on column identity.users.is_platform_admin is 'May use the service of platform administrators.';
+comment on column identity.users.last_login_at is 'When she last began a session.';
 comment on column identity.users.kind is
 'person, service (an API key''s account) or placeholder (cannot log in, takes no seat).';
 comment on column identity.users.email is 'As given, normalised once (NFC, domain in lower case).';
@@ -117,6 +123,8 @@ for each row execute function app.stamp();
 call app.capture_on('identity.user_credentials', 'credential', '{user_id}', '{password_hash}');
 comment on table identity.user_credentials is
 'Password hashes (argon2id in its own notation, with parameters and salt). No login role can read it.';
+comment on column identity.user_credentials.password_hash is 'argon2id, with its parameters and salt.';
+comment on column identity.user_credentials.password_changed_at is 'Since when it has been this password.';
 """
 
 SESSIONS = """
@@ -167,6 +175,7 @@ create or replace trigger zz_capture after insert or update on identity.sessions
 for each row execute function identity.capture_sessions();
 comment on table identity.sessions is
 'Logins, each the family of its refresh tokens. Ended by logout, by reuse of a token, or at expires_at.';
+comment on column identity.sessions.revoked_reason is 'Why it ended before its time.';
 comment on column identity.sessions.expires_at is 'The absolute end; no refresh moves it.';
 comment on column identity.sessions.last_seen_at is 'Time of the login or of the last refresh.';
 """
@@ -205,6 +214,8 @@ create or replace trigger zz_capture after insert or update on identity.refresh_
 for each row execute function identity.capture_refresh_tokens();
 comment on table identity.refresh_tokens is
 'SHA-256 of each refresh token. Rows never change: a token has been used when another row names it as its parent.';
+comment on column identity.refresh_tokens.parent_id is
+'The token that was given in for this one; null for the first of a session.';
 """
 
 ONE_TIME_TOKENS = """
@@ -263,6 +274,8 @@ create or replace trigger zz_capture after insert or update on identity.one_time
 for each row execute function identity.capture_one_time_tokens();
 comment on table identity.one_time_tokens is
 'SHA-256 of the tokens in mails: single use, expiring, each for one purpose.';
+comment on column identity.one_time_tokens.purpose is 'What it can be used for: verify_email or reset_password.';
+comment on column identity.one_time_tokens.used_at is 'When it was used; it cannot be used again.';
 comment on column identity.one_time_tokens.used_by_request is
 'The request_id of the call that used it: a repeat gets its answer.';
 comment on column identity.one_time_tokens.password_hash is
@@ -312,6 +325,11 @@ grant select (
 comment on table identity.mails is
 'Mails to be sent, queued in the transaction that gives the reason. Holds no token: the worker derives it from '
 'subject_id.';
+comment on column identity.mails.kind is 'Which text is sent.';
+comment on column identity.mails.to_address is 'Where it is sent.';
+comment on column identity.mails.details is 'What the text says of this one case.';
+comment on column identity.mails.sent_at is 'When the mail server took it.';
+comment on column identity.mails.failed_at is 'When it was given up.';
 comment on column identity.mails.subject_id is 'The one-time token, the invitation or the user the mail is about.';
 comment on column identity.mails.request_digest is
 'Of a SignUp, whose request_id is the mail_id: a repeat sends nothing.';

@@ -95,6 +95,12 @@ grant references (tenant_id, user_id) on identity.memberships to issues_owner;
 comment on table identity.memberships is
 'Who belongs to which tenant. (tenant_id, user_id) is a published key: other schemas refer to it and rows are never '
 'deleted.';
+comment on column identity.memberships.kind is
+'Copied from the user and held by the foreign key: person, service or placeholder.';
+comment on column identity.memberships.status is 'active or disabled, in this tenant only.';
+comment on column identity.memberships.joined_at is 'Since when she has belonged to the tenant.';
+comment on column identity.memberships.disabled_at is 'Since when she has been disabled; set by trigger.';
+comment on column identity.memberships.disabled_by is 'Who disabled her; set by trigger.';
 comment on column identity.memberships.role is '1 viewer, 2 member, 3 manager, 4 admin, 5 owner.';
 comment on column identity.memberships.version is
 'Raised when role or status change, and only then: tokens carry it, and one with an older version is refused.';
@@ -201,6 +207,13 @@ grant select (tenant_id, invitation_id, status, expires_at) on identity.invitati
 create trigger aa_stamp before insert or update on identity.invitations for each row execute function app.stamp();
 comment on table identity.invitations is
 'Invitations to a tenant. An open one holds a seat. The token is in the mail; here is its SHA-256.';
+comment on column identity.invitations.email is 'Who is invited, as the inviter wrote it.';
+comment on column identity.invitations.email_key is 'What addresses are compared by.';
+comment on column identity.invitations.role is 'The role that is offered: 1 viewer .. 5 owner.';
+comment on column identity.invitations.status is 'open, accepted, revoked or expired.';
+comment on column identity.invitations.accepted_at is 'When she joined.';
+comment on column identity.invitations.accepted_by is 'The member she became.';
+comment on column identity.invitations.revoked_by is 'Who took it back.';
 """
 
 INVITATION_STAMP = """
@@ -394,4 +407,5 @@ for each row execute function app.stamp();
 call app.capture_on('identity.team_members', 'team_member', '{team_id,user_id}');
 comment on table identity.team_members is
 'Who is in which team. A member who leaves the team keeps her row, with the time.';
+comment on column identity.team_members.is_lead is 'Leads the team; gives no rights.';
 """

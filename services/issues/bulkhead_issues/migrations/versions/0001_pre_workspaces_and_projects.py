@@ -132,6 +132,10 @@ call app.capture_on(
     'issues.projects', 'project', '{project_id}', '{next_number}', '{"project_id": "r.project_id"}'
 );
 comment on table issues.projects is 'Projects, each with a key such as PROJ and the counter that numbers its issues.';
+comment on column issues.projects.key is 'The first part of its issues'' names, such as PROJ.';
+comment on column issues.projects.start_date is 'First planned day.';
+comment on column issues.projects.end_date is 'Last planned day.';
+comment on column issues.projects.budget is 'In the tenant''s currency.';
 comment on column issues.projects.status is '1 draft, 2 active, 3 on hold, 4 completed, 5 cancelled';
 comment on column issues.projects.priority is '0 none, 1 low, 2 medium, 3 high, 4 urgent';
 comment on column issues.projects.next_number is 'The number of the next issue; moved by the trigger that numbers it.';

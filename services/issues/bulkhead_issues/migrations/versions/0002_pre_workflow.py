@@ -64,6 +64,7 @@ for each row execute function app.stamp();
 call app.capture_on('issues.statuses', 'status', '{status_id}');
 comment on table issues.statuses is
 'The statuses of a tenant''s issues. A category never changes: issues are resolved by it.';
+comment on column issues.statuses.is_default is 'The status of a new issue that names none; one a tenant.';
 comment on column issues.statuses.category is '1 backlog, 2 to do, 3 in progress, 4 done, 5 cancelled';
 comment on column issues.statuses.position is 'Order of display, ascending.';
 """

@@ -67,6 +67,7 @@ create trigger aa_stamp before insert or update on issues.labels
 for each row execute function app.stamp();
 call app.capture_on('issues.labels', 'label', '{label_id}');
 comment on table issues.labels is 'What issues are tagged with; shared by all projects of a tenant.';
+comment on column issues.labels.color is 'As #rrggbb.';
 """
 
 ISSUES = """
@@ -137,6 +138,13 @@ create table issues.issues (
     constraint issues_external_digest_check check (octet_length(external_digest) = 32)
 );
 comment on table issues.issues is 'The work: bugs, tasks, epics and imported pull requests.';
+comment on column issues.issues.title is 'One line that says what it is about.';
+comment on column issues.issues.estimate_minutes is 'How long it is thought to take.';
+comment on column issues.issues.spent_minutes is 'How long it has taken so far.';
+comment on column issues.issues.start_at is 'Planned beginning.';
+comment on column issues.issues.due_at is 'When it must be done.';
+comment on column issues.issues.breached_at is 'When due_at had passed with the issue still open.';
+comment on column issues.issues.resolved_at is 'When it was done or cancelled; set by trigger.';
 comment on column issues.issues.number is 'PROJ-123 is number 123 of the project with key PROJ; never used again.';
 comment on column issues.issues.type is '1 task, 2 bug, 3 feature, 4 epic, 5 sub-task, 6 pull request';
 comment on column issues.issues.priority is '0 none, 1 low, 2 medium, 3 high, 4 urgent';

@@ -63,6 +63,9 @@ grant select (tenant_id, issue_id, seq, status_id, entered_at, left_at, changed_
 on issues.issue_status_history to issues_app;
 comment on table issues.issue_status_history is
 'Every span an issue spent in a status. Derived by trigger, so it is not captured a second time.';
+comment on column issues.issue_status_history.seq is 'The span''s place in the history, from 1 without holes.';
+comment on column issues.issue_status_history.entered_at is 'When the issue came into the status.';
+comment on column issues.issue_status_history.left_at is 'When it left; null: it is in it.';
 comment on column issues.issue_status_history.changed_by is
 'Who brought the issue into the status; null for a service and where an import does not say.';
 comment on column issues.issue_status_history.previous_seq is 'seq - 1, for the foreign key that forbids holes.';
@@ -132,6 +135,11 @@ on issues.issue_changes to issues_app;
 comment on table issues.issue_changes is
 'Every changed field of an issue, for its feed and for reading it as of a time. '
 'Derived by trigger, so it is not captured a second time.';
+comment on column issues.issue_changes.seq is 'The order of all changes.';
+comment on column issues.issue_changes.changed_at is 'When it was changed.';
+comment on column issues.issue_changes.changed_by is 'Who changed it; null for a service and for an import.';
+comment on column issues.issue_changes.old_value is 'As text; null: there was none.';
+comment on column issues.issue_changes.new_value is 'As text; null: there is none.';
 comment on column issues.issue_changes.field is
 'A field of the contract''s Issue; label_ids holds the one label that came or went.';
 """

@@ -61,6 +61,7 @@ create index comments_tenant_id_author_id_idx on issues.comments (tenant_id, aut
 create unique index comments_tenant_id_external_key on issues.comments (tenant_id, external_source, external_id)
 where external_id is not null;
 comment on table issues.comments is 'What is said about an issue. An internal comment does not exist for viewers.';
+comment on column issues.comments.body is 'The text.';
 comment on column issues.comments.visibility is
 '1 everyone of the tenant, 2 internal: members and above; never changes';
 comment on column issues.comments.revision is 'Number of the text in body; earlier ones are in comment_revisions.';
@@ -126,6 +127,10 @@ grant select (tenant_id, comment_id, revision, visibility, body, replaced_at, re
 on issues.comment_revisions to issues_app;
 comment on table issues.comment_revisions is
 'Earlier texts of edited comments. Derived by trigger, so it is not captured a second time.';
+comment on column issues.comment_revisions.revision is 'Number of the earlier text, from 1.';
+comment on column issues.comment_revisions.body is 'The text as it was.';
+comment on column issues.comment_revisions.replaced_at is 'When the next text took its place.';
+comment on column issues.comment_revisions.replaced_by is 'Who edited it.';
 comment on column issues.comment_revisions.visibility is 'The comment''s, so that the policy needs no other row.';
 """
 
