@@ -155,6 +155,7 @@ RULES = (
             "*.external_id": "the name that another system gave it",
             "*.outbox_id": "a number, for the order",
             "*.on_behalf_of": "says more than an id would",
+            "identity.one_time_tokens.used_by_request": "of a call, which is no row",
             "*.request_id": "of events: the caller's own name for the call, of any form",
         },
     ),

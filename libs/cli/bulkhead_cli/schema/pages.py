@@ -20,7 +20,7 @@ def render(schema: Schema) -> str:
             SCHEMAS[schema.name],
             _rights(schema),
             *_overview(schema),
-            *(part for one in schema.tables for part in _table(one)),
+            *(part for one in schema.tables for part in _table(one, schema.owner)),
             *_functions(schema),
         ]
     )
@@ -44,10 +44,10 @@ def _overview(schema: Schema) -> Iterator[str]:
     )
 
 
-def _table(one: Table) -> Iterator[str]:
+def _table(one: Table, schema_owner: str) -> Iterator[str]:
     yield f"### {one.full_name}"
     yield one.comment or ""
-    yield "\n".join(f"- {fact}" for fact in _facts(one))
+    yield "\n".join(f"- {fact}" for fact in _facts(one, schema_owner))
     yield table(("column", "type", "null", "default", "purpose"), (_column(one, column) for column in one.columns))
     yield table(("key", "columns", "name"), _keys(one))
     yield table(("check", "condition"), ((code(c.name), code(_inner(c.definition))) for c in one.of_kind("c")))
@@ -57,7 +57,9 @@ def _table(one: Table) -> Iterator[str]:
     yield table(("trigger", "when", "does"), (_trigger(one, trigger) for trigger in one.triggers))
 
 
-def _facts(one: Table) -> Iterator[str]:
+def _facts(one: Table, schema_owner: str) -> Iterator[str]:
+    if one.owner != schema_owner:
+        yield f"Owner: {code(one.owner)}."
     if one.row_security:
         yield f"Row-level security: on{', for the owner too' if one.forced else ''}."
     else:

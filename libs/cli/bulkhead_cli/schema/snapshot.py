@@ -23,7 +23,7 @@ def render(schema: Schema) -> str:
     tables, afterwards = in_order(schema.tables)
     parts = [HEADER.format(name=schema.name, owner=schema.owner), _schema_rights(schema)]
     parts += [_function(function) for function in early if function.owner == schema.owner]
-    parts += [_table(table, afterwards) for table in tables]
+    parts += [_table(table, schema.owner, afterwards) for table in tables]
     parts += [_constraint_later(table, constraint) for table, constraint in afterwards]
     parts += [_function(function) for function in late if function.owner == schema.owner]
     parts += [_triggers(table) for table in tables if table.triggers]
@@ -58,7 +58,7 @@ def _schema_rights(schema: Schema) -> str:
     )
 
 
-def _table(table: Table, afterwards: list[tuple[Table, Constraint]]) -> str:
+def _table(table: Table, schema_owner: str, afterwards: list[tuple[Table, Constraint]]) -> str:
     late = [constraint for of, constraint in afterwards if of is table]
     lines = [_column(column) for column in table.columns]
     lines += [_constraint(constraint) for constraint in table.constraints if constraint not in late]
@@ -72,6 +72,8 @@ def _table(table: Table, afterwards: list[tuple[Table, Constraint]]) -> str:
         parts.append(f"alter table {table.full_name} force row level security;")
     parts += [_policy(table, policy) for policy in table.policies]
     parts += list(_grants(table))
+    if table.owner != schema_owner:
+        parts.append(f"alter table {table.full_name} owner to {table.owner};")
     return "\n".join(parts)
 
 

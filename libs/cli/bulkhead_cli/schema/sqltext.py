@@ -53,10 +53,11 @@ def without_prefix(definition: str) -> tuple[str, str]:
 
 
 def readable(expression: str) -> str:
-    """As a person would write it: PostgreSQL casts every literal and spells out every IN."""
+    """As a person would write it: PostgreSQL casts every literal and spells out IN and BETWEEN."""
     text = lowered(one_line(expression))
     text = re.sub(r"(?<=')::text(?!\w|\[)", "", text)
-    return re.sub(r"= any \(array\[([^\[\]]*)\]\)", r"in (\1)", text)
+    text = re.sub(r"= any \(array\[([^\[\]]*)\]\)", r"in (\1)", text)
+    return re.sub(r"(\w+(?:\(\w+\))?) >= (\d+) and \1 <= (\d+)", r"\1 between \2 and \3", text)
 
 
 def paragraphs(parts: Sequence[str]) -> str:
