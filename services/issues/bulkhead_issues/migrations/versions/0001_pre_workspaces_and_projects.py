@@ -23,6 +23,7 @@ def downgrade() -> None:
     drop table issues.request_ids;
     drop table issues.outbox_parked;
     drop table issues.outbox;
+    revoke usage on schema issues from issues_app, issues_relay, issues_worker;
     """)
 
 
