@@ -24,7 +24,7 @@ from bulkhead_kit.errors import DeadlineExceeded
 from bulkhead_kit.ids import new_id
 from bulkhead_kit.policy import DEFAULT_DEADLINE, MethodPolicy, read_policies
 from bulkhead_kit.statuses import to_domain_error
-from bulkhead_kit.transport import MAX_MESSAGE_BYTES, TlsFiles, common_options
+from bulkhead_kit.transport import MAX_MESSAGE_BYTES, TlsFiles, client_options
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -81,7 +81,7 @@ def connect(
     """
     policies = read_policies(contracts)
     options = [
-        *common_options(max_message_bytes),
+        *client_options(max_message_bytes),
         ("grpc.service_config", service_config(contracts, policies)),
         ("grpc.enable_retries", 1),
     ]

@@ -16,6 +16,9 @@ GRPC_METADATA_BYTES: Final = 32 << 10
 KEEPALIVE_SECONDS: Final = 60
 KEEPALIVE_ANSWER_SECONDS: Final = 20
 LEAST_PING_SECONDS: Final = 30
+# grpc's own two minutes would leave a service cut off long after the other one is back.
+RECONNECT_MS: Final = (200, 3000)
+"""First and longest pause between attempts to connect."""
 CONNECTION_AGE_SECONDS: Final = 30 * 60
 CONNECTION_GRACE_SECONDS: Final = 30
 
@@ -31,6 +34,16 @@ def common_options(max_message_bytes: int) -> list[Option]:
         ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_ANSWER_SECONDS * 1000),
         ("grpc.keepalive_permit_without_calls", 1),
+    ]
+
+
+def client_options(max_message_bytes: int) -> list[Option]:
+    first, longest = RECONNECT_MS
+    return [
+        *common_options(max_message_bytes),
+        ("grpc.initial_reconnect_backoff_ms", first),
+        ("grpc.min_reconnect_backoff_ms", longest),
+        ("grpc.max_reconnect_backoff_ms", longest),
     ]
 
 
