@@ -116,10 +116,11 @@ def make_chain(
     rate_limit: RateLimit | None = None,
     api_keys: ApiKeys | None = None,
     registry: CollectorRegistry | None = None,
+    allowed: Mapping[str, Sequence[str]] | None = None,
 ) -> Chain:
     return Chain(
         callers=Callers(authenticator(), api_keys=api_keys),
-        services=ServiceAllowList({FRIEND: [f"{SERVICE}/AsService", f"{SERVICE}/Ask"]}),
+        services=ServiceAllowList(allowed or {FRIEND: [f"{SERVICE}/AsService", f"{SERVICE}/Ask"]}),
         limits=Limits(calls=calls, streams=streams, rate_limit=rate_limit),
         metrics=RpcMetrics(registry or CollectorRegistry()),
     )

@@ -66,6 +66,8 @@ async def answer(error: BaseException, call: Call, context: grpc.aio.ServicerCon
         outcome = _fault(broken, call)
         status = to_status(outcome)
     call.code, call.reason = outcome.code, outcome.reason_name
+    # From here on a deadline that passes would only keep the status from being sent.
+    call.deadline = math.inf
     details = ((metadata.STATUS_DETAILS, status.SerializeToString()),)
     try:
         async with asyncio.timeout(SEND_SECONDS):
