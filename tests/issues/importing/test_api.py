@@ -25,16 +25,6 @@ SAMPLE: list[Part] = [
 ]
 
 
-@pytest.fixture(name="tenant")
-async def fixture_tenant(house: House) -> Tenant:
-    return await house.tenant("acme")
-
-
-@pytest.fixture(name="project")
-async def fixture_project(tenant: Tenant) -> Any:
-    return await make_project(tenant.owner)
-
-
 async def listed(tenant: Tenant, project_id: str) -> dict[int, Any]:
     reply = await tenant.owner.issues.ListIssues(project_id=project_id, page_size=200)
     return {found.number: found for found in reply.issues}
