@@ -162,15 +162,26 @@ class Service:
         log.info("stopped", service=self.name)
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT."""
+        """Until SIGTERM or SIGINT; a second one cuts off what still runs."""
         told = asyncio.Event()
+        hurried = asyncio.Event()
+
+        def tell() -> None:
+            (hurried if told.is_set() else told).set()
+
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, told.set)
+            loop.add_signal_handler(number, tell)
         await self.start()
         await told.wait()
         log.info("draining", service=self.name, running=self._chain.running)
-        await self.stop()
+        stopping = asyncio.create_task(self.stop())
+        hurry = asyncio.create_task(hurried.wait())
+        await asyncio.wait([stopping, hurry], return_when=asyncio.FIRST_COMPLETED)
+        if hurry.done():
+            await self.server.stop(None)
+        hurry.cancel()
+        await stopping
 
     def _listen(self) -> str:
         options = self._options
