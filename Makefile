@@ -64,8 +64,10 @@ $(UV):
 
 $(VENV): $(UV)
 	@test -x $(BIN)/python || .build/uv/bin/uv venv -q --python $(PYTHON) .venv
-	VIRTUAL_ENV=$(CURDIR)/.venv .build/uv/bin/uv pip sync -q --require-hashes requirements.lock
+	VIRTUAL_ENV=$(CURDIR)/.venv .build/uv/bin/uv pip sync -q --compile-bytecode --require-hashes requirements.lock
 	VIRTUAL_ENV=$(CURDIR)/.venv .build/uv/bin/uv pip install -q --no-deps --no-build-isolation $(patsubst %/pyproject.toml,-e %,$(MEMBERS))
+	@# Nine processes start at once in `make up`; compiled beforehand, each takes a second instead of three.
+	$(BIN)/python -m compileall -q libs deploy services
 	@rm -f .venv/made-* && touch $@
 
 .PHONY: help demo up test soak lint protos schema bench lock fmt install clean

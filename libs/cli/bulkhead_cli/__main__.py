@@ -107,6 +107,20 @@ def schema(*, check: bool = False, root: Path = Path(), database_url: DatabaseUr
 
 
 @app.command
+def demo(*, file: Path | None = None, json: Json = False, state: State = None) -> None:
+    """Two companies, an import, a workflow, an audit question, and a company that must not see it.
+
+    Parameters
+    ----------
+    file
+        A GitHub archive to import instead of the built-in sample.
+    """
+    from bulkhead_cli.demo import run  # noqa: PLC0415 - slow to load
+
+    run.demo(settings_with(state, None), file, as_json=json)
+
+
+@app.command
 def bench(*, rounds: int = 3, seconds: float = 2.0, json: Json = False, state: State = None) -> None:
     """What a call costs, beside a bare gRPC server that returns the same bytes; kept in .run/bench.json.
 

@@ -26,8 +26,8 @@ from bulkhead_kit.interceptors.caller import Callers
 from bulkhead_kit.interceptors.limits import Limits
 from bulkhead_kit.interceptors.telemetry import RpcMetrics
 from bulkhead_kit.keyfiles import ACCESS, SERVICES, load_public_keys, load_signer
-from bulkhead_kit.migrations import head
 from bulkhead_kit.page_tokens import PageTokens
+from bulkhead_kit.revisions import head
 from bulkhead_kit.server import Close, ServerOptions, Service
 from bulkhead_kit.services_auth import Authenticator, ServiceAllowList, ServiceTokens, service_verifier
 from bulkhead_kit.settings import ServiceSettings
@@ -157,7 +157,7 @@ class Readiness:
 
     def _schema(self, state: ServerState) -> str | None:
         # A newer schema is fine: `pre` migrations run before the release that needs them.
-        if state.revision < (self._head or ""):
+        if state.revision < self._head:
             return (
                 f"schema {self._settings.service} is at {state.revision}, this code needs {self._head}: "
                 "run bulkhead migrate"

@@ -68,7 +68,7 @@ class Company:
             ),
         )
 
-    async def invite(self, guest: Person, role: Role) -> None:
+    async def invite(self, guest: Person, role: Role.ValueType) -> None:
         members = membership_service_pb2_grpc.MembershipServiceStub(self.owner.identity)
         request = membership_service_pb2.InviteMemberRequest(email=guest.address, role=role, request_id=str(new_id()))
         await self.owner.call("identity", members.InviteMember, request)
