@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import psycopg
 import pytest
 from bulkhead_cli.errors import MendableError
 from bulkhead_cli.schema import command, files
+from bulkhead_cli.schema.markdown import anchor
 from bulkhead_cli.schema.model import Catalogue
 
 from tests.schema.conftest import ROOT, Altered
@@ -114,6 +116,23 @@ def test_writing_mends_what_the_check_finds(found: Catalogue, tmp_path: Path) ->
     assert len(list(files.differences(tmp_path, made))) == 3
     assert len(files.write(tmp_path, made)) == 3
     assert not list(files.differences(tmp_path, made))
+
+
+def test_months_of_the_log_are_not_told_of(found: Catalogue, altered: Altered) -> None:
+    assert altered("select audit.make_months('2025-01-01', '2025-03-01')") == found
+
+
+def test_every_link_leads_somewhere() -> None:
+    pages = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / files.DOCUMENTS).glob("*.md")}
+    headings = {
+        name: {anchor(line.lstrip("# ")) for line in text.splitlines() if line.startswith("#")}
+        for name, text in pages.items()
+    }
+    links = [(name, *link) for name, text in pages.items() for link in re.findall(r"\]\(([\w.]*)(?:#(\w+))?\)", text)]
+    assert len(links) > 100
+    for name, page, heading in links:
+        assert not heading or heading in headings[page or name], f"{name}: {page}#{heading}"
+        assert not page or page in pages, f"{name}: {page}"
 
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:

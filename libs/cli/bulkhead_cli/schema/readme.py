@@ -8,6 +8,7 @@ from bulkhead_cli.schema.conventions import RULES, Rule
 from bulkhead_cli.schema.markdown import NOTE, anchor, code, codes, table
 from bulkhead_cli.schema.model import SCHEMAS, Catalogue, Table
 from bulkhead_cli.schema.proof import Proof
+from bulkhead_cli.schema.security import REQUIREMENTS
 from bulkhead_cli.schema.words import COMMON
 from bulkhead_cli.schema.words import SCHEMAS as PURPOSES
 
@@ -32,8 +33,13 @@ def render(catalogue: Catalogue, proof: Proof) -> str:
         ),
         conventions="\n".join(_rule(rule) for rule in RULES),
         common=table(("column", "meaning"), ((code(name), meaning) for name, meaning in COMMON.items())),
-        walled=sum(one.walled for one in tables),
-        all=len(tables),
+        security=table(
+            ("requirement", "where it is enforced", "tried by"), ((r.says, r.where, r.tests) for r in REQUIREMENTS)
+        ),
+        excepted=table(
+            ("from", "what", "why"),
+            ((r.says, code(name), why) for r in REQUIREMENTS for name, why in r.exceptions.items()),
+        ),
         deleters=table(("role", "tables"), _deleters(catalogue)),
         definers=table(("function", "runs as", "what it does"), _definers(catalogue)),
         query=proof.query.strip(),
