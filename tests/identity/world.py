@@ -98,10 +98,10 @@ async def log_in(house: House, email: str, password: str = PASSWORD) -> tuple[Cl
 
 
 @asynccontextmanager
-async def as_role(database: ScratchDatabase, role: str, **context: object) -> AsyncIterator[Connection]:
+async def as_role(database: ScratchDatabase, login: str, /, **context: object) -> AsyncIterator[Connection]:
     """One transaction as a service's own role, with a context of the test's choosing."""
     async with (
-        await psycopg.AsyncConnection.connect(database.dsn(role), autocommit=True) as connection,
+        await psycopg.AsyncConnection.connect(database.dsn(login), autocommit=True) as connection,
         connection.transaction(),
     ):
         await set_context(connection, **context)
@@ -130,9 +130,10 @@ async def events(database: ScratchDatabase, entity_id: UUID | str) -> list[tuple
 
 async def set_plan(database: ScratchDatabase, tenant_id: UUID | str, *, users: int) -> None:
     async with as_owner(database) as connection:
-        await connection.execute(
+        cursor = await connection.execute(
             "update identity.tenants set max_users_override = %s where tenant_id = %s", (users, tenant_id)
         )
+        assert cursor.rowcount == 1
 
 
 async def set_status(database: ScratchDatabase, tenant_id: UUID | str, status: str) -> None:
