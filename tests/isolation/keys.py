@@ -5,6 +5,10 @@ from __future__ import annotations
 from tests.isolation.catalogue import CatalogueRule
 
 _BEFORE_A_TENANT = "needed before a tenant is known"
+GLOBAL_KEYS = {
+    "identity.invitations.invitations_token_hash_key": _BEFORE_A_TENANT,
+    "identity.tenants.tenants_slug_key": _BEFORE_A_TENANT,
+}
 NOT_CAPTURED = {
     "identity.mails": "transport; the act that wrote the mail is captured",
     "identity.outbox": "transport",
@@ -46,10 +50,7 @@ RULES = [
         where i.indisunique and i.indkey[0] <> a.attnum
         """,
         "create unique index labels_stray_key on issues.labels (label_id)",
-        {
-            "identity.invitations.invitations_token_hash_key": _BEFORE_A_TENANT,
-            "identity.tenants.tenants_slug_key": _BEFORE_A_TENANT,
-        },
+        GLOBAL_KEYS,
     ),
     CatalogueRule(
         "every tenant table has a primary key",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from bulkhead.issues.v1 import comment_pb2, issue_pb2, label_pb2, project_pb2, workflow_pb2, workspace_pb2
+from bulkhead.issues.v1 import comment_pb2, issue_pb2, label_pb2, project_pb2, workspace_pb2
 
 from tests.support.client import Client
 
@@ -41,10 +41,10 @@ async def make_comment(client: Client, issue_id: str, **fields: Any) -> Any:
     return await client.issues.CreateComment(comment=comment_pb2.Comment(**fields))
 
 
-async def statuses(client: Client) -> dict[workflow_pb2.StatusCategory, str]:
-    """The first status of each category of the tenant's workflow."""
+async def statuses(client: Client) -> dict[int, str]:
+    """The first status of each category of the tenant's workflow, by StatusCategory."""
     reply = await client.issues.ListStatuses()
-    found: dict[workflow_pb2.StatusCategory, str] = {}
+    found: dict[int, str] = {}
     for status in reply.statuses:
         found.setdefault(status.category, status.status_id)
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import importlib.util
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +12,11 @@ from uuid import UUID
 
 import grpc.aio
 import psycopg
+from bulkhead_kit import logs
 from bulkhead_kit.caller import Role
+from bulkhead_kit.keyfiles import ACCESS, generate_keys, load_signer
 from bulkhead_kit.server import Service
+from bulkhead_kit.tokens import Signer
 
 from tests.support import people
 from tests.support.client import SERVICES, Client, Metadata
@@ -55,8 +57,10 @@ class House:
         self._connection: people.Connection | None = None
 
     async def start(self) -> None:
+        # Faults of ours show in a failing test's output; a line a call would only bury them.
+        logs.configure("test", output="json", level="error")
         addresses: dict[str, str] = {}
-        for name in (name for name in SERVICES if importlib.util.find_spec(f"bulkhead_{name}.__main__")):
+        for name in SERVICES:
             service = self.build(name, addresses)
             self.running[name] = service
             addresses[name] = await service.start()
@@ -82,9 +86,13 @@ class House:
     async def stop(self) -> None:
         for channel in self.channels.values():
             await channel.close()
-        await asyncio.gather(*(service.stop() for service in self.running.values()))
         if self._connection is not None:
             await self._connection.close()
+        # All of them, even if one fails: a pool that is left open keeps its database from being dropped.
+        results = await asyncio.gather(*(s.stop() for s in self.running.values()), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
 
     async def connection(self) -> people.Connection:
         """As identity_app; for making persons and tenants."""
@@ -116,6 +124,19 @@ class House:
     def user(self, user_id: UUID) -> Client:
         """Signed in, without a tenant."""
         return self.with_token(self.mint.person(user_id))
+
+    async def signed_in(self, person: Person) -> Client:
+        """Without a tenant, but with a session that is there."""
+        session_id = await people.start_session(await self.connection(), person)
+        return self.with_token(self.mint.person(person.user_id, session_id=session_id))
+
+    def forger(self) -> Signer:
+        """Somebody else's key under the name of ours."""
+        folder = self.mint.keys.parent / "forged"
+        generate_keys(folder)
+        forger = load_signer(folder, ACCESS)
+        forger.kid = self.mint.access.kid
+        return forger
 
     def member(self, user_id: UUID, tenant_id: UUID, role: Role, version: int = 1) -> Client:
         return self.with_token(self.mint.person(user_id, tenant_id=tenant_id, role=role, version=version))

@@ -31,7 +31,7 @@ async def set_context(connection: Connection, **values: object) -> None:
 
 async def make_person(connection: Connection, *, name: str = "Ada") -> Person:
     """With a proved address; nobody can log in as her, as her password has no known text."""
-    person = Person(new_id(), f"{name.lower()}-{secrets.token_hex(6)}@example.test")
+    person = Person(new_id(), f"{name.lower()}-{secrets.token_hex(6)}@example.com")
     token = secrets.token_bytes(32)
     async with connection.transaction():
         await connection.execute(
@@ -65,6 +65,16 @@ async def add_member(connection: Connection, tenant_id: UUID, owner: Person, mem
     async with connection.transaction():
         await set_context(connection, user_id=member.user_id, actor_type="person")
         await connection.execute("select * from identity.accept_invitation(%s)", (_digest(token),))
+
+
+async def start_session(connection: Connection, person: Person) -> UUID:
+    """As a login does, without the password."""
+    session_id = new_id()
+    await connection.execute(
+        "select identity.start_session(%s, %s, interval '1 hour', %s, %s, interval '1 hour', null, null)",
+        (session_id, person.user_id, new_id(), secrets.token_bytes(32)),
+    )
+    return session_id
 
 
 async def membership(connection: Connection, tenant_id: UUID, user_id: UUID) -> tuple[Role, int]:

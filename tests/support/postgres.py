@@ -98,9 +98,7 @@ class Databases:
         """Migrated when first asked for: a run of unit tests does not pay for it."""
         if self._template is None:
             made = self.empty()
-            for target in migrations.TARGETS:
-                if target.scripts.is_dir():
-                    migrations.upgrade(made.admin_dsn, target.schema)
+            migrations.upgrade_all(made.admin_dsn)
             self._template = made.name
         return self._template
 

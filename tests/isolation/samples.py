@@ -1,0 +1,372 @@
+"""One valid request for every RPC, made fresh each time: what a probe bends, and what its twin sends unbent.
+
+A sample is made for a company and a role; what it needs is made on the way, so that it can be sent once and work.
+An RPC without a sample fails the suite.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bulkhead.issues.v1 import workflow_pb2
+from bulkhead_kit.caller import Role
+from bulkhead_kit.ids import new_id
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+
+from tests.isolation.world import Company, new_event
+from tests.support import people
+from tests.support.builders import make_comment, make_issue, make_label
+from tests.support.client import message_class
+
+Request = Message | list[Message]
+"""A list for a method that takes a stream."""
+Fields = dict[str, Any]
+Make = Callable[[Company, Role], Awaitable[Fields | list[Fields]]]
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Sample:
+    make: Make
+    """Gives the request's fields."""
+    expects: str = "OK"
+    """The status of the unbent call; another than OK where only a mail or a password could do better."""
+
+    async def request(self, method: MethodDescriptor, company: Company, role: Role) -> Request:
+        kind = message_class(method.input_type.full_name)
+        made = await self.make(company, role)
+        return [kind(**fields) for fields in made] if isinstance(made, list) else kind(**made)
+
+
+SAMPLES: dict[str, Sample] = {}
+
+
+def sample(method: str, *, expects: str = "OK") -> Callable[[Make], Make]:
+    def keep(make: Make) -> Make:
+        SAMPLES[f"bulkhead.{method}"] = Sample(make, expects)
+        return make
+
+    return keep
+
+
+def fixed(method: str, *, expects: str = "OK", **fields: Any) -> None:
+    """For a request that needs nothing of the company."""
+
+    async def make(_company: Company, _role: Role) -> Fields:
+        return fields
+
+    SAMPLES[f"bulkhead.{method}"] = Sample(make, expects)
+
+
+def rid() -> str:
+    return str(new_id())
+
+
+def name() -> str:
+    return f"sample {next(_numbers)}"
+
+
+# identity
+
+fixed("identity.v1.AuthService/GetJwks")
+fixed(
+    "identity.v1.AuthService/Login", email="nobody@example.com", password="not her password", expects="UNAUTHENTICATED"
+)
+fixed("identity.v1.AuthService/RefreshToken", refresh_token="bhr_unknown", expects="UNAUTHENTICATED")
+fixed("identity.v1.AuthService/VerifyEmail", token="unknown", expects="FAILED_PRECONDITION")
+fixed("identity.v1.TenantService/ListMyTenants")
+fixed("identity.v1.MembershipService/ListMembers")
+fixed("identity.v1.MembershipService/AcceptInvitation", token="unknown", expects="FAILED_PRECONDITION")
+fixed("identity.v1.AuthService/Logout")
+
+
+@sample("identity.v1.AuthService/SignUp")
+async def _sign_up(_company: Company, _role: Role) -> Fields:
+    return {
+        "email": f"{rid()}@example.com",
+        "password": "four plain words here",
+        "full_name": "Ada",
+        "request_id": rid(),
+    }
+
+
+@sample("identity.v1.AuthService/SelectTenant")
+async def _select_tenant(company: Company, _role: Role) -> Fields:
+    return {"tenant_id": company.one("tenant")}
+
+
+@sample("identity.v1.TenantService/CreateTenant")
+async def _create_tenant(_company: Company, _role: Role) -> Fields:
+    slug = f"t{rid()}"
+    return {"tenant": {"slug": slug, "name": slug}, "request_id": rid()}
+
+
+@sample("identity.v1.TenantService/GetTenant")
+async def _get_tenant(company: Company, _role: Role) -> Fields:
+    return {"tenant_id": company.one("tenant")}
+
+
+@sample("identity.v1.MembershipService/InviteMember")
+async def _invite(_company: Company, _role: Role) -> Fields:
+    return {"email": f"{rid()}@example.com", "role": Role.VIEWER.value, "request_id": rid()}
+
+
+@sample("identity.v1.MembershipService/ChangeRole")
+async def _change_role(company: Company, _role: Role) -> Fields:
+    return {"user_id": await _new_member(company), "role": Role.MEMBER.value, "request_id": rid()}
+
+
+@sample("identity.v1.MembershipService/DisableMember")
+async def _disable(company: Company, _role: Role) -> Fields:
+    return {"user_id": await _new_member(company), "request_id": rid()}
+
+
+@sample("identity.v1.MembershipService/EnableMember")
+async def _enable(company: Company, _role: Role) -> Fields:
+    user_id = await _new_member(company)
+    await company.client(Role.OWNER).identity.DisableMember(user_id=user_id)
+    return {"user_id": user_id, "request_id": rid()}
+
+
+@sample("identity.v1.MembershipService/ImportMembers")
+async def _import_members(_company: Company, _role: Role) -> Fields:
+    author = {"external_id": rid(), "display_name": name()}
+    return {"external_source": "sample", "authors": [author]}
+
+
+async def _new_member(company: Company) -> str:
+    house = company.tenant.house
+    connection = await house.connection()
+    person = await people.make_person(connection)
+    owner = company.tenant.people[Role.OWNER]
+    await people.add_member(connection, company.tenant.tenant_id, owner, person, Role.VIEWER)
+    return str(person.user_id)
+
+
+# issues
+
+fixed("issues.v1.WorkspaceService/ListWorkspaces")
+fixed("issues.v1.WorkflowService/ListStatuses")
+fixed("issues.v1.LabelService/ListLabels", show_archived=True)
+
+
+@sample("issues.v1.WorkspaceService/CreateWorkspace")
+async def _create_workspace(_company: Company, _role: Role) -> Fields:
+    return {"workspace": {"name": name()}, "request_id": rid()}
+
+
+@sample("issues.v1.WorkspaceService/GetWorkspace")
+async def _get_workspace(company: Company, _role: Role) -> Fields:
+    return {"workspace_id": company.one("workspace")}
+
+
+@sample("issues.v1.ProjectService/CreateProject")
+async def _create_project(company: Company, _role: Role) -> Fields:
+    number = next(_numbers)
+    project = {
+        "workspace_id": company.one("workspace"),
+        "key": f"S{number}",
+        "name": f"sample {number}",
+        "lead_id": company.one("user"),
+        "owner_team_id": company.one("team"),
+    }
+    return {"project": project, "request_id": rid()}
+
+
+@sample("issues.v1.ProjectService/GetProject")
+async def _get_project(company: Company, _role: Role) -> Fields:
+    return {"project_id": company.one("project")}
+
+
+@sample("issues.v1.ProjectService/ListProjects")
+async def _list_projects(company: Company, _role: Role) -> Fields:
+    return {"workspace_id": company.one("workspace")}
+
+
+@sample("issues.v1.ProjectService/UpdateProject")
+async def _update_project(company: Company, _role: Role) -> Fields:
+    project = {"project_id": company.one("project"), "name": name(), "lead_id": company.one("user")}
+    return {"project": project, "request_id": rid()}
+
+
+@sample("issues.v1.LabelService/CreateLabel")
+async def _create_label(_company: Company, _role: Role) -> Fields:
+    return {"label": {"name": name()}, "request_id": rid()}
+
+
+@sample("issues.v1.LabelService/GetLabel")
+async def _get_label(company: Company, _role: Role) -> Fields:
+    return {"label_id": company.one("label")}
+
+
+@sample("issues.v1.LabelService/UpdateLabel")
+async def _update_label(company: Company, _role: Role) -> Fields:
+    label = {"label_id": company.one("label"), "name": name()}
+    return {"label": label, "request_id": rid()}
+
+
+@sample("issues.v1.LabelService/ArchiveLabel")
+async def _archive_label(company: Company, _role: Role) -> Fields:
+    return {"label_id": await _new_label(company), "request_id": rid()}
+
+
+@sample("issues.v1.LabelService/UnarchiveLabel")
+async def _unarchive_label(company: Company, _role: Role) -> Fields:
+    label_id = await _new_label(company)
+    await company.client(Role.OWNER).issues.ArchiveLabel(label_id=label_id)
+    return {"label_id": label_id, "request_id": rid()}
+
+
+async def _new_label(company: Company) -> str:
+    return str((await make_label(company.client(Role.OWNER), name=name())).label_id)
+
+
+@sample("issues.v1.IssueService/CreateIssue")
+async def _create_issue(company: Company, _role: Role) -> Fields:
+    issue = {
+        "project_id": company.one("project"),
+        "title": name(),
+        "type": 1,
+        "status_id": company.one("status"),
+        "assignee_id": company.one("user"),
+        "parent_id": company.one("issue"),
+        "label_ids": [company.one("label")],
+    }
+    return {"issue": issue, "request_id": rid()}
+
+
+@sample("issues.v1.IssueService/GetIssue")
+async def _get_issue(company: Company, _role: Role) -> Fields:
+    return {"issue_id": company.one("issue")}
+
+
+@sample("issues.v1.IssueService/BatchGetIssues")
+async def _batch_get_issues(company: Company, _role: Role) -> Fields:
+    return {"issue_ids": [company.one("issue")]}
+
+
+@sample("issues.v1.IssueService/ListIssues")
+async def _list_issues(company: Company, _role: Role) -> Fields:
+    return {"project_id": company.one("project"), "show_deleted": True}
+
+
+@sample("issues.v1.IssueService/UpdateIssue")
+async def _update_issue(company: Company, _role: Role) -> Fields:
+    issue = {"issue_id": await _new_issue(company), "title": name(), "parent_id": company.one("issue")}
+    return {"issue": issue, "request_id": rid()}
+
+
+@sample("issues.v1.IssueService/TransitionIssue")
+async def _transition(company: Company, _role: Role) -> Fields:
+    target = company.statuses[workflow_pb2.STATUS_CATEGORY_IN_PROGRESS]
+    return {"issue_id": await _new_issue(company), "status_id": target, "request_id": rid()}
+
+
+@sample("issues.v1.IssueService/AssignIssue")
+async def _assign(company: Company, _role: Role) -> Fields:
+    return {"issue_id": await _new_issue(company), "assignee_id": company.one("user"), "request_id": rid()}
+
+
+@sample("issues.v1.IssueService/AddLabel")
+async def _add_label(company: Company, _role: Role) -> Fields:
+    return {"issue_id": await _new_issue(company), "label_id": company.one("label"), "request_id": rid()}
+
+
+@sample("issues.v1.IssueService/RemoveLabel")
+async def _remove_label(company: Company, _role: Role) -> Fields:
+    issue_id = await _new_issue(company, label_ids=[company.one("label")])
+    return {"issue_id": issue_id, "label_id": company.one("label"), "request_id": rid()}
+
+
+@sample("issues.v1.IssueService/DeleteIssue")
+async def _delete_issue(company: Company, _role: Role) -> Fields:
+    return {"issue_id": await _new_issue(company), "request_id": rid()}
+
+
+@sample("issues.v1.IssueService/UndeleteIssue")
+async def _undelete_issue(company: Company, _role: Role) -> Fields:
+    issue_id = await _new_issue(company)
+    await company.client(Role.OWNER).issues.DeleteIssue(issue_id=issue_id)
+    return {"issue_id": issue_id, "request_id": rid()}
+
+
+@sample("issues.v1.IssueService/ListStatusHistory")
+async def _status_history(company: Company, _role: Role) -> Fields:
+    return {"issue_id": company.one("issue")}
+
+
+@sample("issues.v1.IssueService/ListActivity")
+async def _activity(company: Company, _role: Role) -> Fields:
+    return {"issue_id": company.one("issue")}
+
+
+async def _new_issue(company: Company, **fields: Any) -> str:
+    issue = await make_issue(company.client(Role.OWNER), company.one("project"), **fields)
+    return str(issue.issue_id)
+
+
+@sample("issues.v1.CommentService/CreateComment")
+async def _create_comment(company: Company, _role: Role) -> Fields:
+    comment = {"issue_id": company.one("issue"), "body": name(), "visibility": 1}
+    return {"comment": comment, "request_id": rid()}
+
+
+@sample("issues.v1.CommentService/GetComment")
+async def _get_comment(company: Company, _role: Role) -> Fields:
+    return {"comment_id": company.one("comment")}
+
+
+@sample("issues.v1.CommentService/ListComments")
+async def _list_comments(company: Company, _role: Role) -> Fields:
+    return {"issue_id": company.one("issue"), "show_deleted": True}
+
+
+@sample("issues.v1.CommentService/UpdateComment")
+async def _update_comment(company: Company, role: Role) -> Fields:
+    comment = {"comment_id": await _new_comment(company, role), "body": name()}
+    return {"comment": comment, "request_id": rid()}
+
+
+@sample("issues.v1.CommentService/DeleteComment")
+async def _delete_comment(company: Company, role: Role) -> Fields:
+    return {"comment_id": await _new_comment(company, role), "request_id": rid()}
+
+
+@sample("issues.v1.CommentService/ListCommentRevisions")
+async def _revisions(company: Company, _role: Role) -> Fields:
+    return {"comment_id": company.one("comment")}
+
+
+async def _new_comment(company: Company, role: Role) -> str:
+    """By the one who is to change it."""
+    comment = await make_comment(company.client(role), company.one("issue"), body=name())
+    return str(comment.comment_id)
+
+
+@sample("issues.v1.ImportService/ImportItems")
+async def _import_items(company: Company, _role: Role) -> list[Fields]:
+    options = {"project_id": company.one("project"), "source": f"sample:{rid()}"}
+    label = {"name": name(), "description": "made elsewhere"}
+    return [{"options": options}, {"label": label}]
+
+
+# audit
+
+
+@sample("audit.v1.AuditService/ListEvents")
+async def _list_events(_company: Company, _role: Role) -> Fields:
+    return {}
+
+
+@sample("audit.v1.AuditService/GetEvent")
+async def _get_event(company: Company, _role: Role) -> Fields:
+    return {"event_id": company.one("audit_event")}
+
+
+@sample("audit.v1.AuditWriterService/AppendEvents")
+async def _append_events(company: Company, _role: Role) -> Fields:
+    return {"events": [new_event(company)]}

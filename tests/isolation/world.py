@@ -1,0 +1,149 @@
+"""Two companies with something in every table, and all their ids by kind: what the probes reach for."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from bulkhead.audit.v1 import audit_event_pb2, audit_writer_service_pb2
+from bulkhead.issues.v1 import comment_pb2
+from bulkhead_kit.caller import Role
+from bulkhead_kit.ids import new_id
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from tests.support import people
+from tests.support.builders import make_comment, make_issue, make_label, make_project, make_workspace, statuses
+from tests.support.client import Client
+from tests.support.house import House, Tenant
+
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Company:
+    """A tenant and what is in it. `canary` is in every text of hers: it must never be read by anybody else."""
+
+    tenant: Tenant
+    canary: str
+    things: dict[str, list[str]] = field(default_factory=dict)
+    """Ids by kind, the kind as (bulkhead.rpc.v1.refers_to) says it."""
+    statuses: dict[int, str] = field(default_factory=dict)
+
+    def one(self, kind: str) -> str:
+        return self.things[kind][0]
+
+    def client(self, role: Role) -> Client:
+        return self.tenant.member(role)
+
+    def text(self) -> str:
+        return f"{self.canary} {next(_numbers)}"
+
+    def keep(self, kind: str, *ids: str) -> None:
+        self.things.setdefault(kind, []).extend(ids)
+
+
+async def make_company(house: House, slug: str) -> Company:
+    tenant = await house.tenant(slug)
+    _lift_limits(house, tenant)
+    company = Company(tenant, f"canary-{secrets.token_hex(6)}")
+    company.keep("tenant", str(tenant.tenant_id))
+    for kind in ("user", "member"):
+        company.keep(kind, *(str(person.user_id) for person in tenant.people.values()))
+    await _make_work(company)
+    await _make_people(house, company)
+    await append_events(company)
+    return company
+
+
+def _lift_limits(house: House, tenant: Tenant) -> None:
+    # No role may change a plan yet, and the probes make more projects and members than the free one has room for.
+    with psycopg.connect(house.database.admin_dsn) as connection:
+        connection.execute(
+            "update identity.tenants set plan_code = 'enterprise' where tenant_id = %s", (tenant.tenant_id,)
+        )
+
+
+async def _make_work(company: Company) -> None:
+    owner = company.client(Role.OWNER)
+    workspace = await make_workspace(owner, name=company.text(), description=company.text())
+    project = await make_project(
+        owner, workspace_id=workspace.workspace_id, name=company.text(), lead_id=company.one("user")
+    )
+    label = await make_label(owner, name=company.text(), description=company.text())
+    archived = await make_label(owner, name=company.text())
+    await owner.issues.ArchiveLabel(label_id=archived.label_id)
+    company.statuses = await statuses(owner)
+    issue = await make_issue(
+        owner,
+        project.project_id,
+        title=company.text(),
+        description=company.text(),
+        label_ids=[label.label_id],
+        assignee_id=company.one("user"),
+    )
+    child = await make_issue(owner, project.project_id, title=company.text(), parent_id=issue.issue_id)
+    deleted = await make_issue(owner, project.project_id, title=company.text())
+    await owner.issues.DeleteIssue(issue_id=deleted.issue_id, request_id=str(new_id()))
+    comment = await make_comment(owner, issue.issue_id, body=company.text())
+    internal = await make_comment(
+        owner, issue.issue_id, body=company.text(), visibility=comment_pb2.VISIBILITY_INTERNAL
+    )
+    await owner.issues.UpdateComment(comment={"comment_id": internal.comment_id, "body": company.text()})
+    company.keep("workspace", workspace.workspace_id)
+    company.keep("project", project.project_id)
+    company.keep("label", label.label_id, archived.label_id)
+    company.keep("status", *company.statuses.values())
+    company.keep("issue", issue.issue_id, child.issue_id, deleted.issue_id)
+    company.keep("comment", comment.comment_id, internal.comment_id)
+
+
+async def _make_people(house: House, company: Company) -> None:
+    """A team and its member, by SQL as identity's own role: there are no RPCs for teams yet."""
+    connection = await house.connection()
+    team_id, owner = new_id(), company.tenant.people[Role.OWNER]
+    async with connection.transaction():
+        await people.set_context(
+            connection, tenant_id=company.tenant.tenant_id, user_id=owner.user_id, role=Role.OWNER.value
+        )
+        await connection.execute(
+            "insert into identity.teams (tenant_id, team_id, name) values (%s, %s, %s)",
+            (company.tenant.tenant_id, team_id, company.text()),
+        )
+        await connection.execute(
+            "insert into identity.team_members (tenant_id, team_id, user_id) values (%s, %s, %s)",
+            (company.tenant.tenant_id, team_id, owner.user_id),
+        )
+    company.keep("team", str(team_id))
+    await company.client(Role.OWNER).identity.InviteMember(
+        email=f"{company.canary}@example.com", role=Role.MEMBER.value, request_id=str(new_id())
+    )
+
+
+def new_event(company: Company, **fields: Any) -> audit_writer_service_pb2.NewEvent:
+    when = Timestamp()
+    when.FromDatetime(datetime.datetime(2026, 11, 1, 12, 0, 0, next(_numbers), datetime.UTC))
+    fields = {
+        "event_id": str(new_id()),
+        "occur_time": when,
+        "actor_type": audit_event_pb2.ACTOR_TYPE_PERSON,
+        "actor_id": company.one("user"),
+        "action": "issue.created",
+        "entity_type": "issue",
+        "entity_id": company.one("issue"),
+        "project_id": company.one("project"),
+        "visibility": audit_event_pb2.VISIBILITY_EVERYONE,
+        "outcome": audit_event_pb2.OUTCOME_OK,
+        "changes_json": f'{{"title": [null, "{company.text()}"]}}',
+        **fields,
+    }
+    return audit_writer_service_pb2.NewEvent(**fields)
+
+
+async def append_events(company: Company) -> None:
+    events = [new_event(company) for _ in range(2)]
+    await company.tenant.service("issues").audit.AppendEvents(events=events)
+    company.keep("audit_event", *(event.event_id for event in events))
