@@ -15,7 +15,9 @@ import sys
 
 LINUX = sys.platform == "linux"
 CLONE_NEWUSER = 0x10000000
-PR_SET_PDEATHSIG, PR_SET_KEEPCAPS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 1, 8, 47, 2
+PR_SET_PDEATHSIG, PR_SET_SECUREBITS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 1, 28, 47, 2
+# Leaving root then takes no capability away by itself, and access() answers by those we have, not by the user.
+SECBIT_NO_SETUID_FIXUP = 1 << 2
 CAP_DAC_OVERRIDE = 1
 CAP_VERSION_3 = 0x20080522
 # PostgreSQL refuses user id 0: inside the namespace we are "nobody", outside still the owner of the files.
@@ -29,14 +31,22 @@ def main(argv: list[str]) -> None:
     elif mode in {"account", "account-reaching"}:
         become(int(uid), int(gid), keep_reach=mode == "account-reaching")
     os.chdir(folder)
-    if mode != "same" and (not os.access(".", os.W_OK) or os.geteuid() == 0):
-        sys.exit(f"cannot write to {folder} as user id {os.geteuid()}")
+    if mode != "same":
+        demand_reach(folder, command[0])
     # After every change of identity: those clear the signal.
     if int(parent) and LINUX:
         checked(libc().prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0))
         if os.getppid() != int(parent):
             sys.exit("the parent has gone")
     os.execv(command[0], command)  # noqa: S606 - the point of this script
+
+
+def demand_reach(folder: str, program: str) -> None:
+    if os.geteuid() == 0 or not os.access(".", os.W_OK):
+        sys.exit(f"cannot write to {folder} as user id {os.geteuid()}")
+    # PostgreSQL asks the same of its programs, by access() too.
+    if not os.access(program, os.R_OK | os.X_OK):
+        sys.exit(f"cannot run {program} as user id {os.geteuid()}")
 
 
 def enter_namespace() -> None:
@@ -54,20 +64,21 @@ def enter_namespace() -> None:
 def become(uid: int, gid: int, *, keep_reach: bool) -> None:
     """With `keep_reach` the account may pass folders closed to it, such as a checkout below root's home."""
     if keep_reach:
-        checked(libc().prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
+        checked(libc().prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0))
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
     if keep_reach:
-        raise_reach()
+        keep_only(CAP_DAC_OVERRIDE)
 
 
-def raise_reach() -> None:
+def keep_only(capability: int) -> None:
     header = (ctypes.c_uint32 * 2)(CAP_VERSION_3, 0)
-    bit = 1 << CAP_DAC_OVERRIDE
+    bit = 1 << capability
+    # Effective, permitted and inheritable, for the capabilities up to 31 and for those above.
     data = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)
     checked(libc().capset(header, data))
-    checked(libc().prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0))
+    checked(libc().prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0))
 
 
 def libc() -> ctypes.CDLL:
