@@ -36,10 +36,7 @@ def render(catalogue: Catalogue, proof: Proof) -> str:
         security=table(
             ("requirement", "where it is enforced", "tried by"), ((r.says, r.where, r.tests) for r in REQUIREMENTS)
         ),
-        excepted=table(
-            ("from", "what", "why"),
-            ((r.says, code(name), why) for r in REQUIREMENTS for name, why in r.exceptions.items()),
-        ),
+        excepted="\n".join(f"- {r.says} {_excused(r)}" for r in REQUIREMENTS if r.exceptions),
         deleters=table(("role", "tables"), _deleters(catalogue)),
         definers=table(("function", "runs as", "what it does"), _definers(catalogue)),
         query=proof.query.strip(),
@@ -62,8 +59,12 @@ def _others(one: Table) -> str:
 
 
 def _rule(rule: Rule) -> str:
+    return f"- {rule.says} {_excused(rule)}".rstrip()
+
+
+def _excused(rule: Rule) -> str:
     excused = [f"{code(name)} ({why})" for name, why in rule.exceptions.items()]
-    return f"- {rule.says}" + (f" But: {'; '.join(excused)}." if excused else "")
+    return f"But: {'; '.join(excused)}." if excused else ""
 
 
 def _deleters(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
