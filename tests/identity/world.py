@@ -70,8 +70,12 @@ class PostOffice:
         """Every mail to the address so far, oldest first, after sending what is due."""
         while await send_due(self.post, worker_caller()):
             pass
-        files = sorted(self.folder.glob("*.eml"), key=lambda file: file.stat().st_mtime_ns)
-        return [mail for mail in map(read_mail, files) if mail.to.lower() == address.lower()]
+        return [mail for mail in read_folder(self.folder) if mail.to.lower() == address.lower()]
+
+
+def read_folder(folder: Path) -> list[Mail]:
+    """Oldest first."""
+    return [read_mail(file) for file in sorted(folder.glob("*.eml"), key=lambda file: file.stat().st_mtime_ns)]
 
 
 def read_mail(file: Path) -> Mail:

@@ -10,7 +10,7 @@ from email_validator import EmailNotValidError, validate_email
 def address(text: str, field: str) -> str:
     """Unicode in one form and the domain in lower case. Whether it receives mail is proved by a mail, not by DNS."""
     try:
-        found = validate_email(text, check_deliverability=False, globally_deliverable=False)
+        found = validate_email(text, check_deliverability=False, strict=True)
     except EmailNotValidError:
         raise InvalidArgument.field(field, "must be an e-mail address such as ann@example.com") from None
     return found.normalized
