@@ -48,5 +48,5 @@ def demand_right_to_change(*, is_author: bool, manages: bool) -> None:
         raise PermissionDenied(
             ErrorReason.ROLE_TOO_LOW,
             "only its author, and managers and above, may change a comment",
-            metadata={"least_role": "manager"},
+            metadata={"least_role": "MANAGER"},
         )

@@ -286,7 +286,7 @@ begin
         if v_least_role > app.role_level() then
             perform app.refuse(
                 7, 'ROLE_TOO_LOW', 'this transition needs a higher role',
-                jsonb_build_object('least_role', (array['', 'member', 'manager', 'admin', 'owner'])[v_least_role])
+                jsonb_build_object('least_role', (array['', 'MEMBER', 'MANAGER', 'ADMIN', 'OWNER'])[v_least_role])
             );
         end if;
     end if;
