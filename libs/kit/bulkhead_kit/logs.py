@@ -73,11 +73,15 @@ def configure(service: str, *, output: Format = "auto", level: str = "info", str
 _by_hand: tuple[BinaryIO, str] | None = None
 
 
-def by_hand() -> tuple[BinaryIO, str] | None:
-    """For the access log, which makes its lines itself at a tenth of the cost: where to, and the service as JSON.
-    None when lines are for people, the level leaves them out, or a test has put something else in place of this."""
+def is_by_hand() -> bool:
+    """Whether lines go to machines, at this level, through what `configure` has set and no test has replaced."""
     in_place = structlog.get_config()["processors"] is _processors and _processors[0] is _format_exception
-    return _by_hand if in_place else None
+    return in_place and _by_hand is not None
+
+
+def by_hand() -> tuple[BinaryIO, str] | None:
+    """For the access log, which makes its lines itself at a tenth of the cost: where to, and the service as JSON."""
+    return _by_hand if is_by_hand() else None
 
 
 def error_id() -> str:

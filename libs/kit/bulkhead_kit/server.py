@@ -159,6 +159,7 @@ class Service:
         await self._finish_calls()
         while self.close:
             await self.close.pop()()
+        self._chain.flush()
         log.info("stopped", service=self.name)
 
     async def run(self) -> None:

@@ -49,28 +49,48 @@ def parse_traceparent(text: str | None) -> Trace | None:
     return Trace(trace_id, span_id, sampled=int(flags, 16) & 1 == 1)
 
 
-def start_trace(traceparent: str | None = None) -> Trace:
+class TraceLater:
+    """A trace that is not made until somebody asks for it; most calls are over by then."""
+
+    __slots__ = ("_made", "_traceparent")
+
+    def __init__(self, traceparent: str | None) -> None:
+        self._traceparent = traceparent
+        self._made: Trace | None = None
+
+    def get(self) -> Trace:
+        if self._made is None:
+            parent = parse_traceparent(self._traceparent)
+            self._made = Trace(
+                parent.trace_id if parent else f"{_draw(128) or 1:032x}",
+                f"{_draw(64) or 1:016x}",
+                parent.sampled if parent else True,
+            )
+        return self._made
+
+
+def expect_trace(traceparent: str | None) -> TraceLater:
     """A span of our own below the caller's, or of a new trace; current until the task ends or starts another."""
-    parent = parse_traceparent(traceparent)
-    trace = Trace(
-        parent.trace_id if parent else f"{_draw(128) or 1:032x}",
-        f"{_draw(64) or 1:016x}",
-        parent.sampled if parent else True,
-    )
+    trace = TraceLater(traceparent)
     _current.set(trace)
     return trace
 
 
-_current: ContextVar[Trace | None] = ContextVar("bulkhead_trace", default=None)
+def start_trace(traceparent: str | None = None) -> Trace:
+    return expect_trace(traceparent).get()
+
+
+_current: ContextVar[TraceLater | None] = ContextVar("bulkhead_trace", default=None)
 
 
 def current_trace() -> Trace | None:
-    return _current.get()
+    trace = _current.get()
+    return None if trace is None else trace.get()
 
 
 def current_traceparent() -> str | None:
     """For the metadata of a call to another service."""
-    trace = _current.get()
+    trace = current_trace()
     return None if trace is None else trace.traceparent
 
 

@@ -14,7 +14,7 @@ import pytest
 import structlog
 from bulkhead_kit import logs
 from bulkhead_kit.errors import NotFound
-from bulkhead_kit.interceptors.access_log import FLUSH_AFTER
+from bulkhead_kit.interceptors.telemetry import FLUSH_AFTER
 from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.kit.rpc.calls import failed, invoke

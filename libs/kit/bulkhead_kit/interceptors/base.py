@@ -29,7 +29,7 @@ from bulkhead_kit.interceptors.policy import checker
 from bulkhead_kit.interceptors.telemetry import RpcMetrics
 from bulkhead_kit.policy import MethodPolicy
 from bulkhead_kit.services_auth import ServiceAllowList
-from bulkhead_kit.telemetry import start_trace
+from bulkhead_kit.telemetry import expect_trace
 from bulkhead_kit.validation import validate
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -62,6 +62,10 @@ class Chain:
         """Until no call is running."""
         await self._deadlines.idle()
 
+    def flush(self) -> None:
+        """Counts and writes down the calls that have ended; nothing does it after the event loop."""
+        self._metrics.flush()
+
     def wrap(self, policy: MethodPolicy, handler: Handler) -> Handler:
         serve = self._through_steps(policy, _body(policy, handler))
         return _make(handler)(serve, request_deserializer=None, response_serializer=None)
@@ -79,7 +83,7 @@ class Chain:
             try:
                 found = metadata.read(context.invocation_metadata() or ())
                 call.request_id = found.request_id
-                start_trace(found.traceparent)
+                call.trace = expect_trace(found.traceparent)
                 caller = call.caller = callers.known(call, found, context) or await callers.by_key(call, found, context)
                 set_current_caller(caller)
                 check(caller)

@@ -9,18 +9,22 @@ import grpc
 
 from bulkhead_kit.caller import Caller
 from bulkhead_kit.policy import MethodPolicy
+from bulkhead_kit.telemetry import TraceLater
 
 
 @dataclass(slots=True, eq=False)
 class Call:
     policy: MethodPolicy
-    task: asyncio.Task[object]
+    task: asyncio.Task[object] | None
+    """None when the call has ended."""
     started: float
-    """Started and deadline are on the monotonic clock, in seconds."""
+    """Started, deadline and ended are on the monotonic clock, in seconds."""
     deadline: float
+    ended: float = 0.0
     expired: bool = False
     """Stopped by us because its deadline had passed."""
     code: grpc.StatusCode = grpc.StatusCode.OK
     reason: str = ""
     request_id: str = ""
     caller: Caller | None = None
+    trace: TraceLater | None = None

@@ -42,7 +42,7 @@ class Deadlines:
     def _look(self) -> None:
         now = clock.monotonic()
         for call in self.running:
-            if call.deadline <= now and not call.expired:
+            if call.deadline <= now and not call.expired and call.task is not None:
                 call.expired = True
                 call.task.cancel()
         self._looking = bool(self.running)

@@ -52,7 +52,7 @@ async def answer(error: BaseException, call: Call, context: grpc.aio.ServicerCon
     """Gives the call the status that stands for what escaped from it. The caller raises the error again; that only
     ends the task, as grpc has its status by then."""
     if isinstance(error, asyncio.CancelledError):
-        if call.task.cancelling() and not call.expired:
+        if call.task is not None and call.task.cancelling() and not call.expired:
             # The client has gone or her own deadline has passed: nobody is left to be told.
             late = clock.monotonic() >= call.deadline - TRANSIT
             call.code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED

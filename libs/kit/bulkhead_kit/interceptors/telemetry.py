@@ -1,7 +1,7 @@
 """The step telemetry: how many, how long, how they ended, and one line in the access log for each call.
 
-Bodies are never logged, so no sensitive field can be. Both parts are written by hand, as they are paid by every call:
-prometheus_client's own histogram and a log line through every processor together cost more than all other steps.
+A call only puts itself on a list. A few times a second the list is counted and written down in one go: the same code
+run for one call after the other takes a fifth of what it takes spread between them, when nothing of it is in a cache.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from bulkhead_kit import clock
+from bulkhead_kit import clock, logs
 from bulkhead_kit.interceptors import access_log
 from bulkhead_kit.interceptors.call import Call
 from bulkhead_kit.policy import MethodPolicy
 
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+FLUSH_AFTER: Final = 0.2
+FLUSH_AT: Final = 500
 
 
 class _Durations:
@@ -44,6 +46,8 @@ class _Durations:
 class RpcMetrics(Collector):
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self.running = 0
+        self._ended: list[Call] = []
+        self._flush_is_due = False
         self._durations: dict[tuple[str, grpc.StatusCode], _Durations] = {}
         registry.register(self)
 
@@ -52,20 +56,32 @@ class RpcMetrics(Collector):
         started = clock.monotonic()
         remaining: float | None = context.time_remaining()
         given = policy.default_deadline if remaining is None else min(remaining, policy.max_deadline)
-        task = asyncio.current_task()
-        assert task is not None
-        return Call(policy, task, started, started + given)
+        return Call(policy, asyncio.current_task(), started, started + given)
 
     def end(self, call: Call) -> None:
         self.running -= 1
-        seconds = clock.monotonic() - call.started
-        key = (call.policy.method, call.code)
-        durations = self._durations.get(key)
-        if durations is None:
-            durations = self._durations[key] = _Durations()
-        durations.counts[bisect_left(BUCKETS, seconds)] += 1
-        durations.total += seconds
-        access_log.write(call, seconds)
+        call.ended = clock.monotonic()
+        # The list must not keep the task's frames alive, nor the messages in them.
+        call.task = None
+        self._ended.append(call)
+        if len(self._ended) >= FLUSH_AT or not logs.is_by_hand():
+            self.flush()
+        elif not self._flush_is_due:
+            self._flush_is_due = True
+            asyncio.get_running_loop().call_later(FLUSH_AFTER, self.flush)
+
+    def flush(self) -> None:
+        self._flush_is_due = False
+        calls, self._ended = self._ended, []
+        for call in calls:
+            seconds = call.ended - call.started
+            key = (call.policy.method, call.code)
+            durations = self._durations.get(key)
+            if durations is None:
+                durations = self._durations[key] = _Durations()
+            durations.counts[bisect_left(BUCKETS, seconds)] += 1
+            durations.total += seconds
+        access_log.write(calls)
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("bulkhead_rpc_server_running", "RPCs that have begun and not ended.", self.running)
