@@ -168,6 +168,7 @@ RULES = [
         Source(f"{_SLICE}/store.py", "import psycopg\npsycopg.connect('')"),
         allowed={
             "libs/kit/bulkhead_kit/db/": "it is the place",
+            "libs/kit/bulkhead_kit/outbox/rows.py": "the relay's session is its mandate, so it is no pool's",
             "libs/cli/bulkhead_cli/database.py": "creates and examines the database, as its administrator",
             "libs/cli/bulkhead_cli/schema/command.py": "reads the catalogue, as its administrator",
             "libs/kit/bulkhead_kit/migrations.py": "migrations run without a caller",
@@ -216,6 +217,9 @@ RULES = [
         allowed={
             "libs/kit/bulkhead_kit/interceptors/errors.py": "turns what nobody expected into INTERNAL",
             "libs/kit/bulkhead_kit/health.py": "the loop that probes must outlive every fault it finds",
+            "services/issues/bulkhead_issues/expiry/worker.py": "the loop that expires must outlive every fault",
+            "libs/kit/bulkhead_kit/outbox/process.py": "the loop that delivers must outlive every fault",
+            "services/audit/bulkhead_audit/worker.py": "the loop that makes months must outlive every fault",
             "libs/cli/bulkhead_cli/supervisor.py": "the loop that keeps processes alive must outlive every fault",
         },
     ),

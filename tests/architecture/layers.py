@@ -14,6 +14,8 @@ SLICE_FILE = re.compile(r"services/(?P<service>\w+)/bulkhead_(?P=service)/(?P<sl
 # Within one slice. A read has no action: its handler asks the store.
 DOWNWARD = {
     "handler": {"actions", "wire", "rules", "store"},
+    # A loop that acts by itself: where a handler stands, without callers.
+    "worker": {"actions", "rules", "store"},
     "actions": {"rules", "store"},
     "wire": {"rules"},
     "store": {"rules"},
