@@ -12,10 +12,12 @@ import pytest
 import structlog
 from bulkhead_kit import clock
 from bulkhead_kit.caller import current_caller
+from bulkhead_kit.errors import NotFound
+from bulkhead_kit.policy import read_policies
 
 from tests.kit.rpc.calls import failed, invoke, reason_of, start
-from tests.kit.rpc.probe import KINDS, ProbeStub, Request
-from tests.kit.rpc.world import Person, World, running
+from tests.kit.rpc.probe import KINDS, SERVICE, ProbeServicer, ProbeStub, Request
+from tests.kit.rpc.world import Person, World, make_chain, running
 
 BRIEF = ("Brief", "BriefDownload", "BriefUpload", "BriefChat")
 DEFAULT, LONGEST = 0.2, 0.4
@@ -219,3 +221,38 @@ async def test_callers_do_not_mix(world: World, stub: Any) -> None:
         *(invoke(stub, KINDS[n % 4], metadata=person.metadata()) for n, person in enumerate(people))
     )
     assert [answer[-1] for answer in answers] == [str(person.user_id) for person in people]
+
+
+class SlowContext:
+    """grpc, when sending a status takes longer than the call had time."""
+
+    def __init__(self) -> None:
+        self.sent: list[grpc.StatusCode] = []
+
+    def time_remaining(self) -> float:
+        return 0.05
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+    def peer(self) -> str:
+        return "unix:"
+
+    async def abort(self, code: grpc.StatusCode, details: str, metadata: Any) -> None:
+        await asyncio.sleep(0.2)
+        self.sent.append(code)
+        raise grpc.aio.AbortError
+
+
+async def test_a_deadline_does_not_stop_a_status_on_its_way() -> None:
+    servicer, context = ProbeServicer(), SlowContext()
+
+    async def script(request: Any) -> str:
+        raise NotFound("issue")
+
+    servicer.script = script
+    policy = read_policies([SERVICE])[f"{SERVICE}/AsAnyone"]
+    serve: Any = make_chain().wrap(policy, servicer.handler("AsAnyone")).unary_unary
+    with pytest.raises(grpc.aio.AbortError):
+        await asyncio.create_task(serve(b"", context))
+    assert context.sent == [grpc.StatusCode.NOT_FOUND]
