@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 import psycopg
 import pytest
 from bulkhead_audit.partition import rules
-from bulkhead_audit.partition.worker import Metrics, keep_ahead, look
+from bulkhead_audit.worker import Metrics, keep_ahead, look
 from bulkhead_kit.db import Database
 from prometheus_client import CollectorRegistry
 from psycopg import errors

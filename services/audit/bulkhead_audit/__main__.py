@@ -17,8 +17,8 @@ from bulkhead_kit.server import AddressError, Service
 from bulkhead_kit.services_auth import ServiceAllowList
 from bulkhead_kit.settings import SettingsError
 
+from bulkhead_audit import worker
 from bulkhead_audit.event.handler import AuditHandler, AuditWriterHandler
-from bulkhead_audit.partition import worker
 from bulkhead_audit.settings import AuditSettings
 
 _APPEND = "bulkhead.audit.v1.AuditWriterService/AppendEvents"

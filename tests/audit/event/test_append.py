@@ -32,10 +32,11 @@ async def db(database: ScratchDatabase) -> AsyncIterator[Database]:
     await made.close()
 
 
-async def append(db: Database, tenant: UUID, *events: writer_pb.NewEvent, months: Months | None = None) -> Appended:
+async def append(db: Database, tenant: UUID, *events: writer_pb.NewEvent) -> Appended:
     request = writer_pb.AppendEventsRequest(events=events)
     new = wire.new_events(request, clock.now())
-    return await actions.append_events(db, months or Months(db), service(tenant), new)
+    # Each time with a memory of its own, as several processes have.
+    return await actions.Appender(db).append_events(service(tenant), new)
 
 
 def stored(database: ScratchDatabase, tenant: UUID) -> list[dict[str, Any]]:
@@ -192,8 +193,7 @@ async def test_many_makers_of_one_month_do_not_fail(db: Database, database: Scra
     tenant = ids.new_id()
     moment = datetime(2022, 7, 1, tzinfo=UTC)
     batches = [[make_event(occur_time=moment)] for _ in range(6)]
-    # Each with a memory of its own, as several processes have.
-    appended = await asyncio.gather(*(append(db, tenant, *batch, months=Months(db)) for batch in batches))
+    appended = await asyncio.gather(*(append(db, tenant, *batch) for batch in batches))
     assert sorted(one.log_size for one in appended) == [1, 2, 3, 4, 5, 6]
     demand_whole(stored(database, tenant))
 

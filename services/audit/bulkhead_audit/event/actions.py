@@ -21,19 +21,24 @@ class Appended:
     log_size: int
 
 
-async def append_events(db: Database, months: partition.Months, caller: Caller, events: Sequence[NewEvent]) -> Appended:
-    """Numbers what is new and passes over the rest; whatever the tenant's state, as its end is logged too."""
-    await months.ensure(caller, rules.months(events))
-    async with db.transaction(caller, checked=False) as tx:
-        size, known = await store.lock_log(tx, events)
-        fresh = rules.only_new(events, known)
-        if fresh:
-            leaves = encoding.number(
-                str(caller.tenant()),
-                fresh,
-                size=size,
-                recorded_at=microseconds(clock.now()),
-                salts=secrets.token_bytes(encoding.SALT_BYTES * len(fresh)),
-            )
-            store.append(tx, leaves)
-    return Appended(len(fresh), size + len(fresh))
+class Appender:
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._months = partition.Months(db)
+
+    async def append_events(self, caller: Caller, events: Sequence[NewEvent]) -> Appended:
+        """Numbers what is new and passes over the rest; whatever the tenant's state, as its end is logged too."""
+        await self._months.ensure(caller, rules.months(events))
+        async with self._db.transaction(caller, checked=False) as tx:
+            size, known = await store.lock_log(tx, events)
+            fresh = rules.only_new(events, known)
+            if fresh:
+                leaves = encoding.number(
+                    str(caller.tenant()),
+                    fresh,
+                    size=size,
+                    recorded_at=microseconds(clock.now()),
+                    salts=secrets.token_bytes(encoding.SALT_BYTES * len(fresh)),
+                )
+                store.append(tx, leaves)
+        return Appended(len(fresh), size + len(fresh))

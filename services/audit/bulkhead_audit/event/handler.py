@@ -19,13 +19,11 @@ from bulkhead_kit.page_tokens import PageTokens
 from grpc.aio import ServicerContext
 
 from bulkhead_audit.event import actions, store, wire
-from bulkhead_audit.partition.actions import Months
 
 
 class AuditWriterHandler(writer_pb_grpc.AuditWriterServiceServicer):
     def __init__(self, db: Database) -> None:
-        self._db = db
-        self._months = Months(db)
+        self._appender = actions.Appender(db)
 
     async def AppendEvents(
         self, request: writer_pb.AppendEventsRequest, _context: ServicerContext[Any, Any]
@@ -34,7 +32,7 @@ class AuditWriterHandler(writer_pb_grpc.AuditWriterServiceServicer):
         if caller.tenant_id is None:
             raise malformed(TENANT_ID, "must name the tenant whose log the events belong to")
         events = wire.new_events(request, clock.now())
-        appended = await actions.append_events(self._db, self._months, caller, events)
+        appended = await self._appender.append_events(caller, events)
         return wire.appended(appended.count, appended.log_size)
 
 
