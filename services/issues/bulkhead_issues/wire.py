@@ -5,16 +5,24 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 from bulkhead_kit.errors import InvalidArgument
 from bulkhead_kit.ids import parse_optional_id
 from google.protobuf import json_format, struct_pb2
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 MAX_METADATA: Final = 16_384
 """Bytes as JSON; the tables' checks say the same."""
+_Y2K_UNIX: Final = 946_684_800
+
+
+def moment(us_since_2000: int) -> Timestamp:
+    """As an argument of a message: its parts, which protobuf takes for the message at half the price."""
+    seconds, micros = divmod(us_since_2000, 1_000_000)
+    return cast("Timestamp", {"seconds": seconds + _Y2K_UNIX, "nanos": micros * 1000})
 
 
 def struct(metadata: dict[str, Any] | None) -> struct_pb2.Struct | None:

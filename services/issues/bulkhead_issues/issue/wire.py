@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import Any, cast
 
 from bulkhead.issues.v1 import issue_pb2, issue_service_pb2, project_pb2, workflow_pb2
 from bulkhead_kit import wire
@@ -16,13 +16,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from bulkhead_issues.calls import text_bytes
 from bulkhead_issues.issue.rules import KEPT_AFTER_DELETION, TASK, ChangeRow, IssueRow, NewIssue, SpanRow
-from bulkhead_issues.wire import MAX_METADATA, metadata, optional_id, struct
-
-_timestamp = wire.timestamp
+from bulkhead_issues.wire import MAX_METADATA, metadata, moment, optional_id, struct
 
 
 def issue(row: IssueRow) -> issue_pb2.Issue:
-    # By keyword and from texts and integers only: 2 us instead of 13, fifty times in a list.
+    # Fifty times in a list, so: by keyword, from texts and integers, and what is mostly unset only if it is set.
     return issue_pb2.Issue(
         issue_id=row.issue_id,
         project_id=row.project_id,
@@ -35,24 +33,40 @@ def issue(row: IssueRow) -> issue_pb2.Issue:
         status_category=cast("workflow_pb2.StatusCategory.ValueType", row.status_category),
         priority=cast("project_pb2.Priority.ValueType", row.priority),
         reporter_id=row.reporter_id,
-        assignee_id=row.assignee_id or "",
-        parent_id=row.parent_id or "",
-        label_ids=row.label_ids.split(",") if row.label_ids else None,
-        estimate_minutes=row.estimate_minutes,
         spent_minutes=row.spent_minutes,
-        start_time=_timestamp(row.start_at),
-        due_time=_timestamp(row.due_at),
-        resolve_time=_timestamp(row.resolved_at),
-        breach_time=_timestamp(row.breached_at),
-        metadata=struct(row.metadata),
-        external_source=row.external_source or "",
-        external_id=row.external_id or "",
-        create_time=_timestamp(row.created_at),
-        update_time=_timestamp(row.updated_at),
-        delete_time=_timestamp(row.deleted_at),
-        purge_time=None if row.deleted_at is None else _timestamp(row.deleted_at + KEPT_AFTER_DELETION),
+        create_time=moment(row.created_at),
+        update_time=moment(row.updated_at),
         etag=etag(row.version),
+        **_rest(row),
     )
+
+
+def _rest(row: IssueRow) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if row.assignee_id is not None:
+        fields["assignee_id"] = row.assignee_id
+    if row.parent_id is not None:
+        fields["parent_id"] = row.parent_id
+    if row.label_ids is not None:
+        fields["label_ids"] = row.label_ids.split(",")
+    if row.estimate_minutes is not None:
+        fields["estimate_minutes"] = row.estimate_minutes
+    if row.start_at is not None:
+        fields["start_time"] = moment(row.start_at)
+    if row.due_at is not None:
+        fields["due_time"] = moment(row.due_at)
+    if row.resolved_at is not None:
+        fields["resolve_time"] = moment(row.resolved_at)
+    if row.breached_at is not None:
+        fields["breach_time"] = moment(row.breached_at)
+    if row.metadata is not None:
+        fields["metadata"] = struct(row.metadata)
+    if row.external_id is not None:
+        fields |= {"external_source": row.external_source, "external_id": row.external_id}
+    if row.deleted_at is not None:
+        purged_at = row.deleted_at + KEPT_AFTER_DELETION
+        fields |= {"delete_time": moment(row.deleted_at), "purge_time": moment(purged_at)}
+    return fields
 
 
 def weight(row: IssueRow) -> int:
@@ -63,15 +77,15 @@ def span(row: SpanRow) -> issue_pb2.StatusSpan:
     return issue_pb2.StatusSpan(
         seq=row.seq,
         status_id=row.status_id,
-        enter_time=_timestamp(row.entered_at),
-        leave_time=_timestamp(row.left_at),
+        enter_time=wire.timestamp(row.entered_at),
+        leave_time=wire.timestamp(row.left_at),
         changed_by_id=row.changed_by or "",
     )
 
 
 def change(row: ChangeRow) -> issue_pb2.IssueChange:
     return issue_pb2.IssueChange(
-        change_time=_timestamp(row.changed_at),
+        change_time=wire.timestamp(row.changed_at),
         changed_by_id=row.changed_by or "",
         field=row.field,
         old_value=row.old_value,
