@@ -21,7 +21,7 @@ tables as (
             where a.attrelid = c.oid and a.attname = 'tenant_id' and a.atttypid = 'uuid'::regtype and a.attnotnull
         ) as has_tenant
     from pg_class as c inner join ours as o on o.oid = c.relnamespace
-    -- Alembic's own table: one revision, granted to nobody.
+    -- Alembic's own table: one revision, which a service reads to know whether the schema suits it.
     where c.relkind in ('r', 'p') and c.relname <> 'alembic_version'
 ),
 roles as (

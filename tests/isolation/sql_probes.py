@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 import psycopg
@@ -17,6 +17,8 @@ from psycopg.rows import dict_row, tuple_row
 from psycopg.types.json import Jsonb
 
 from tests.isolation.keys import GLOBAL_KEYS
+from tests.isolation.report import Pair, Report
+from tests.isolation.sql_session import DENIED, SqlSession, Statement, table
 from tests.support.postgres import ScratchDatabase
 
 APP_ROLES = ("identity_app", "issues_app", "audit_app")
@@ -50,32 +52,7 @@ class Relation:
 
     @property
     def identifier(self) -> sql.Identifier:
-        return sql.Identifier(*self.name.split("."))
-
-
-@dataclass
-class Report:
-    denied: int = 0
-    leaks: list[str] = field(default_factory=list)
-    untwinned: list[str] = field(default_factory=list)
-    """Probes whose twin did not go through: their denial says nothing."""
-
-    def add(self, probe: str, *, leaked: bool, twinned: bool, why: str = "") -> None:
-        if leaked:
-            self.leaks.append(f"{probe}: {why}")
-        elif twinned:
-            self.denied += 1
-        else:
-            self.untwinned.append(f"{probe}: {why}")
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two tenants, and a person of the first in whose name it is tried."""
-
-    ours: UUID
-    theirs: UUID
-    user_id: UUID
+        return table(self.name)
 
 
 def relations(admin: psycopg.Connection, role: str) -> list[Relation]:
@@ -157,11 +134,22 @@ class Prober:
         self.pair = pair
         self.report = Report()
         self._admin = psycopg.connect(database.admin_dsn, autocommit=True)
-        self._own = psycopg.connect(database.dsn(role), autocommit=True)
+        self._own = SqlSession.of(database, role)
 
     def close(self) -> None:
-        self._own.close()
+        self._own.connection.close()
         self._admin.close()
+
+    def in_own_tenant(self, statement: Statement, level: int) -> tuple[str, int]:
+        return self._attempt(statement, [], self.pair.ours, level)
+
+    def insert_twin(self, name: str, level: int) -> str:
+        """What becomes of a copy of a row of ours, with a key of its own."""
+        relation = next(r for r in relations(self._admin, self.role) if r.name == name)
+        ours = self._row(relation, self.pair.ours)
+        if ours is None:
+            return DENIED
+        return self._insert(relation, self._fresh(relation, ours), self.pair.ours, level)[0]
 
     def run(self, tables: frozenset[str] | None = None) -> Report:
         for relation in relations(self._admin, self.role):
@@ -180,32 +168,11 @@ class Prober:
         self._refer(relation, ours)
         self._ask_by_key(relation, ours, theirs)
 
-    # Each attempt is a transaction that is rolled back, whatever it did.
-
     def _attempt(
-        self, statement: sql.Composed, values: list[object], tenant: UUID | None, level: int, user: object = None
+        self, statement: Statement, values: list[object], tenant: UUID | None, level: int, user: object = None
     ) -> tuple[str, int]:
-        """SQLSTATE, with the constraint if one is broken, and rows: counted, touched or returned."""
-        with self._own.transaction(force_rollback=True):
-            try:
-                with self._own.transaction():
-                    self._set_context(tenant, level, user or self.pair.user_id)
-                    cursor = self._own.execute(statement, values)
-                    rows = cursor.rowcount
-                    if cursor.description is not None:
-                        (rows,) = cursor.fetchone() or (0,)
-                    self._own.execute("set constraints all immediate")
-                    return "00000", int(rows)
-            except psycopg.Error as error:
-                return f"{error.sqlstate} {error.diag.constraint_name or ''}".strip(), 0
-
-    def _set_context(self, tenant: UUID | None, level: int, user: object) -> None:
-        if tenant is not None:
-            self._own.execute(
-                "select set_config('app.tenant_id', %s, true), set_config('app.user_id', %s, true),"
-                " set_config('app.role', %s, true), set_config('app.actor_type', 'person', true)",
-                (str(tenant), str(user), str(level)),
-            )
+        user = None if tenant is None else user or self.pair.user_id
+        return self._own.attempt(statement, values, tenant=tenant, level=level, user=user)
 
     def _row(self, relation: Relation, tenant: UUID) -> Row | None:
         cursor = self._admin.cursor(row_factory=dict_row)

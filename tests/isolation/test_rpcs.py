@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import psycopg
 import pytest
-import pytest_asyncio
 from google.protobuf.descriptor import MethodDescriptor
 
+from tests.isolation.conftest import World
 from tests.isolation.rpc_probes import RpcProber, methods_to_probe, name_of
 from tests.isolation.samples import SAMPLES
 from tests.isolation.state import changed, state_of
-from tests.isolation.world import Company, make_company
+from tests.isolation.world import Company
 from tests.support.house import House
 from tests.support.parts import PARTS
+from tests.support.postgres import ScratchDatabase
 
 METHODS = methods_to_probe()
 LEAST = 1_500
@@ -28,16 +29,16 @@ class Rivals:
     denied: int = 0
 
 
-@pytest_asyncio.fixture(scope="module")
-async def rivals(house: House) -> AsyncIterator[Rivals]:
-    made = Rivals(await make_company(house, "acme"), await make_company(house, "globex"))
+@pytest.fixture(scope="module")
+def rivals(world: World, world_house: House) -> Iterator[Rivals]:
+    made = Rivals(*world.companies_at(world_house))
     yield made
     PARTS.found["Isolation by RPC"] = f"{made.denied} probes denied over {len(METHODS)} methods"
 
 
 @pytest.fixture(scope="module")
-def admin(house: House) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(house.database.admin_dsn, autocommit=True) as connection:
+def admin(world_database: ScratchDatabase) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(world_database.admin_dsn, autocommit=True) as connection:
         yield connection
 
 

@@ -1,34 +1,53 @@
-"""SQL as each service's own login: no row of another tenant is seen, changed, added or even guessed."""
+"""SQL as each service's own login: no row of another tenant is seen, changed, added or even guessed.
+
+And behind the wall: no login can do more than expected.py says, and no role level more than its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 
 import pytest
-import pytest_asyncio
-from bulkhead_kit.caller import Role
 
-from tests.isolation.sql_probes import APP_ROLES, Pair, Prober
-from tests.isolation.world import make_company
-from tests.support.house import House
+from tests.isolation.conftest import World
+from tests.isolation.report import Report
+from tests.isolation.right_probes import probe_levels, probe_owners, probe_rights
+from tests.isolation.sql_probes import APP_ROLES, Prober
 from tests.support.parts import PARTS
 from tests.support.postgres import ScratchDatabase
 
-_counted: dict[str, int] = {}
+_denied: list[int] = []
+by_role = pytest.mark.parametrize("role", APP_ROLES)
 
 
-@pytest_asyncio.fixture(scope="module")
-async def pair(house: House) -> AsyncIterator[Pair]:
-    ours, theirs = await make_company(house, "acme"), await make_company(house, "globex")
-    yield Pair(ours.tenant.tenant_id, theirs.tenant.tenant_id, ours.tenant.people[Role.OWNER].user_id)
-    PARTS.found["Isolation by SQL"] = f"{sum(_counted.values())} probes denied for {', '.join(_counted)}"
+@pytest.fixture(scope="module", autouse=True)
+def _say_how_many() -> Iterator[None]:
+    yield
+    PARTS.found["Isolation by SQL"] = f"{sum(_denied)} probes denied"
 
 
-@pytest.mark.parametrize("role", APP_ROLES)
-def test_nothing_of_theirs_is_reached(role: str, pair: Pair, database: ScratchDatabase) -> None:
-    prober = Prober(database, role, pair)
-    report = prober.run()
-    prober.close()
+def hold(report: Report) -> None:
     assert not report.leaks, "\n".join(["", *report.leaks])
     assert not report.untwinned, "\n".join(["", *report.untwinned])
-    _counted[role] = report.denied
+    _denied.append(report.denied)
+
+
+@by_role
+def test_nothing_of_theirs_is_reached(role: str, world: World, world_database: ScratchDatabase) -> None:
+    prober = Prober(world_database, role, world.pair)
+    report = prober.run()
+    prober.close()
+    hold(report)
+
+
+@by_role
+def test_no_role_level_does_more_than_its_own(role: str, world: World, world_database: ScratchDatabase) -> None:
+    hold(probe_levels(world_database, role, world.pair))
+
+
+def test_no_login_does_more_than_expected(world_database: ScratchDatabase) -> None:
+    hold(probe_rights(world_database))
+
+
+def test_row_security_holds_for_owners_too(world_database: ScratchDatabase) -> None:
+    hold(probe_owners(world_database))

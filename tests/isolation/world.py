@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
@@ -14,6 +14,7 @@ from bulkhead.issues.v1 import comment_pb2
 from bulkhead_kit.caller import Role
 from bulkhead_kit.ids import new_id
 from google.protobuf.timestamp_pb2 import Timestamp
+from psycopg import sql
 
 from tests.support import people
 from tests.support.builders import make_comment, make_issue, make_label, make_project, make_workspace, statuses
@@ -39,6 +40,11 @@ class Company:
     def client(self, role: Role) -> Client:
         return self.tenant.member(role)
 
+    def at(self, house: House) -> Company:
+        """The same company, called in another house."""
+        tenant = Tenant(house, self.tenant.tenant_id, self.tenant.slug, self.tenant.people)
+        return replace(self, tenant=tenant)
+
     def text(self) -> str:
         return f"{self.canary} {next(_numbers)}"
 
@@ -56,6 +62,7 @@ async def make_company(house: House, slug: str) -> Company:
     await _make_work(company)
     await _make_people(house, company)
     await append_events(company)
+    _park(house, company)
     return company
 
 
@@ -92,7 +99,8 @@ async def _make_work(company: Company) -> None:
     internal = await make_comment(
         owner, issue.issue_id, body=company.text(), visibility=comment_pb2.VISIBILITY_INTERNAL
     )
-    await owner.issues.UpdateComment(comment={"comment_id": internal.comment_id, "body": company.text()})
+    for edited in (comment, internal):
+        await owner.issues.UpdateComment(comment={"comment_id": edited.comment_id, "body": company.text()})
     company.keep("workspace", workspace.workspace_id)
     company.keep("project", project.project_id)
     company.keep("label", label.label_id, archived.label_id)
@@ -118,9 +126,24 @@ async def _make_people(house: House, company: Company) -> None:
             (company.tenant.tenant_id, team_id, owner.user_id),
         )
     company.keep("team", str(team_id))
+    signed_in = await house.signed_in(owner)
+    slug = f"other-{company.canary}"
+    await signed_in.identity.CreateTenant(tenant={"slug": slug, "name": slug}, request_id=str(new_id()))
     await company.client(Role.OWNER).identity.InviteMember(
         email=f"{company.canary}@example.com", role=Role.MEMBER.value, request_id=str(new_id())
     )
+
+
+def _park(house: House, company: Company) -> None:
+    """As the relays do when audit refuses a tenant's events."""
+    for service in ("identity", "issues"):
+        with psycopg.connect(house.database.dsn(f"{service}_relay")) as connection:
+            connection.execute(
+                sql.SQL("insert into {} (tenant_id, retry_at, last_error) values (%s, now(), 'sample')").format(
+                    sql.Identifier(service, "outbox_parked")
+                ),
+                (company.tenant.tenant_id,),
+            )
 
 
 def new_event(company: Company, **fields: Any) -> audit_writer_service_pb2.NewEvent:

@@ -1,0 +1,114 @@
+"""What each login may do, written down by hand: the probes compare what happens with this, not with the catalogue.
+
+Whoever grants more, or loosens a policy, has to say so here, where a reviewer sees it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+RIGHTS: dict[str, dict[str, str]] = {
+    # By login and table: S select, I insert, U update, D delete; of some columns at least.
+    "identity_app": {
+        "identity.alembic_version": "S",
+        "identity.invitations": "SIU",
+        "identity.mails": "I",
+        "identity.memberships": "SU",
+        "identity.request_ids": "SIU",
+        "identity.sessions": "SU",
+        "identity.team_members": "SIU",
+        "identity.teams": "SIU",
+        "identity.tenant_usage": "S",
+        "identity.tenants": "S",
+        "identity.user_request_ids": "SIU",
+        "identity.users": "S",
+    },
+    "issues_app": {
+        "issues.alembic_version": "S",
+        "issues.comment_revisions": "S",
+        "issues.comments": "SIU",
+        "issues.issue_changes": "S",
+        "issues.issue_labels": "SIU",
+        "issues.issue_status_history": "S",
+        "issues.issues": "SIU",
+        "issues.labels": "SIU",
+        "issues.projects": "SIU",
+        "issues.request_ids": "SIU",
+        "issues.status_transitions": "SIU",
+        "issues.statuses": "SIU",
+        "issues.workspaces": "SIU",
+    },
+    "audit_app": {
+        "audit.alembic_version": "S",
+        "audit.event_values": "SI",
+        "audit.events": "SI",
+        "audit.logs": "SIU",
+    },
+    "platform_app": {},
+    "identity_relay": {"identity.outbox": "SD", "identity.outbox_parked": "SIUD"},
+    "issues_relay": {"issues.outbox": "SD", "issues.outbox_parked": "SIUD"},
+    "identity_worker": {
+        "identity.invitations": "S",
+        "identity.mails": "SUD",
+        "identity.one_time_tokens": "SD",
+        "identity.refresh_tokens": "SD",
+        "identity.request_ids": "SD",
+        "identity.sessions": "SD",
+        "identity.user_request_ids": "SD",
+    },
+    "issues_worker": {"issues.request_ids": "SD"},
+    "audit_worker": {},
+    "ops": {},
+    "eraser": {"audit.event_values": "SD"},
+    "backup": {},
+}
+
+NEVER_WRITTEN = ("tenant_id", "created_by", "version")
+"""Columns no login may update: the tenant stays, the rest is the triggers'."""
+
+
+class Levels(NamedTuple):
+    """The least app.role_level() that reads, inserts and updates; None where the app role has no such right."""
+
+    read: int
+    insert: int | None = None
+    update: int | None = None
+
+
+LEVELS = {
+    "identity.invitations": Levels(4, 4, 4),
+    "identity.memberships": Levels(1, None, 4),
+    "identity.team_members": Levels(1, 3, 3),
+    "identity.teams": Levels(1, 3, 3),
+    "identity.tenant_usage": Levels(1),
+    "identity.tenants": Levels(1),
+    "issues.comment_revisions": Levels(1),
+    "issues.comments": Levels(1, 2, 2),
+    "issues.issue_changes": Levels(1),
+    "issues.issue_labels": Levels(1, 2, 2),
+    "issues.issue_status_history": Levels(1),
+    "issues.issues": Levels(1, 2, 2),
+    "issues.labels": Levels(1, 3, 3),
+    "issues.projects": Levels(1, 3, 3),
+    "issues.status_transitions": Levels(1, 3, 3),
+    "issues.statuses": Levels(1, 3, 3),
+    "issues.workspaces": Levels(1, 3, 3),
+    "audit.event_values": Levels(3, 6),
+    "audit.events": Levels(3, 6),
+    "audit.logs": Levels(6, 6, 6),
+}
+
+HIDDEN: dict[str, tuple[int, str]] = {
+    # By table: below this level not even a row of the own tenant that fulfils the condition is seen.
+    "issues.comments": (2, "visibility = 2"),
+    "issues.comment_revisions": (2, "visibility = 2"),
+}
+
+OWN_ROWS = {
+    # Tables where a person sees only what is hers, within a tenant or without one: condition for somebody else's.
+    "identity.users": "user_id <> app.current_user_id()",
+    "identity.sessions": "user_id <> app.current_user_id()",
+    "identity.user_request_ids": "user_id <> app.current_user_id()",
+    "identity.request_ids": "principal <> app.principal()",
+    "issues.request_ids": "principal <> app.principal()",
+}

@@ -1,0 +1,171 @@
+"""What each login may do at all, and what each role level may do behind the wall; compared with expected.py."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg import sql
+
+from tests.isolation.expected import HIDDEN, LEVELS, NEVER_WRITTEN, OWN_ROWS, RIGHTS, Levels
+from tests.isolation.report import Pair, Report
+from tests.isolation.sql_probes import LEVELS as ALL_LEVELS
+from tests.isolation.sql_probes import Prober, relations
+from tests.isolation.sql_session import DENIED, table
+from tests.support.postgres import ScratchDatabase
+
+Columns = dict[str, str]
+"""Type by name; generated columns left out, which nobody can write."""
+
+
+def all_tables(admin: psycopg.Connection) -> dict[str, Columns]:
+    found = admin.execute(
+        "select n.nspname || '.' || c.relname, jsonb_object_agg(a.attname, format_type(a.atttypid, a.atttypmod))"
+        " from pg_class as c inner join pg_namespace as n on n.oid = c.relnamespace"
+        " inner join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped"
+        " where n.nspname in ('app', 'identity', 'issues', 'audit') and c.relkind in ('r', 'p', 'v', 'm')"
+        " and a.attgenerated = '' and a.attidentity = '' group by 1 order by 1"
+    )
+    return dict(found.fetchall())
+
+
+def probe_rights(database: ScratchDatabase, tables: frozenset[str] | None = None) -> Report:
+    """Every login on every table: whatever expected.py does not name must be denied, the rest must not be."""
+    report = Report()
+    with psycopg.connect(database.admin_dsn, autocommit=True) as admin:
+        known = {name: columns for name, columns in all_tables(admin).items() if tables is None or name in tables}
+    for role, expected in RIGHTS.items():
+        with psycopg.connect(database.dsn(role), autocommit=True) as connection:
+            for name, columns in known.items():
+                _probe_table(connection, name, columns, expected.get(name, ""), report)
+    return report
+
+
+def _probe_table(connection: psycopg.Connection, name: str, columns: Columns, expected: str, report: Report) -> None:
+    role = connection.info.user
+    written = {column for column in columns if _allowed(connection, _update(name, column))}
+    happened = {
+        "S": _allowed(connection, sql.SQL("select count(*) from {} where false").format(table(name))),
+        "I": any(_allowed(connection, _insert(name, column, kind)) for column, kind in columns.items()),
+        "U": bool(written),
+        "D": _allowed(connection, sql.SQL("delete from {} where false").format(table(name))),
+        "T": _may_truncate(connection, name),
+    }
+    for letter, done in happened.items():
+        probe = f"{role} {letter} on {name}"
+        if letter in expected:
+            report.add(probe, leaked=False, twinned=done, why="should be allowed")
+        else:
+            report.add(probe, leaked=done, twinned=True, why="is allowed")
+    if role.endswith("_app"):
+        for column in written & set(NEVER_WRITTEN):
+            report.leaks.append(f"{role} updates {name}.{column}")
+
+
+# None of these finds a row to work on: the right is checked before.
+
+
+def _update(name: str, column: str) -> sql.Composed:
+    return sql.SQL("update {} set {} = default where false").format(table(name), sql.Identifier(column))
+
+
+def _insert(name: str, column: str, kind: str) -> sql.Composed:
+    return sql.SQL("insert into {} ({}) select null::{} where false").format(
+        table(name), sql.Identifier(column), sql.SQL(kind)
+    )
+
+
+def _allowed(connection: psycopg.Connection, statement: sql.Composed) -> bool:
+    try:
+        connection.execute(statement)
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True
+
+
+def _may_truncate(connection: psycopg.Connection, name: str) -> bool:
+    with connection.transaction(force_rollback=True):
+        return _allowed(connection, sql.SQL("truncate {}").format(table(name)))
+
+
+def probe_levels(database: ScratchDatabase, role: str, pair: Pair, tables: frozenset[str] | None = None) -> Report:
+    """Every role level in its own tenant: below the least one nothing is read or written, from it on it is."""
+    prober = Prober(database, role, pair)
+    try:
+        with psycopg.connect(database.admin_dsn, autocommit=True) as admin:
+            for relation in relations(admin, role):
+                if relation.name in LEVELS and (tables is None or relation.name in tables):
+                    _probe_levels_of(prober, relation.name, LEVELS[relation.name], frozenset(relation.update))
+        _probe_hidden(prober, tables)
+        _probe_own_rows(prober, tables)
+    finally:
+        prober.close()
+    return prober.report
+
+
+def _probe_levels_of(prober: Prober, name: str, least: Levels, columns: frozenset[str]) -> None:
+    count = sql.SQL("select count(*) from {}").format(table(name))
+    rows = {level: prober.in_own_tenant(count, level)[1] for level in ALL_LEVELS}
+    _judge(prober.report, f"{prober.role} reads {name}", least.read, {level: n > 0 for level, n in rows.items()})
+    if least.insert is not None:
+        done = {level: not prober.insert_twin(name, level).startswith(DENIED) for level in ALL_LEVELS}
+        _judge(prober.report, f"{prober.role} inserts into {name}", least.insert, done)
+    for column in sorted(columns) if least.update is not None else ():
+        statement = sql.SQL("update {table} set {column} = {column}").format(
+            table=table(name), column=sql.Identifier(column)
+        )
+        states = {level: prober.in_own_tenant(statement, level) for level in ALL_LEVELS}
+        done = {level: n > 0 or state.startswith(("BH", "23")) for level, (state, n) in states.items()}
+        _judge(prober.report, f"{prober.role} updates {name}.{column}", least.update or 0, done)
+
+
+def _judge(report: Report, probe: str, least: int, done: dict[int, bool]) -> None:
+    for level, was_done in done.items():
+        if level < least:
+            report.add(f"{probe} at level {level}", leaked=was_done, twinned=done[6], why="goes through")
+        elif not was_done:
+            report.untwinned.append(f"{probe} at level {level}: should go through")
+
+
+def _probe_hidden(prober: Prober, tables: frozenset[str] | None) -> None:
+    for name, (least, condition) in HIDDEN.items():
+        if not name.startswith(prober.role.removesuffix("_app")) or (tables is not None and name not in tables):
+            continue
+        hidden = sql.SQL("select count(*) from {} where " + condition).format(table(name))
+        rows = {level: prober.in_own_tenant(hidden, level)[1] for level in ALL_LEVELS}
+        _judge(prober.report, f"{prober.role} reads hidden rows of {name}", least, {k: n > 0 for k, n in rows.items()})
+
+
+def _probe_own_rows(prober: Prober, tables: frozenset[str] | None) -> None:
+    for name, others in OWN_ROWS.items():
+        if not name.startswith(prober.role.removesuffix("_app")) or (tables is not None and name not in tables):
+            continue
+        foreign = sql.SQL("select count(*) from {} where " + others).format(table(name))
+        own = sql.SQL("select count(*) from {}").format(table(name))
+        for level in ALL_LEVELS:
+            state, rows = prober.in_own_tenant(foreign, level)
+            mine = prober.in_own_tenant(own, level)[1]
+            probe = f"{prober.role} reads others' rows of {name} at level {level}"
+            prober.report.add(probe, leaked=rows > 0, twinned=mine > 0, why=f"{rows} rows, {state}")
+
+
+def probe_owners(database: ScratchDatabase, tables: frozenset[str] | None = None) -> Report:
+    """FORCE: an owner whose right is taken away sees nothing of her own table. Nobody can log in as one, so this is
+    tried from the administrator's connection, and undone."""
+    report = Report()
+    with psycopg.connect(database.admin_dsn, autocommit=True) as admin:
+        for name in all_tables(admin):
+            if name.endswith(".alembic_version") or (tables is not None and name not in tables):
+                continue
+            with admin.transaction(force_rollback=True):
+                rows = _as_owner(admin, name)
+                admin.execute(sql.SQL("drop policy owner_right on {}").format(table(name)))
+                without = _as_owner(admin, name)
+            report.add(f"the owner of {name} without her right", leaked=without > 0, twinned=rows > 0, why="sees rows")
+    return report
+
+
+def _as_owner(admin: psycopg.Connection, name: str) -> int:
+    owner = sql.Identifier(name.partition(".")[0] + "_owner")
+    with admin.transaction(force_rollback=True):
+        admin.execute(sql.SQL("set local role {}").format(owner))
+        row = admin.execute(sql.SQL("select count(*) from {}").format(table(name))).fetchone()
+    return int(row[0]) if row else 0
