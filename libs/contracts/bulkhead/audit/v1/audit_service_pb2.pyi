@@ -31,9 +31,11 @@ class ListEventsRequest(_message.Message):
       actor_id = "0190163d-8694-739b-aea5-966c26f8ad91" AND occur_time >= "2026-11-13T00:00:00Z"
       entity_type = "issue" AND entity_id = "0190163d-8694-739b-aea5-966c26f8ad91"
       project_id = "0190163d-8694-739b-aea5-966c26f8ad91" AND (action = "issue.created" OR action = "issue.deleted")
-    Fields: actor_id, on_behalf_of, entity_id, sub_id, project_id (UUIDs: =, !=); actor_type, visibility, outcome (enum
-    names: =, !=); action, entity_type, request_id, service, rpc (texts: =, !=); occur_time (RFC 3339: =, !=, <, <=, >,
-    >=). OR binds tighter than AND. Up to 2,000 characters. Empty: every event.
+    Fields: actor_id, on_behalf_of (UUID, or me for the caller), entity_id, sub_id, project_id (UUID); actor_type,
+    visibility, outcome (name of the enum's value); action, entity_type, request_id, service, rpc (text; with ":" by its
+    beginning, such as action : "issue.*"); occur_time (RFC 3339 or a date). All but occur_time take = and !=, which
+    holds for events without a value too; occur_time takes <, <=, > and >= as well. OR binds tighter than AND. Up to
+    2,000 characters. Empty: every event.
     """
     page_size: _builtins.int
     """Events a page: 0 means 50, more than 200 means 200, less than 0 is refused."""

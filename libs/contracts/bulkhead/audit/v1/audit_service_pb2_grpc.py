@@ -64,8 +64,9 @@ class AuditServiceServicer:
         """Lists events of the caller's tenant, newest first: by occur_time, and by seq within one microsecond. One call
         answers "all changes by this user last week, across all projects".
 
-        Every page is full but the last, and the pages together hold every matching event that was in the log when the first
-        page was read, once. An event that arrives in between appears only if it is older than what was listed so far.
+        The pages together hold every matching event that was in the log when the first page was read, once. An event that
+        arrives in between appears only if it is older than what was listed so far. A page can be shorter than asked for
+        when its events are large; only an empty next_page_token says that it was the last.
 
         Permission: managers and above.
 
