@@ -38,13 +38,19 @@ begin
         if not exists (select from pg_catalog.pg_roles where rolname = wanted.role_name) then
             execute format('create role %I %s noinherit', wanted.role_name, wanted.may_log_in);
         end if;
-        execute format(
-            'alter role %I %s nosuperuser nocreatedb nocreaterole noreplication %s',
-            wanted.role_name,
-            wanted.may_log_in,
-            -- A dump under FORCE ROW LEVEL SECURITY would silently miss rows; only the backup reads past the wall.
-            case wanted.role_name when 'backup' then 'bypassrls' else 'nobypassrls' end
-        );
+        -- Only what differs is altered: an administrator who is no superuser may not even repeat what is so already.
+        if exists (
+            select from pg_catalog.pg_roles as r
+            where r.rolname = wanted.role_name and (
+                r.rolsuper or r.rolcreatedb or r.rolcreaterole or r.rolreplication
+                or r.rolbypassrls and r.rolname <> 'backup' or r.rolcanlogin <> (wanted.may_log_in = 'login')
+            )
+        ) then
+            execute format(
+                'alter role %I %s nosuperuser nocreatedb nocreaterole noreplication nobypassrls',
+                wanted.role_name, wanted.may_log_in
+            );
+        end if;
         if wanted.may_log_in = 'login' then
             -- Names are always schema-qualified; an empty path makes a forgotten schema an error, not a guess.
             execute format('alter role %I set search_path = ''''', wanted.role_name);
@@ -55,6 +61,21 @@ begin
             execute format('alter role %I set lock_timeout = ''10s''', wanted.role_name);
         end if;
     end loop;
+
+    -- A dump under FORCE ROW LEVEL SECURITY would miss rows; only the backup reads past the wall.
+    if not (select r.rolbypassrls from pg_catalog.pg_roles as r where r.rolname = 'backup') then
+        begin
+            alter role backup bypassrls;
+        exception when insufficient_privilege then
+            raise warning 'backups will fail until a superuser runs: alter role backup bypassrls';
+        end;
+    end if;
+
+    -- Migrations take the place of owners and definers with SET ROLE. A superuser may; anybody else has to be let in.
+    if not (select r.rolsuper from pg_catalog.pg_roles as r where r.rolname = current_user) then
+        grant app_owner, identity_owner, issues_owner, audit_owner, identity_definer, issues_search, audit_partition
+        to current_user;
+    end if;
 
     -- TEMP lets a role make operators and functions of its own, the raw material of every way round a policy.
     execute format('revoke all on database %I from public', current_database());
