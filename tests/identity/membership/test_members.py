@@ -55,6 +55,46 @@ class TestListMembers:
         with refused("INVALID_ARGUMENT", "INVALID_FIELD"):
             await own.owner.identity.ListMembers(page_size=-1)
 
+    @pytest.mark.parametrize(
+        ("asked", "found"),
+        [
+            ("", {"Owner", "Admin", "Manager", "Member", "Viewer", "Ann \U0001f98a", "Annette"}),
+            ("role >= ADMIN", {"Owner", "Admin"}),
+            ("role = VIEWER AND kind = PERSON", {"Viewer"}),
+            ("kind = PLACEHOLDER", {"Ann \U0001f98a", "Annette"}),
+            ('display_name:"Ann*" AND external_id = "2"', {"Annette"}),
+            ('external_source = "github" OR user_id = me', {"Owner", "Ann \U0001f98a", "Annette"}),
+            ("state = DISABLED", {"Manager"}),
+            ("NOT state = ACTIVE AND role < ADMIN", {"Manager"}),
+            ('join_time > "2126-01-01T00:00:00Z"', set()),
+        ],
+    )
+    async def test_filters(self, house: House, asked: str, found: set[str]) -> None:
+        tenant = await house.tenant("filters")
+        names = ["Ann \U0001f98a", "Annette"]
+        await tenant.service("issues").identity.ImportMembers(
+            external_source="github",
+            authors=[{"external_id": str(i + 1), "display_name": name} for i, name in enumerate(names)],
+        )
+        await tenant.owner.identity.DisableMember(user_id=str(tenant.people[Role.MANAGER].user_id))
+        seen, token = set(), ""
+        while True:
+            page = await tenant.owner.identity.ListMembers(filter=asked, page_size=2, page_token=token)
+            seen |= {member.display_name for member in page.members}
+            token = page.next_page_token
+            if not token:
+                break
+        assert seen == found
+
+    async def test_a_bad_filter_is_named(self, house: House) -> None:
+        tenant = await house.tenant("bad")
+        for wrong in ("role = EMPEROR", "email = 'x'", "role >", "state > ACTIVE", "(" * 200):
+            with refused("INVALID_ARGUMENT", "INVALID_FILTER"):
+                await tenant.owner.identity.ListMembers(filter=wrong)
+        token = (await tenant.owner.identity.ListMembers(filter="kind = PERSON", page_size=1)).next_page_token
+        with refused("INVALID_ARGUMENT", "INVALID_PAGE_TOKEN"):
+            await tenant.owner.identity.ListMembers(filter="role >= VIEWER", page_size=1, page_token=token)
+
     async def test_needs_a_tenant(self, house: House) -> None:
         with refused("UNAUTHENTICATED", "TENANT_NOT_SELECTED"):
             await house.user(new_id()).identity.ListMembers()

@@ -33,7 +33,8 @@ def verify_email(mail: MailRow, web_address: str, token: str) -> Letter:
     return Letter(
         mail.to_address,
         "Confirm your e-mail address",
-        f"Hello {mail.details['full_name']},\n\n"
+        # Without the name that was given: a stranger may have chosen it, and this mail goes to whom she likes.
+        "Hello,\n\n"
         "somebody, we hope you, signed up at Bulkhead with this address. To confirm that it is yours, open\n\n"
         f"{web_address}/verify-email?token={token}\n\n"
         "If it was not you, do nothing: without this confirmation nobody can log in with your address.\n",

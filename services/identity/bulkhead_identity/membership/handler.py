@@ -58,14 +58,15 @@ class MembershipHandler(MembershipServiceServicer):
 
     async def ListMembers(self, request: pb.ListMembersRequest, _context: Context) -> pb.ListMembersResponse:
         caller = current_caller()
+        asked = store.FILTERS.parse(request.filter, words={"me": str(caller.user_id)})
         page = self._page_tokens.page(
             rpc=caller.rpc,
             tenant=caller.tenant(),
             page_size=request.page_size,
             page_token=request.page_token,
-            query=[],
+            query=[request.filter],
         )
-        rows = await store.list_members(self._database.read(caller), page.after, page.size + 1)
+        rows = await store.list_members(self._database.read(caller), asked, page.after, page.size + 1)
         return wire.members(*cut(rows, page, lambda row: (row.user_id,)))
 
     async def ChangeRole(self, request: pb.ChangeRoleRequest, _context: Context) -> member_pb.Member:

@@ -15,6 +15,12 @@ VIEWER: Final = 1
 OWNER: Final = 5
 
 
+# By the contract's names without their prefix: what is stored.
+ROLES: Final = {"VIEWER": 1, "MEMBER": 2, "MANAGER": 3, "ADMIN": 4, "OWNER": 5}
+STATES: Final = {"ACTIVE": "active", "DISABLED": "disabled"}
+KINDS: Final = {"PERSON": "person", "SERVICE_ACCOUNT": "service", "PLACEHOLDER": "placeholder"}
+
+
 class MemberRow(NamedTuple):
     user_id: str
     kind: str

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from bulkhead_kit.db import Id, Query, Reader, Time, Transaction
+from bulkhead_kit.db import Id, Query, QueryCache, Reader, Time, Transaction
 from bulkhead_kit.errors import AlreadyExists
+from bulkhead_kit.filters import ID, TEXT, TIMESTAMP, Filter, FilterField, FilterSchema, enum
 from bulkhead_kit.ids import new_id
 from bulkhead_kit.page_tokens import KeyValue
 from sqlalchemy import (
@@ -34,7 +35,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from bulkhead_identity.membership.rules import Author, Imported, InvitationRow, Joined, Letterhead, MemberRow
+from bulkhead_identity.membership.rules import (
+    KINDS,
+    ROLES,
+    STATES,
+    Author,
+    Imported,
+    InvitationRow,
+    Joined,
+    Letterhead,
+    MemberRow,
+)
 
 METADATA = MetaData(schema="identity")
 MEMBERSHIPS = Table(
@@ -90,13 +101,19 @@ _SET_ROLE = Query(update(MEMBERSHIPS).where(_THIS).values(role=bindparam("role")
 _SET_STATUS = Query(
     update(MEMBERSHIPS).where(_THIS).values(status=bindparam("status")).returning(*_MEMBER), row=MemberRow
 )
-_members = select(*_MEMBER).where(MEMBERSHIPS.c.tenant_id == bindparam("tenant_id"))
-_rows = bindparam("rows", type_=BigInteger)
-_LIST = Query(_members.order_by(MEMBERSHIPS.c.user_id).limit(_rows), row=MemberRow)
-_LIST_AFTER = Query(
-    _members.where(MEMBERSHIPS.c.user_id > bindparam("after", type_=Id)).order_by(MEMBERSHIPS.c.user_id).limit(_rows),
-    row=MemberRow,
+FILTERS = FilterSchema(
+    {
+        "user_id": FilterField(ID, MEMBERSHIPS.c.user_id, words=frozenset({"me"})),
+        "role": FilterField(enum(ROLES, ordered=True), MEMBERSHIPS.c.role),
+        "state": FilterField(enum(STATES), MEMBERSHIPS.c.status),
+        "kind": FilterField(enum(KINDS), MEMBERSHIPS.c.kind),
+        "display_name": FilterField(TEXT, MEMBERSHIPS.c.display_name),
+        "external_source": FilterField(TEXT, MEMBERSHIPS.c.external_source),
+        "external_id": FilterField(TEXT, MEMBERSHIPS.c.external_id),
+        "join_time": FilterField(TIMESTAMP, MEMBERSHIPS.c.joined_at),
+    }
 )
+_LISTS = QueryCache()
 _EXPIRE: Query[Any] = Query(select(func.identity.expire_invitations(bindparam("tenant_id", type_=Id))))
 _HAS_MEMBER = Query(
     select(func.identity.has_member(bindparam("email", type_=Text), type_=Boolean).label("is_known")), row=_Known
@@ -163,10 +180,17 @@ async def set_status(tx: Transaction, user_id: UUID, status: str) -> MemberRow |
     return await tx.one_or_none(_SET_STATUS, user_id=user_id, status=status)
 
 
-async def list_members(tx: Reader, after: tuple[KeyValue, ...] | None, rows: int) -> list[MemberRow]:
-    if after is None:
-        return await tx.all(_LIST, rows=rows)
-    return await tx.all(_LIST_AFTER, rows=rows, after=after[0])
+async def list_members(tx: Reader, asked: Filter, after: tuple[KeyValue, ...] | None, rows: int) -> list[MemberRow]:
+    """In the order of their ids, beyond the one given."""
+    query = _LISTS.get((asked.shape, after is not None), lambda: _list(asked, continued=after is not None))
+    return await tx.all(query, rows=rows, after=after[0] if after else None, **asked.values)
+
+
+def _list(asked: Filter, *, continued: bool) -> Query[MemberRow]:
+    found = select(*_MEMBER).where(MEMBERSHIPS.c.tenant_id == bindparam("tenant_id"), *asked.conditions())
+    if continued:
+        found = found.where(MEMBERSHIPS.c.user_id > bindparam("after", type_=Id))
+    return Query(found.order_by(MEMBERSHIPS.c.user_id).limit(bindparam("rows", type_=BigInteger)), row=MemberRow)
 
 
 async def look_up_for_invitation(tx: Transaction, email: str) -> tuple[bool, Letterhead]:

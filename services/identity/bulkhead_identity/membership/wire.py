@@ -14,6 +14,7 @@ from bulkhead_kit.ids import parse_id
 from bulkhead_kit.wire import timestamp
 
 from bulkhead_identity import texts
+from bulkhead_identity.membership import rules
 from bulkhead_identity.membership.rules import (
     Author,
     Imported,
@@ -24,15 +25,8 @@ from bulkhead_identity.membership.rules import (
     RoleChange,
 )
 
-_KINDS = {
-    "person": member_pb.Member.KIND_PERSON,
-    "service": member_pb.Member.KIND_SERVICE_ACCOUNT,
-    "placeholder": member_pb.Member.KIND_PLACEHOLDER,
-}
-_MEMBER_STATES = {
-    "active": member_pb.Member.STATE_ACTIVE,
-    "disabled": member_pb.Member.STATE_DISABLED,
-}
+_KINDS = {stored: member_pb.Member.Kind.Value(f"KIND_{name}") for name, stored in rules.KINDS.items()}
+_MEMBER_STATES = {stored: member_pb.Member.State.Value(f"STATE_{name}") for name, stored in rules.STATES.items()}
 _INVITATION_STATES = {
     "open": member_pb.Invitation.STATE_OPEN,
     "accepted": member_pb.Invitation.STATE_ACCEPTED,

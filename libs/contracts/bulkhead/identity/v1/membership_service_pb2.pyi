@@ -102,19 +102,31 @@ class ListMembersRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Members a page: 0 means 50, more than 200 means 200, less than 0 is refused."""
     page_token: _builtins.str
-    """The next_page_token of the page before; empty for the first page."""
+    """The next_page_token of the page before, with the same filter; empty for the first page."""
+    filter: _builtins.str
+    """Which members, in the language of AIP-160, such as:
+      role >= ADMIN AND state = ACTIVE
+      kind = PLACEHOLDER AND external_source = "github"
+      display_name:"Ann*"
+    Fields: user_id (UUID: =, !=; me stands for the caller); role (enum name without prefix: =, !=, <, <=, >, >=); state,
+    kind (enum names without prefix: =, !=); display_name, external_source, external_id (=, !=, and :"abc*" for a
+    beginning); join_time (RFC 3339: =, !=, <, <=, >, >=). OR binds tighter than AND. Up to 2,000 characters.
+    Empty: every member.
+    """
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -117,7 +117,7 @@ class MembershipServiceServicer:
 
         Permission: viewers and above.
 
-        Errors: INVALID_ARGUMENT (INVALID_PAGE_TOKEN, INVALID_FIELD).
+        Errors: INVALID_ARGUMENT (INVALID_FILTER, INVALID_PAGE_TOKEN, INVALID_FIELD).
 
         A read: repeating it is safe.
         """

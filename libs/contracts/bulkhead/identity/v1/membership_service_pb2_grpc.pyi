@@ -48,7 +48,7 @@ class MembershipServiceStub:
 
     Permission: viewers and above.
 
-    Errors: INVALID_ARGUMENT (INVALID_PAGE_TOKEN, INVALID_FIELD).
+    Errors: INVALID_ARGUMENT (INVALID_FILTER, INVALID_PAGE_TOKEN, INVALID_FIELD).
 
     A read: repeating it is safe.
     """
@@ -147,7 +147,7 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Permission: viewers and above.
 
-        Errors: INVALID_ARGUMENT (INVALID_PAGE_TOKEN, INVALID_FIELD).
+        Errors: INVALID_ARGUMENT (INVALID_FILTER, INVALID_PAGE_TOKEN, INVALID_FIELD).
 
         A read: repeating it is safe.
         """
