@@ -143,6 +143,6 @@ _READ: Mapping[str, tuple[str, Callable[[issue_pb2.Issue], object]]] = {
     "spent_minutes": ("spent_minutes", lambda m: m.spent_minutes),
     "start_time": ("start_at", _time("start_time")),
     "due_time": ("due_at", _time("due_time")),
-    "metadata": ("metadata", lambda m: metadata(m.metadata, "issue.metadata")),
+    "metadata": ("metadata", lambda m: metadata(m.metadata, "issue.metadata") if m.HasField("metadata") else {}),
 }
 _MUTABLE = MutableFields(issue_pb2.Issue, _READ)
