@@ -145,6 +145,49 @@ def bench(*, rounds: int = 3, seconds: float = 2.0, json: Json = False, state: S
         report.show(results, Console())
 
 
+imports = App(name="import", help="Brings work from other trackers into a running installation.")
+app.command(imports)
+
+
+@imports.command(name="github-archive")
+def import_github_archive(
+    file: Path,
+    *,
+    tenant: str,
+    project: str,
+    user: str,
+    password_file: Path | None = None,
+    dry_run: bool = False,
+    json: Json = False,
+    state: State = None,
+) -> int:
+    """Issues and pull requests with their numbers, authors, times, labels and comments. Safe to repeat.
+
+    Parameters
+    ----------
+    file
+        A GitHub archive in JSON.
+    tenant
+        Its slug.
+    project
+        Its key. Issues keep their numbers, so it should have none of its own.
+    user
+        E-mail address of an admin of the tenant.
+    password_file
+        A file with her password; without it she is asked.
+    dry_run
+        Say what would happen and write nothing.
+    """
+    from bulkhead_cli import endpoints  # noqa: PLC0415 - slow to load
+    from bulkhead_cli.importing import command  # noqa: PLC0415 - slow to load
+
+    place = endpoints.read(settings_with(state, None).state.resolve())
+    password = command.ask_password(user, password_file)
+    return command.import_github_archive(
+        place, file, tenant=tenant, project=project, email=user, password=password, dry_run=dry_run, json=json
+    )
+
+
 def main() -> None:
     try:
         app()
