@@ -34,15 +34,14 @@ def hold(report: Report) -> None:
 
 @by_role
 def test_nothing_of_theirs_is_reached(role: str, world: World, world_database: ScratchDatabase) -> None:
-    prober = Prober(world_database, role, world.pair)
-    report = prober.run()
-    prober.close()
-    hold(report)
+    with Prober(world_database, role, world.pair) as prober:
+        hold(prober.run())
 
 
 @by_role
 def test_no_role_level_does_more_than_its_own(role: str, world: World, world_database: ScratchDatabase) -> None:
-    hold(probe_levels(world_database, role, world.pair))
+    with Prober(world_database, role, world.pair) as prober:
+        hold(probe_levels(prober))
 
 
 def test_no_login_does_more_than_expected(world_database: ScratchDatabase) -> None:

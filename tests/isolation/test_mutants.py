@@ -1,0 +1,92 @@
+"""Loosens the wall stone by stone and demands that the probes notice: who watches the watchmen."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+
+import psycopg
+import pytest
+
+from tests.isolation.conftest import World
+from tests.isolation.mutants import Known, Mutant, all_mutants, plant, probe
+from tests.isolation.sql_probes import APP_ROLES, relations
+from tests.support.parts import PARTS
+from tests.support.postgres import Databases
+
+A_KIND = 2
+"""So many mutants of each kind in a short run."""
+
+
+@pytest.fixture(scope="module")
+def known(world: World, databases: Databases) -> Known:
+    clone = databases.clone(world.database.name)
+    with psycopg.connect(clone.admin_dsn, autocommit=True) as admin:
+        found = {role: relations(admin, role) for role in APP_ROLES}
+    databases.drop(clone)
+    return found
+
+
+@pytest.fixture(scope="module")
+def mutants(world: World, databases: Databases) -> list[Mutant]:
+    clone = databases.clone(world.database.name)
+    with psycopg.connect(clone.admin_dsn, autocommit=True) as admin:
+        found = all_mutants(admin)
+    databases.drop(clone)
+    return found
+
+
+def sample(mutants: list[Mutant]) -> list[Mutant]:
+    """Spread over the tables, the same ones every time."""
+    kinds: dict[str, list[Mutant]] = defaultdict(list)
+    for mutant in mutants:
+        kinds[mutant.kind].append(mutant)
+    chosen = []
+    for place, found in enumerate(kinds.values()):
+        step = max(1, len(found) // A_KIND)
+        chosen += list(itertools.islice(found[place % step :: step], A_KIND))
+    return chosen
+
+
+def batches(mutants: list[Mutant]) -> list[list[Mutant]]:
+    """Together in one clone are mutants of different tables, as each is probed at its own table only."""
+    made: list[list[Mutant]] = []
+    for mutant in mutants:
+        fitting = next((batch for batch in made if mutant.table not in {other.table for other in batch}), None)
+        if fitting is None:
+            made.append([mutant])
+        else:
+            fitting.append(mutant)
+    return made
+
+
+def hunt(batches: list[list[Mutant]], world: World, known: Known, databases: Databases) -> list[str]:
+    """The ones that nobody noticed."""
+    survivors = []
+    for batch in batches:
+        clone = databases.clone(world.database.name)
+        for mutant in batch:
+            plant(clone, mutant)
+        for mutant in batch:
+            report = probe(clone, mutant, world.pair, known)
+            if not report.leaks and not report.untwinned:
+                survivors.append(str(mutant))
+        databases.drop(clone)
+    return survivors
+
+
+def test_a_sample_of_mutants_is_noticed(
+    mutants: list[Mutant], world: World, known: Known, databases: Databases
+) -> None:
+    chosen = sample(mutants)
+    survivors = hunt(batches(chosen), world, known, databases)
+    PARTS.found["Isolation mutants (SQL)"] = f"{len(chosen) - len(survivors)} of {len(chosen)} caught"
+    assert len(chosen) >= 15
+    assert not survivors, "\n".join(["", *survivors])
+
+
+@pytest.mark.soak
+def test_every_mutant_is_noticed(mutants: list[Mutant], world: World, known: Known, databases: Databases) -> None:
+    survivors = hunt([[mutant] for mutant in mutants], world, known, databases)
+    PARTS.found["Isolation mutants (SQL), all"] = f"{len(mutants) - len(survivors)} of {len(mutants)} caught"
+    assert not survivors, "\n".join(["", *survivors])
