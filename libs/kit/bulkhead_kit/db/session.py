@@ -58,17 +58,23 @@ class Failed(Exception):
         self.query = query
 
 
+_Step = tuple[Query[Any] | None, bytes | None]
+"""What an answer belongs to: a query and None; to prepare it, with its name; to close one, its name alone."""
+
+
 class Session:
     """Statements queued by `add` go out with the next `run`, which answers with one result for each of them."""
 
-    __slots__ = ("_connection", "_loop", "_pgconn", "_queued", "_running")
+    __slots__ = ("_connection", "_loop", "_pgconn", "_queued", "_received", "_running", "_sent")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._pgconn = connection.pgconn
         self._loop = asyncio.get_running_loop()
-        # What each awaited result belongs to; None stands for the answer to a prepare or a close.
-        self._queued: list[tuple[Query[Any], bool]] = []
+        self._queued: list[_Step] = []
+        self._sent: list[_Step] = []
+        # Kept here and not by who waits for it: who is cancelled would take along what had come in.
+        self._received: list[pq.abc.PGresult] = []
         self._running = False
 
     @property
@@ -89,37 +95,31 @@ class Session:
             if len(prepared) >= PREPARED_MAX:
                 oldest, _ = prepared.popitem(last=False)
                 self._pgconn.send_close_prepared(oldest)
-                self._queued.append((query, False))
+                self._queued.append((None, oldest))
             self._pgconn.send_prepare(query.name, query.sql)
-            self._queued.append((query, False))
+            self._queued.append((query, query.name))
             prepared[query.name] = None
         self._connection.traffic.statements += 1
         self._pgconn.send_query_prepared(query.name, parameters, param_formats=formats, result_format=_BINARY)
-        self._queued.append((query, True))
+        self._queued.append((query, None))
 
     async def run(self) -> list[pq.abc.PGresult]:
         """Sends what is queued and reads all answers. Raises Failed for the first statement that was refused."""
-        queued, self._queued = self._queued, []
-        self._running = True
         self._connection.traffic.round_trips += 1
-        self._pgconn.pipeline_sync()
-        await self._flush()
-        received = await self._receive()
-        self._running = False
+        received = await self._exchange()
         results: list[pq.abc.PGresult] = []
         failure: Failed | None = None
-        for (query, wanted), result in zip(queued, received, strict=True):
+        for (query, name), result in zip(self._sent, received, strict=True):
             if result.status in (_FAILED, _ABORTED):
-                if not wanted:
-                    self._connection.prepared.pop(query.name, None)
                 if result.status == _FAILED:
                     failure = Failed(errors.error_from_result(result), query)
-            elif wanted:
+            elif name is None:
                 results.append(result)
         if failure is not None:
-            # A plan that no longer fits its table is made anew on the next connection's first use.
+            self._keep_account()
             if isinstance(failure.error, errors.FeatureNotSupported):
-                self._connection.prepared.clear()
+                # A plan no longer fits its table. Made anew it would need a name of its own: a new connection has all.
+                await self._connection.close()
             raise failure
         return results
 
@@ -129,13 +129,13 @@ class Session:
             async with asyncio.timeout(patience):
                 if self._running:
                     await self._connection.cancel_safe(timeout=patience)
-                    await self._receive()
-                    self._running = False
-                if self._queued:
-                    self._queued = []
-                    self._pgconn.pipeline_sync()
                     await self._flush()
                     await self._receive()
+                    self._running = False
+                    self._keep_account()
+                if self._queued:
+                    await self._exchange()
+                    self._keep_account()
                 if not self.at_rest:
                     await self.rollback()
         except (psycopg.Error, OSError, TimeoutError):
@@ -143,12 +143,30 @@ class Session:
             await self._connection.close()
 
     async def rollback(self) -> None:
-        self._running = True
         self._pgconn.send_query_params(b"rollback", [])
+        self._queued.append((None, None))
+        await self._exchange()
+
+    async def _exchange(self) -> list[pq.abc.PGresult]:
+        """Sends what is queued and waits for all of its answers, good or bad."""
+        self._sent, self._queued, self._received = self._queued, [], []
+        self._running = True
         self._pgconn.pipeline_sync()
         await self._flush()
-        await self._receive()
+        received = await self._receive()
         self._running = False
+        return received
+
+    def _keep_account(self) -> None:
+        """After a failure or a cancellation: what was to be prepared or closed behind it was not."""
+        prepared = self._connection.prepared
+        for (query, name), result in zip(self._sent, self._received, strict=True):
+            if name is None or result.status not in (_FAILED, _ABORTED):
+                continue
+            if query is None:
+                prepared[name] = None
+            else:
+                prepared.pop(name, None)
 
     async def _flush(self) -> None:
         while self._pgconn.flush():
@@ -158,8 +176,7 @@ class Session:
 
     async def _receive(self) -> list[pq.abc.PGresult]:
         """Every result up to the next sync."""
-        pgconn = self._pgconn
-        received: list[pq.abc.PGresult] = []
+        pgconn, received = self._pgconn, self._received
         ended = False
         while True:
             while pgconn.is_busy():
