@@ -792,10 +792,6 @@ declare
     v_least_role smallint;
     v_moves boolean;
 begin
-    if new.status_id is null then
-        select s.status_id into new.status_id
-        from issues.statuses as s where s.tenant_id = new.tenant_id and s.is_default;
-    end if;
     if tg_op = 'INSERT' then
         v_moves := true;
     else
@@ -808,8 +804,13 @@ begin
         return new;
     end if;
 
-    select s.category, s.archived_at into new.status_category, v_archived_at
-    from issues.statuses as s where s.tenant_id = new.tenant_id and s.status_id = new.status_id;
+    if new.status_id is null then
+        select s.status_id, s.category into new.status_id, new.status_category
+        from issues.statuses as s where s.tenant_id = new.tenant_id and s.is_default;
+    else
+        select s.category, s.archived_at into new.status_category, v_archived_at
+        from issues.statuses as s where s.tenant_id = new.tenant_id and s.status_id = new.status_id;
+    end if;
     if not found then
         perform app.refuse(
             3, 'REFERENCE_NOT_FOUND', 'status_id: no such status in this tenant', '{"field": "status_id"}'
