@@ -55,7 +55,7 @@ class ImportServiceServicer:
         changed in the source is brought to what the source says. A closed issue gets a status history of two spans: open
         from create_time, closed from close_time.
 
-        Permission: admins and above, and services.
+        Permission: admins and above.
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "project"), INVALID_ARGUMENT (INVALID_FIELD: no options first, or a
         message out of place), FAILED_PRECONDITION (ARCHIVED of the project, TENANT_SUSPENDED), PERMISSION_DENIED

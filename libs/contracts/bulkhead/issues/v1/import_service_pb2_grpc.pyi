@@ -25,7 +25,7 @@ class ImportServiceStub:
     changed in the source is brought to what the source says. A closed issue gets a status history of two spans: open
     from create_time, closed from close_time.
 
-    Permission: admins and above, and services.
+    Permission: admins and above.
 
     Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "project"), INVALID_ARGUMENT (INVALID_FIELD: no options first, or a
     message out of place), FAILED_PRECONDITION (ARCHIVED of the project, TENANT_SUSPENDED), PERMISSION_DENIED
@@ -52,7 +52,7 @@ class ImportServiceServicer(metaclass=_abc_1.ABCMeta):
         changed in the source is brought to what the source says. A closed issue gets a status history of two spans: open
         from create_time, closed from close_time.
 
-        Permission: admins and above, and services.
+        Permission: admins and above.
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "project"), INVALID_ARGUMENT (INVALID_FIELD: no options first, or a
         message out of place), FAILED_PRECONDITION (ARCHIVED of the project, TENANT_SUSPENDED), PERMISSION_DENIED
