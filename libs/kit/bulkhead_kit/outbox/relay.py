@@ -215,9 +215,8 @@ class Relay:
         self._metrics.depth.set(backlog.depth)
         # Others' start times are hidden from this role: what can be seen is since when the horizon has stood still
         # although transactions went on.
-        horizon = backlog.next_xid - backlog.xmin_age
-        if backlog.xmin_age == 0:
+        if backlog.horizon is None:
             self._horizon = None
-        elif self._horizon is None or self._horizon[0] != horizon:
-            self._horizon = (horizon, now)
+        elif self._horizon is None or self._horizon[0] != backlog.horizon:
+            self._horizon = (backlog.horizon, now)
         self._metrics.xmin_age_seconds.set(0.0 if self._horizon is None else now - self._horizon[1])

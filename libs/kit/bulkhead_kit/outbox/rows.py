@@ -66,9 +66,8 @@ class Parked(NamedTuple):
 
 class Backlog(NamedTuple):
     depth: int
-    xmin_age: int
-    """How many transactions began since the oldest open snapshot was taken."""
-    next_xid: int
+    horizon: int | None
+    """The oldest transaction that somebody's snapshot may still want to see, if others began after it."""
 
 
 # One row a tenant by its index, however many rows each has.
@@ -118,10 +117,10 @@ _BACKLOG = """
 select
     case when n.counted < %(count_to)s then n.counted else greatest(n.counted, c.reltuples::bigint) end as depth,
     (
-        select coalesce(max(age(a.backend_xmin)), 0) from pg_stat_activity as a
-        where a.datname = current_database() and a.pid <> pg_backend_pid()
-    ) as xmin_age,
-    pg_snapshot_xmax(pg_current_snapshot())::text::bigint as next_xid
+        select a.backend_xmin::text::bigint from pg_stat_activity as a
+        where a.datname = current_database() and a.pid <> pg_backend_pid() and age(a.backend_xmin) > 0
+        order by age(a.backend_xmin) desc limit 1
+    ) as horizon
 from (select count(*) as counted from (select from {outbox} limit %(count_to)s) as o) as n
 cross join pg_class as c
 where c.oid = %(outbox_name)s::regclass
