@@ -2148,10 +2148,9 @@ begin
         select u.user_id, u.email_verified_at is not null into strict v_user_id, v_verified
         from identity.users as u where u.email_key = lower(p_email);
     end if;
-    insert into identity.mails (mail_id, kind, to_address, subject_id, details, request_digest) values (
+    insert into identity.mails (mail_id, kind, to_address, subject_id, request_digest) values (
         p_mail_id, case when v_verified then 'already_registered' else 'verify_email' end, p_email,
-        case when v_verified then v_user_id else p_token_id end, jsonb_build_object('full_name', p_full_name),
-        p_request_digest
+        case when v_verified then v_user_id else p_token_id end, p_request_digest
     ) on conflict (mail_id) do nothing;
     if not found then
         -- The request_id is the mail's id: this call has been made before.
