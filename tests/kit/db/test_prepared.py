@@ -117,3 +117,25 @@ async def test_a_plan_that_no_longer_fits_is_made_anew(one: Database, owner: Mak
             await one.read(owner()).all(query)
         assert await one.read(owner()).all(query) == []
         assert (await one.read(owner()).one(labels.COUNT)).number >= 0
+
+
+async def test_column_that_got_another_type_is_read_as_what_it_is_now(
+    database: ScratchDatabase, one: Database, owner: Make
+) -> None:
+    with psycopg.connect(database.admin_dsn, autocommit=True) as connection:
+        connection.execute("create table issues.kinds (tenant_id uuid, kind integer)")
+        connection.execute("grant select on issues.kinds to issues_app")
+        connection.execute("insert into issues.kinds values (%s, 7)", (owner().tenant_id,))
+        query: Query[Any] = Query(text("select kind from issues.kinds"))
+        assert await one.read(owner()).all(query) == [(7,)]
+        for kind, expected in (("text", "7"), ("bigint", 7), ("numeric", 7)):
+            connection.execute(f"alter table issues.kinds alter kind type {kind} using kind::{kind}")
+            # The first call after the change has to prepare anew, and says so.
+            with pytest.raises(Unavailable):
+                await one.read(owner()).all(query)
+            assert await one.read(owner()).all(query) == [(expected,)]
+            # Nor does a connection that never knew the old type take it for the old one.
+            other = Database(database.dsn("issues_app"), PoolSettings(min_size=1, max_size=1))
+            await other.open()
+            assert await other.read(owner()).all(query) == [(expected,)]
+            await other.close()

@@ -34,7 +34,7 @@ class Query(Generic[R]):
     when the selected columns and the row's fields differ.
     """
 
-    __slots__ = ("_binds", "_constants", "_loader", "_make", "name", "refuse", "sql")
+    __slots__ = ("_binds", "_constants", "_kinds", "_loader", "_make", "name", "refuse", "sql")
 
     def __init__(self, statement: Executable, row: type[R] | None = None, *, refuse: Refusals | None = None) -> None:
         compiled = statement.compile(dialect=_dialect)  # type: ignore[attr-defined]  # every Executable that is built here compiles
@@ -51,6 +51,7 @@ class Query(Generic[R]):
         }
         self._make = cast("Callable[[Any], R]", cast("Any", row)._make if row is not None else tuple)
         self._loader: abc.Transformer | None = None
+        self._kinds: tuple[int, ...] = ()
         self.refuse = dict(refuse or {})
         if row is not None:
             selected = tuple(column.name for column in _result_columns(statement))
@@ -79,8 +80,10 @@ class Query(Generic[R]):
         rows = result.ntuples
         if rows == 0:
             return []
-        if self._loader is None:
-            # The columns' types are those of the statement: looked up once, not once an answer.
+        kinds = tuple(map(result.ftype, range(result.nfields)))
+        if self._loader is None or kinds != self._kinds:
+            # Looked up once, not once an answer; a migration can give a column another type while we run.
+            self._kinds = kinds
             self._loader = Transformer(adapters)
             self._loader.set_pgresult(result, set_loaders=True, format=pq.Format.BINARY)
         else:
