@@ -85,3 +85,11 @@ def dsn_as(admin: str, role: str, password: str) -> str:
     parts = urlsplit(admin)
     place = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{role}:{quote(password, safe='')}@{place}"))
+
+
+def undelivered(relay: str, service: str) -> int:
+    """Changes of a service that audit has not acknowledged, as its relay sees them."""
+    with psycopg.connect(relay) as connection:
+        query = sql.SQL("select count(*) from {}").format(sql.Identifier(service, "outbox"))
+        row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0

@@ -7,7 +7,6 @@ same house with `build` on free ports.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from functools import cache, cached_property
 import grpc.aio
 import structlog
 
-from bulkhead_kit import logs, telemetry
+from bulkhead_kit import clock, logs, telemetry
 from bulkhead_kit.caller import Caller
 from bulkhead_kit.client import Channel, connect
 from bulkhead_kit.db import Database, PoolSettings, ServerState
@@ -178,7 +177,7 @@ class Readiness:
 
 def _probe_caller(service: str) -> Caller:
     return Caller(
-        actor_type="system", rpc=f"{service}/probe", request_id="probe", deadline=time.monotonic() + PROBE_SECONDS
+        actor_type="system", rpc=f"{service}/probe", request_id="probe", deadline=clock.monotonic() + PROBE_SECONDS
     )
 
 

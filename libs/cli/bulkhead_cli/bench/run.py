@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 import grpc.aio
 import psutil
+from bulkhead_kit import metadata
 from bulkhead_kit.settings import inherited_environment
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -183,7 +185,7 @@ def _counter(lines: list[str], name: str) -> float:
 
 
 def _metadata(owner: Person) -> Metadata:
-    return (("authorization", f"Bearer {owner.token}"), ("x-tenant-id", owner.tenant_id))
+    return metadata.outgoing(token=owner.token, tenant_id=UUID(owner.tenant_id))
 
 
 @contextmanager

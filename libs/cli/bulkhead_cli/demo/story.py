@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import psycopg
-import psycopg.sql
 from bulkhead.audit.v1 import audit_event_pb2
 from bulkhead.issues.v1 import issue_pb2
 from bulkhead.rpc.v1.options_pb2 import ROLE_VIEWER
@@ -21,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bulkhead_cli import database
 from bulkhead_cli.demo.company import Company, Lists
 from bulkhead_cli.endpoints import Endpoints
 from bulkhead_cli.importing.archive import Archive
@@ -173,14 +172,9 @@ class Story:
         raise DemoFailed(f"changes were still on their way to audit after {RELAY_PATIENCE:.0f} s")
 
     def _undelivered(self) -> int:
-        """As the relays count it; the one look behind the RPCs, at how far the log is."""
-        total = 0
-        for service in ("identity", "issues"):
-            with psycopg.connect(self.endpoints.database_roles[f"{service}_relay"]) as connection:
-                query = psycopg.sql.SQL("select count(*) from {}").format(psycopg.sql.Identifier(service, "outbox"))
-                row = connection.execute(query).fetchone()
-                total += row[0] if row else 0
-        return total
+        """The one look behind the RPCs, at how far the log is."""
+        roles = self.endpoints.database_roles
+        return sum(database.undelivered(roles[f"{service}_relay"], service) for service in ("identity", "issues"))
 
     def _table(self, events: list[audit_event_pb2.AuditEvent]) -> None:
         table = Table("when", "what", "fields", "request", title="the newest ten")
