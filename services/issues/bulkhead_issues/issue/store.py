@@ -132,7 +132,7 @@ _SELECT = (
 _THIS = and_(ISSUES.c.tenant_id == _TENANT, ISSUES.c.issue_id == _ISSUE_ID)
 _THIS_LIVE = and_(_THIS, ISSUES.c.deleted_at.is_(None))
 _REFUSE = {
-    "issues_tenant_id_assignee_id_fkey": lambda: unknown_reference("assignee_id", "member"),
+    "issues_tenant_id_assignee_id_fkey": lambda: unknown_reference("issue.assignee_id", "member"),
     "issues_due_at_check": lambda: InvalidArgument.field("issue.due_time", "must not be before start_time"),
     "issues_metadata_check": lambda: InvalidArgument.field("issue.metadata", "is too long"),
 }
@@ -312,7 +312,7 @@ _ASSIGN = Query(
     .values(assignee_id=bindparam("assignee_id"))
     .returning(*_WRITTEN),
     row=IssueRow,
-    refuse=_REFUSE,
+    refuse={"issues_tenant_id_assignee_id_fkey": lambda: unknown_reference("assignee_id", "member")},
 )
 _DELETE = Query(
     update(ISSUES).where(_THIS_LIVE, _ANY_VERSION).values(deleted_at=func.now()).returning(*_WRITTEN), row=IssueRow
