@@ -132,8 +132,10 @@ for each statement execute function audit.refuse_change();
 -- The order of lists is (occurred_at, seq), newest first; the primary key serves the list without a filter.
 create index events_tenant_id_actor_id_idx
 on audit.events (tenant_id, actor_id, occurred_at desc, seq desc);
-create index events_tenant_id_entity_idx
-on audit.events (tenant_id, entity_type, entity_id, occurred_at desc, seq desc);
+create index events_tenant_id_entity_id_idx
+on audit.events (tenant_id, entity_id, occurred_at desc, seq desc);
+create index events_tenant_id_action_idx
+on audit.events (tenant_id, action, occurred_at desc, seq desc);
 create index events_tenant_id_project_id_idx
 on audit.events (tenant_id, project_id, occurred_at desc, seq desc) where project_id is not null;
 create index events_tenant_id_request_id_idx on audit.events (tenant_id, request_id);
