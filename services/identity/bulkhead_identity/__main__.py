@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import signal
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
@@ -15,17 +12,17 @@ from bulkhead.identity.v1 import (
     membership_service_pb2_grpc,
     tenant_service_pb2_grpc,
 )
-from bulkhead_kit import migrations, program, telemetry
-from bulkhead_kit.keyfiles import ACCESS, KeyFileError, load_identity_secret, load_public_keys, load_signer
+from bulkhead_kit import program
+from bulkhead_kit.keyfiles import ACCESS, load_identity_secret, load_public_keys, load_signer
 from bulkhead_kit.outbox.process import run_relay
 from bulkhead_kit.program import Parts
-from bulkhead_kit.server import AddressError, Service
+from bulkhead_kit.server import Service
 from bulkhead_kit.services_auth import ServiceAllowList
-from bulkhead_kit.settings import SettingsError
+from bulkhead_kit.worker import Duty
 
-from bulkhead_identity import worker
 from bulkhead_identity.derived import DerivedTokens
-from bulkhead_identity.mail.actions import Post
+from bulkhead_identity.expiry.actions import expire
+from bulkhead_identity.mail.actions import Post, send_due
 from bulkhead_identity.mail.folder import MailFolder
 from bulkhead_identity.membership.handler import MembershipHandler
 from bulkhead_identity.passwords import Passwords
@@ -83,53 +80,29 @@ def build(settings: IdentitySettings) -> Service:
     return program.build(settings, register, ALLOWED)
 
 
-async def work(settings: IdentitySettings) -> None:
-    """Until SIGTERM or SIGINT."""
-    if settings.metrics_listen is not None:
-        host, _, port = settings.metrics_listen.rpartition(":")
-        telemetry.serve(host, int(port))
-    database = program.open_database(settings, "worker_database_url")
+def duties(parts: Parts) -> list[Duty]:
+    settings = parts.settings
+    assert isinstance(settings, IdentitySettings)
     post = Post(
-        database=database,
+        database=parts.database,
         derived=DerivedTokens(load_identity_secret(settings.keys_dir)),
         outlet=MailFolder(settings.mail_dir, settings.mail_from),
         web_address=settings.web_address,
     )
-    await database.open()
-    working = asyncio.create_task(
-        worker.work(post, mails_every=settings.mails_every_seconds, expiry_every=settings.expiry_every_seconds)
-    )
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, working.cancel)
-    try:
-        await working
-    except asyncio.CancelledError:
-        pass
-    finally:
-        await database.close()
+    return [
+        Duty("mail", settings.mails_every_seconds, lambda caller: send_due(post, caller)),
+        Duty("expire", settings.expiry_every_seconds, lambda caller: expire(parts.database, caller)),
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bulkhead_identity", description=__doc__)
-    parser.add_argument("command", choices=["serve", "relay", "work", "migrate"])
-    command = parser.parse_args(arguments).command
-    try:
-        settings = IdentitySettings.load()
-        if command == "serve":
-            program.serve(settings, register, ALLOWED)
-        elif command == "relay":
-            run_relay(settings)
-        elif command == "work":
-            program.start_logging(settings)
-            asyncio.run(work(settings))
-        else:
-            program.start_logging(settings)
-            migrations.upgrade(settings.conninfo("migration_database_url"), "identity")
-    except (SettingsError, KeyFileError, AddressError) as error:
-        print(error, file=sys.stderr)  # noqa: T201 - before there is a log, and for a person to read
-        return 1
-    return 0
+    commands = {
+        "serve": lambda: program.serve(IdentitySettings.load(), register, ALLOWED),
+        "relay": lambda: run_relay(IdentitySettings.load()),
+        "work": lambda: program.work(IdentitySettings.load(), duties),
+        "migrate": lambda: program.migrate(IdentitySettings.load()),
+    }
+    return program.main("bulkhead_identity", commands, arguments)
 
 
 if __name__ == "__main__":

@@ -46,10 +46,10 @@ async def send_due(post: Post, caller: Caller) -> int:
 
 
 async def _send(post: Post, caller: Caller, mail: MailRow) -> None:
-    letter = _letter(post, mail)
     try:
-        await asyncio.to_thread(post.outlet.send, mail.mail_id, letter)
-    except (OSError, ValueError) as error:
+        await asyncio.to_thread(post.outlet.send, mail.mail_id, _letter(post, mail))
+    except (OSError, ValueError, LookupError) as error:
+        # A mail that cannot be written is put off like one that cannot be sent: the others must not wait for it.
         reason = f"{type(error).__name__}: {error}"[:500]
         log.warning("mail_not_sent", mail_id=mail.mail_id, attempts=mail.attempts, reason=reason)
         async with post.database.transaction(caller) as tx:

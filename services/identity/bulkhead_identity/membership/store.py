@@ -196,8 +196,8 @@ def _list(asked: Filter, *, continued: bool) -> Query[MemberRow]:
 async def look_up_for_invitation(tx: Transaction, email: str) -> tuple[bool, Letterhead]:
     """Whether the address is a member's. Seats of invitations that nobody took in time are given back on the way."""
     tx.send(_EXPIRE)
-    known, letterhead = await tx.together(_HAS_MEMBER.bind(email=email), _LETTERHEAD.bind())
-    return known[0].is_known, letterhead[0]
+    (known,), (letterhead,) = await tx.together(_HAS_MEMBER.bind(email=email), _LETTERHEAD.bind())
+    return known.is_known, letterhead
 
 
 async def invite(
