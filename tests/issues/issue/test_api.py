@@ -144,10 +144,11 @@ async def test_references_to_another_tenants_things_are_refused_alike(
     api = tenant.owner.issues
     for field, foreign, calls in (
         ("status_id", status_id, [lambda x: api.TransitionIssue(issue_id=issue.issue_id, status_id=x)]),
+        ("issue.status_id", status_id, [lambda x: make_issue(tenant.owner, issue.project_id, status_id=x)]),
         ("assignee_id", member, [lambda x: api.AssignIssue(issue_id=issue.issue_id, assignee_id=x)]),
         ("issue.assignee_id", member, [lambda x: make_issue(tenant.owner, issue.project_id, assignee_id=x)]),
         (
-            "parent_id",
+            "issue.parent_id",
             theirs.issue_id,
             [
                 lambda x: api.UpdateIssue(issue=changed(issue, parent_id=x)),
@@ -168,7 +169,7 @@ async def test_references_to_another_tenants_things_are_refused_alike(
             for value in (foreign, RANDOM_ID):
                 with refused("INVALID_ARGUMENT", "REFERENCE_NOT_FOUND") as refusal:
                     await call(value)
-                assert refusal.metadata == {"field": field}
+                assert (refusal.metadata, refusal.fields) == ({"field": field}, [field])
 
 
 async def test_wrong_fields_are_named(tenant: Tenant, project: Any) -> None:

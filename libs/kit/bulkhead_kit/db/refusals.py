@@ -60,7 +60,14 @@ def _refusal(code: int, error: psycopg.Error) -> Exception:
     reason = error.diag.message_primary or ""
     if reason == "PLAN_LIMIT_REACHED":
         return errors.PlanLimitReached(metadata["limit"], value=int(metadata["value"]), used=int(metadata["used"]))
-    return _BY_CODE[code](ErrorReason.Value(reason), error.diag.message_detail or "", metadata=metadata)
+    text = error.diag.message_detail or ""
+    # A refusal that is about a field names it in the metadata, and begins with it for people.
+    violations = (
+        [errors.FieldViolation(metadata["field"], text.removeprefix(f"{metadata['field']}: "))]
+        if "field" in metadata
+        else []
+    )
+    return _BY_CODE[code](ErrorReason.Value(reason), text, metadata=metadata, violations=violations)
 
 
 def _named(constraint: str | None, queries: Iterable[Query[Any]]) -> errors.DomainError | None:

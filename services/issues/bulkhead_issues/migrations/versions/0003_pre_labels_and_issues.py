@@ -244,6 +244,7 @@ declare
     v_archived_at timestamptz;
     v_least_role smallint;
     v_moves boolean;
+    v_field text;
 begin
     if tg_op = 'INSERT' then
         v_moves := true;
@@ -265,8 +266,9 @@ begin
         from issues.statuses as s where s.tenant_id = new.tenant_id and s.status_id = new.status_id;
     end if;
     if not found then
+        v_field := case tg_op when 'INSERT' then 'issue.status_id' else 'status_id' end;
         perform app.refuse(
-            3, 'REFERENCE_NOT_FOUND', 'status_id: no such status in this tenant', '{"field": "status_id"}'
+            3, 'REFERENCE_NOT_FOUND', v_field || ': no such status in this tenant', jsonb_build_object('field', v_field)
         );
     end if;
     if v_archived_at is not null then
@@ -332,7 +334,7 @@ begin
     where i.tenant_id = new.tenant_id and i.issue_id = new.parent_id and i.deleted_at is null;
     if not found then
         perform app.refuse(
-            3, 'REFERENCE_NOT_FOUND', 'parent_id: no such issue in this tenant', '{"field": "parent_id"}'
+            3, 'REFERENCE_NOT_FOUND', 'issue.parent_id: no such issue in this tenant', '{"field": "issue.parent_id"}'
         );
     end if;
     if v_project_id <> new.project_id then
