@@ -218,9 +218,8 @@ RULES = [
         allowed={
             "libs/kit/bulkhead_kit/interceptors/errors.py": "turns what nobody expected into INTERNAL",
             "libs/kit/bulkhead_kit/health.py": "the loop that probes must outlive every fault it finds",
-            "services/issues/bulkhead_issues/expiry/worker.py": "the loop that expires must outlive every fault",
             "libs/kit/bulkhead_kit/outbox/process.py": "the loop that delivers must outlive every fault",
-            "services/audit/bulkhead_audit/worker.py": "the loop that makes months must outlive every fault",
+            "libs/kit/bulkhead_kit/worker.py": "the loop of duties must outlive every fault of one",
             "libs/cli/bulkhead_cli/supervisor.py": "the loop that keeps processes alive must outlive every fault",
         },
     ),

@@ -9,11 +9,13 @@ from datetime import UTC, date, datetime
 import psycopg
 import pytest
 from bulkhead_audit.partition import rules
-from bulkhead_audit.worker import Metrics, keep_ahead, look
+from bulkhead_audit.partition.worker import Months
 from bulkhead_kit.db import Database
+from bulkhead_kit.worker import Duty, keep_working
 from prometheus_client import CollectorRegistry
 from psycopg import errors
 
+from tests.support.callers import worker_caller
 from tests.support.postgres import ScratchDatabase
 
 
@@ -37,10 +39,9 @@ def partitions(database: ScratchDatabase, parent: str) -> set[str]:
 
 async def test_the_worker_makes_this_month_and_three_more(database: ScratchDatabase, worker: Database) -> None:
     registry = CollectorRegistry()
-    metrics = Metrics(registry)
-    today = date(2026, 11, 20)
-    assert await look(worker, metrics, today) == 8
-    assert await look(worker, metrics, today) == 0
+    months = Months(worker, registry, lambda: date(2026, 11, 20))
+    assert await months.make_ahead(worker_caller("audit")) == 8
+    assert await months.make_ahead(worker_caller("audit")) == 0
     for parent in ("events", "event_values"):
         made = {f"{parent}_{month}" for month in ("2026_11", "2026_12", "2027_01", "2027_02")}
         assert partitions(database, parent) >= made
@@ -49,10 +50,9 @@ async def test_the_worker_makes_this_month_and_three_more(database: ScratchDatab
 
 
 async def test_a_failure_is_not_the_end_of_the_worker(database: ScratchDatabase, worker: Database) -> None:
-    days = iter([date(2001, 1, 1), date(2027, 5, 31)])
-    working = asyncio.create_task(
-        keep_ahead(worker, Metrics(CollectorRegistry()), every=0.05, today=lambda: next(days, date(2027, 5, 31)))
-    )
+    days = iter([date(2001, 1, 1)])
+    months = Months(worker, CollectorRegistry(), lambda: next(days, date(2027, 5, 31)))
+    working = asyncio.create_task(keep_working("audit", [Duty("months", 0.05, months.make_ahead)]))
     async with asyncio.timeout(10):
         while "events_2027_08" not in partitions(database, "events"):  # noqa: ASYNC110 - a table sends no event
             await asyncio.sleep(0.05)

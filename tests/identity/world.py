@@ -18,11 +18,10 @@ import psycopg
 from bulkhead_identity.derived import DerivedTokens
 from bulkhead_identity.mail.actions import Post, send_due
 from bulkhead_identity.mail.folder import MailFolder
-from bulkhead_kit import clock
-from bulkhead_kit.caller import Caller
 from bulkhead_kit.db import Database, PoolSettings
 from bulkhead_kit.keyfiles import load_identity_secret
 
+from tests.support.callers import worker_caller
 from tests.support.client import Client
 from tests.support.house import House
 from tests.support.people import Connection, set_context
@@ -30,12 +29,6 @@ from tests.support.postgres import ScratchDatabase
 
 PASSWORD = "correct horse battery"
 _token = re.compile(r"[?&]token=([\w-]{43})(?![\w-])")
-
-
-def worker_caller() -> Caller:
-    return Caller(
-        actor_type="system", rpc="worker/test", request_id="test", deadline=clock.monotonic() + 30, service="identity"
-    )
 
 
 @dataclass(frozen=True)

@@ -6,35 +6,41 @@ same house with `build` on free ports.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
 import grpc.aio
 import structlog
+from psycopg.errors import UndefinedTable
 
 from bulkhead_kit import clock, logs, telemetry
 from bulkhead_kit.caller import Caller
 from bulkhead_kit.client import Channel, connect
 from bulkhead_kit.db import Database, PoolSettings, ServerState
-from bulkhead_kit.errors import Unavailable
+from bulkhead_kit.db.database import known_holes
+from bulkhead_kit.errors import PermissionDenied, Unavailable
 from bulkhead_kit.interceptors.base import Chain
 from bulkhead_kit.interceptors.caller import Callers
 from bulkhead_kit.interceptors.limits import Limits
 from bulkhead_kit.interceptors.telemetry import RpcMetrics
-from bulkhead_kit.keyfiles import ACCESS, SERVICES, load_public_keys, load_signer
+from bulkhead_kit.keyfiles import ACCESS, SERVICES, KeyFileError, load_public_keys, load_signer
 from bulkhead_kit.page_tokens import PageTokens
 from bulkhead_kit.revisions import head
-from bulkhead_kit.server import Close, ServerOptions, Service
+from bulkhead_kit.server import AddressError, Close, ServerOptions, Service
 from bulkhead_kit.services_auth import Authenticator, ServiceAllowList, ServiceTokens, service_verifier
-from bulkhead_kit.settings import ServiceSettings
+from bulkhead_kit.settings import ServiceSettings, SettingsError
 from bulkhead_kit.tokens import access_verifier
+from bulkhead_kit.worker import Duty, keep_working, until_told
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.program")
 
-PROBE_SECONDS = 2.0
+PROBE_SECONDS = 1.5
+"""Less than health's own patience, so that it hears what is missing."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,12 @@ def build(settings: ServiceSettings, register: Register, allowed: ServiceAllowLi
 
 def open_database(settings: ServiceSettings, url: str = "database_url") -> Database:
     """The pool for one of the settings' URLs, not yet connecting."""
-    pool = PoolSettings(min_size=settings.pool_min, max_size=settings.pool_max, wait=settings.pool_wait_seconds)
+    pool = PoolSettings(
+        min_size=settings.pool_min,
+        max_size=settings.pool_max,
+        wait=settings.pool_wait_seconds,
+        safe_only=settings.is_production,
+    )
     return Database(settings.conninfo(url), pool, application=f"bulkhead_{settings.service}")
 
 
@@ -128,10 +139,51 @@ def start_logging(settings: ServiceSettings) -> None:
 
 async def _serve(settings: ServiceSettings, register: Register, allowed: ServiceAllowList) -> None:
     service = build(settings, register, allowed)
+    start_metrics(settings)
+    await service.run()
+
+
+def work(settings: ServiceSettings, duties: Callable[[Parts], Iterable[Duty]]) -> None:
+    """Does the duties until SIGTERM or SIGINT, as the worker's role."""
+    start_logging(settings)
+    asyncio.run(_work(settings, duties))
+
+
+async def _work(settings: ServiceSettings, duties: Callable[[Parts], Iterable[Duty]]) -> None:
+    start_metrics(settings)
+    database = open_database(settings, "worker_database_url")
+    await database.open()
+    try:
+        await until_told(keep_working(settings.service, duties(Parts(settings, database))))
+    finally:
+        await database.close()
+
+
+def migrate(settings: ServiceSettings) -> None:
+    """Brings the service's own schema to this release, as the administrator."""
+    from bulkhead_kit import migrations  # noqa: PLC0415 - Alembic is slow to load, and no server needs it
+
+    start_logging(settings)
+    migrations.upgrade(settings.conninfo("migration_database_url"), settings.service)
+
+
+def start_metrics(settings: ServiceSettings) -> None:
     if settings.metrics_listen is not None:
         host, _, port = settings.metrics_listen.rpartition(":")
         telemetry.serve(host, int(port))
-    await service.run()
+
+
+def main(name: str, commands: Mapping[str, Callable[[], None]], arguments: Sequence[str] | None = None) -> int:
+    """The whole of a service's __main__: one of its commands; what is wrong with the settings is said, not thrown."""
+    parser = argparse.ArgumentParser(prog=f"python -m {name}")
+    parser.add_argument("command", choices=list(commands))
+    command = parser.parse_args(arguments).command
+    try:
+        commands[command]()
+    except (SettingsError, KeyFileError, AddressError) as error:
+        print(error, file=sys.stderr)  # noqa: T201 - before there is a log, and for a person to read
+        return 1
+    return 0
 
 
 class Readiness:
@@ -151,28 +203,25 @@ class Readiness:
         try:
             state = await self._database.state(self._settings.service, _probe_caller(self._settings.service))
         except Unavailable as error:
-            return error.message
-        return self._schema(state) or self._server(state)
+            return self._database.refused or error.message
+        except (PermissionDenied, UndefinedTable):
+            return self._behind("is not there")
+        self._warn_of(state)
+        return self._schema(state)
 
     def _schema(self, state: ServerState) -> str | None:
         # A newer schema is fine: `pre` migrations run before the release that needs them.
-        if state.revision < self._head:
-            return (
-                f"schema {self._settings.service} is at {state.revision}, this code needs {self._head}: "
-                "run bulkhead migrate"
-            )
-        return None
+        return self._behind(f"is at {state.revision}") if state.revision < self._head else None
 
-    def _server(self, state: ServerState) -> str | None:
-        if not state.has_known_holes:
-            return None
-        text = f"PostgreSQL {state.server_version} has known holes in row-level security: update it"
-        if self._settings.is_production:
-            return text
-        if not self._warned:
+    def _behind(self, where: str) -> str:
+        return f"schema {self._settings.service} {where}, this code needs {self._head}: run bulkhead migrate"
+
+    def _warn_of(self, state: ServerState) -> None:
+        """In production such a server is not even connected to."""
+        text = known_holes(state.server_version)
+        if text is not None and not self._warned:
             log.warning("unsafe_postgresql", detail=text)
             self._warned = True
-        return None
 
 
 def _probe_caller(service: str) -> Caller:

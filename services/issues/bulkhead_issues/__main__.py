@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -18,16 +15,15 @@ from bulkhead.issues.v1 import (
     workflow_service_pb2_grpc,
     workspace_service_pb2_grpc,
 )
-from bulkhead_kit import migrations, program, telemetry
-from bulkhead_kit.keyfiles import KeyFileError
+from bulkhead_kit import program
 from bulkhead_kit.outbox.process import run_relay
 from bulkhead_kit.program import Parts
-from bulkhead_kit.server import AddressError, Service
+from bulkhead_kit.server import Service
 from bulkhead_kit.services_auth import ServiceAllowList
-from bulkhead_kit.settings import SettingsError
+from bulkhead_kit.worker import Duty
 
 from bulkhead_issues.comment.handler import CommentHandler
-from bulkhead_issues.expiry import worker
+from bulkhead_issues.expiry.actions import expire
 from bulkhead_issues.importing.handler import ImportHandler
 from bulkhead_issues.issue.handler import IssueHandler
 from bulkhead_issues.label.handler import LabelHandler
@@ -57,41 +53,20 @@ def build(settings: IssuesSettings) -> Service:
     return program.build(settings, register, ALLOWED)
 
 
-async def work(settings: IssuesSettings) -> None:
-    """Until SIGTERM or SIGINT."""
-    database = program.open_database(settings, "worker_database_url")
-    if settings.metrics_listen is not None:
-        host, _, port = settings.metrics_listen.rpartition(":")
-        telemetry.serve(host, int(port))
-    await database.open()
-    working = asyncio.create_task(worker.keep_expiring(database, every=settings.expire_every_seconds))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, working.cancel)
-    await asyncio.wait([working])
-    await database.close()
+def duties(parts: Parts) -> list[Duty]:
+    settings = parts.settings
+    assert isinstance(settings, IssuesSettings)
+    return [Duty("expire", settings.expire_every_seconds, lambda caller: expire(parts.database, caller))]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bulkhead_issues", description=__doc__)
-    parser.add_argument("command", choices=["serve", "relay", "work", "migrate"])
-    command = parser.parse_args(arguments).command
-    try:
-        settings = IssuesSettings.load()
-        if command == "serve":
-            program.serve(settings, register, ALLOWED)
-        elif command == "relay":
-            run_relay(settings)
-        elif command == "work":
-            program.start_logging(settings)
-            asyncio.run(work(settings))
-        else:
-            program.start_logging(settings)
-            migrations.upgrade(settings.conninfo("migration_database_url"), "issues")
-    except (SettingsError, KeyFileError, AddressError) as error:
-        print(error, file=sys.stderr)  # noqa: T201 - before there is a log, and for a person to read
-        return 1
-    return 0
+    commands = {
+        "serve": lambda: program.serve(IssuesSettings.load(), register, ALLOWED),
+        "relay": lambda: run_relay(IssuesSettings.load()),
+        "work": lambda: program.work(IssuesSettings.load(), duties),
+        "migrate": lambda: program.migrate(IssuesSettings.load()),
+    }
+    return program.main("bulkhead_issues", commands, arguments)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ import secrets
 from collections.abc import Mapping
 
 import pytest
-from bulkhead_identity import worker
 from bulkhead_identity.expiry.actions import expire
+from bulkhead_identity.mail.actions import send_due
 from bulkhead_kit.caller import Role
 from bulkhead_kit.ids import new_id
+from bulkhead_kit.worker import Duty, keep_working
 
 from tests.identity.world import (
     PostOffice,
@@ -20,8 +21,8 @@ from tests.identity.world import (
     new_address,
     read_folder,
     set_plan,
-    worker_caller,
 )
+from tests.support.callers import worker_caller
 from tests.support.house import House
 from tests.support.people import start_session
 
@@ -137,7 +138,11 @@ async def test_invitations_nobody_took_give_their_seats_back(house: House, mails
 
 async def test_the_worker_goes_on_after_the_database_was_away(house: House, mails: PostOffice) -> None:
     email = new_address()
-    working = asyncio.create_task(worker.work(mails.post, mails_every=0.05, expiry_every=0.05))
+    duties = [
+        Duty("mail", 0.05, lambda caller: send_due(mails.post, caller)),
+        Duty("expire", 0.05, lambda caller: expire(mails.database, caller)),
+    ]
+    working = asyncio.create_task(keep_working("identity", duties))
     try:
         for _ in range(5):
             async with as_owner(house.database) as connection:

@@ -24,8 +24,8 @@ from tests.identity.world import (
     new_address,
     read_folder,
     read_mail,
-    worker_caller,
 )
+from tests.support.callers import worker_caller
 from tests.support.house import House
 
 
@@ -112,17 +112,31 @@ async def test_a_hopeless_mail_is_given_up(house: House, mails: PostOffice) -> N
 async def test_a_worker_that_dies_leaves_the_mail_to_others(house: House, mails: PostOffice) -> None:
     (address,) = await queue(house)
 
+    class Killed(BaseException):
+        """Nothing catches it, as nothing catches a kill."""
+
     class Dying:
         def send(self, _mail_id: str, _letter: Letter) -> None:
-            raise KeyError("killed in the middle")
+            raise Killed
 
-    with pytest.raises(KeyError):
+    with pytest.raises(Killed):
         await send_due(replace(mails.post, outlet=Dying()), worker_caller())
     # Nobody's until the lease ends.
     assert await send_due(mails.post, worker_caller()) == 0
     await due_again(house)
     assert await send_due(mails.post, worker_caller()) == 1
     assert (await state(house, address))[:2] == (2, True)
+
+
+async def test_a_mail_that_cannot_be_written_keeps_no_other_back(house: House, mails: PostOffice) -> None:
+    poisoned, sound = await queue(house), await queue(house)
+    async with as_owner(house.database) as connection:
+        await connection.execute(
+            "update identity.mails set kind = 'invitation', details = '{}' where to_address = %s", (poisoned[0],)
+        )
+    assert await send_due(mails.post, worker_caller()) == 2
+    assert (await state(house, poisoned[0]))[:2] == (1, False)
+    assert (await state(house, sound[0]))[:2] == (1, True)
 
 
 async def test_a_retry_has_the_same_token(house: House, mails: PostOffice, tmp_path: Path) -> None:

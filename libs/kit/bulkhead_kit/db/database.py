@@ -30,10 +30,13 @@ class ServerState(NamedTuple):
     """As in server_version_num: 180006 is 18.6."""
     revision: str
 
-    @property
-    def has_known_holes(self) -> bool:
-        major = self.server_version // 10_000
-        return self.server_version < MINIMUM_VERSIONS.get(major, MINIMUM_VERSIONS[max(MINIMUM_VERSIONS)])
+
+def known_holes(server_version: int) -> str | None:
+    """What to say about a server that is not safe; None of one that is."""
+    major, minor = divmod(server_version, 10_000)
+    if server_version >= MINIMUM_VERSIONS.get(major, MINIMUM_VERSIONS[max(MINIMUM_VERSIONS)]):
+        return None
+    return f"PostgreSQL {major}.{minor} has known holes in row-level security: update it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,8 @@ class PoolSettings:
     wait: float = 2.0
     """Seconds a call waits for a connection before it is answered UNAVAILABLE."""
     max_lifetime: float = 3600.0
+    safe_only: bool = False
+    """Whether servers with known holes are refused."""
 
 
 class Database:
@@ -51,6 +56,8 @@ class Database:
     def __init__(self, url: str, settings: PoolSettings | None = None, *, application: str = "bulkhead") -> None:
         self._settings = settings or PoolSettings()
         self._traffic = Traffic()
+        self.refused: str | None = None
+        """Why the server is not worked with, when it can be reached and must not be."""
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             connection_class=Connection,
@@ -58,7 +65,7 @@ class Database:
             min_size=self._settings.min_size,
             max_size=self._settings.max_size,
             max_lifetime=self._settings.max_lifetime,
-            configure=lambda connection: connection.start_pipelining(self._traffic),
+            configure=self._configure,
             reconnect_timeout=10.0,
             open=False,
             name=application,
@@ -135,6 +142,14 @@ class Database:
             return await self._pool.getconn(timeout=max(0.001, min(self._settings.wait, caller.time_left())))
         except PoolTimeout as error:
             raise unavailable() from error
+
+    async def _configure(self, connection: Connection) -> None:
+        self.refused = known_holes(connection.info.server_version) if self._settings.safe_only else None
+        if self.refused is not None:
+            await connection.close()
+            # The pool tries again, later and later; meanwhile every call is answered UNAVAILABLE.
+            raise psycopg.OperationalError(self.refused)
+        await connection.start_pipelining(self._traffic)
 
     async def _bring_back(self, session: Session) -> None:
         await session.abandon()

@@ -11,7 +11,7 @@ from uuid import UUID
 import psycopg
 import structlog
 
-from bulkhead_kit import clock, program, telemetry
+from bulkhead_kit import clock, program
 from bulkhead_kit.keyfiles import load_signer
 from bulkhead_kit.outbox.calls import Append, AuditClient
 from bulkhead_kit.outbox.relay import Relay, Tuning
@@ -44,9 +44,7 @@ async def _run(settings: ServiceSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    if settings.metrics_listen is not None:
-        host, _, port = settings.metrics_listen.rpartition(":")
-        telemetry.serve(host, int(port))
+    program.start_metrics(settings)
     tokens = ServiceTokens(settings.service, load_signer(settings.keys_dir, settings.service))
     audit = AuditClient(settings.audit_address, tokens, settings.tls())
     try:

@@ -1,0 +1,75 @@
+"""Due work: duties that are done again and again, whatever happened the last time.
+
+A duty gets a Caller of its own for each turn and says how much it did. One that fails is logged and tried again soon;
+the others go on. What a duty changes is committed by itself, so a kill loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from bulkhead_kit import clock
+from bulkhead_kit.caller import Caller
+from bulkhead_kit.ids import new_id
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.worker")
+
+TURN_SECONDS: Final = 60.0
+"""Time a duty gets for one turn."""
+RETRY_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    name: str
+    every: float
+    """Seconds from the end of a turn that left nothing to do to the next."""
+    turn: Callable[[Caller], Awaitable[int]]
+    """How much was done: where there was something, there may be more, and the next turn follows at once."""
+
+
+async def keep_working(service: str, duties: Iterable[Duty]) -> None:
+    """Until cancelled."""
+    async with asyncio.TaskGroup() as group:
+        for duty in duties:
+            group.create_task(_repeat(service, duty), name=duty.name)
+
+
+async def until_told(work: Awaitable[None]) -> None:
+    """Ends the work at SIGTERM or SIGINT; raises what it raises when it ends by itself."""
+    working = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, working.cancel)
+    try:
+        await working
+    except asyncio.CancelledError:
+        log.info("stopped")
+
+
+async def _repeat(service: str, duty: Duty) -> None:
+    while True:
+        pause = duty.every
+        try:
+            if await duty.turn(_caller(service, duty)):
+                pause = 0.0
+        except Exception as error:  # a supervisor loop: whatever it was, the next turn may succeed
+            log.error("duty_failed", duty=duty.name, exc_info=error)
+            pause = min(duty.every, RETRY_SECONDS)
+        await asyncio.sleep(pause)
+
+
+def _caller(service: str, duty: Duty) -> Caller:
+    return Caller(
+        actor_type="system",
+        rpc=f"worker/{duty.name}",
+        request_id=str(new_id()),
+        deadline=clock.monotonic() + TURN_SECONDS,
+        service=service,
+    )
