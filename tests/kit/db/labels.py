@@ -58,6 +58,7 @@ RENAME: Query[Any] = Query(
     refuse={"labels_tenant_id_name_key_key": lambda: AlreadyExists.field("label.name", "taken")},
 )
 SLEEP: Query[Any] = Query(text("select pg_sleep(30)"))
+NAP: Query[Any] = Query(text("select pg_sleep(0.002)"))
 
 
 def many(number: int) -> list[Query[Count]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from uuid import uuid4
 
 import psycopg
 import pytest
 from bulkhead_kit.caller import Role
-from bulkhead_kit.db import Database, PoolSettings, StaleContext
+from bulkhead_kit.db import Database, PoolSettings, QueryCache, StaleContext
 from bulkhead_kit.db.session import Connection
 from bulkhead_kit.errors import (
     AlreadyExists,
@@ -244,3 +245,46 @@ async def _until_sleeping(database: ScratchDatabase, number: int) -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError(f"expected {number} sleeping statements, found {found}")
+
+
+async def test_calls_given_up_at_any_moment_lose_no_connection(
+    database: ScratchDatabase, owner: Make, rng: random.Random
+) -> None:
+    some = Database(database.dsn("issues_app"), PoolSettings(min_size=4, max_size=4))
+    await some.open()
+
+    async def impatient(ends: float) -> None:
+        while time.monotonic() < ends:
+            call = asyncio.create_task(some.read(owner()).all(labels.NAP))
+            await asyncio.sleep(rng.uniform(0, 0.02))
+            call.cancel()
+            await asyncio.wait([call])
+
+    try:
+        await asyncio.gather(*(impatient(time.monotonic() + 3) for _ in range(12)))
+        async with asyncio.timeout(10):
+            while (stats := some.stats())["pool_available"] < stats["pool_size"]:  # noqa: ASYNC110 - the pool tells nobody
+                await asyncio.sleep(0.05)
+        assert stats["pool_size"] == 4
+        found = await asyncio.gather(*(some.read(owner()).one(labels.COUNT) for _ in range(8)))
+        assert [row.number for row in found] == [0] * 8
+    finally:
+        await some.close()
+
+
+async def test_shapes_that_do_not_come_again_are_not_prepared(database: ScratchDatabase, owner: Make) -> None:
+    one = Database(database.dsn("issues_app"), PoolSettings(min_size=1, max_size=1))
+    await one.open()
+    cache = QueryCache()
+    try:
+        for shape, query in enumerate(labels.many(50)):
+            await one.read(owner()).one(cache.get(shape, lambda query=query: query))  # type: ignore[misc]  # bound now
+        recurring = cache.get(0, lambda: labels.COUNT)
+        for _ in range(10):
+            await one.read(owner()).one(recurring)
+        async with one.session(owner()) as session:
+            assert recurring.name in session.connection.prepared
+            # It, and what every read begins with.
+            assert len(session.connection.prepared) == 2
+    finally:
+        await one.close()

@@ -56,6 +56,7 @@ class Database:
     def __init__(self, url: str, settings: PoolSettings | None = None, *, application: str = "bulkhead") -> None:
         self._settings = settings or PoolSettings()
         self._traffic = Traffic()
+        self._returning: set[asyncio.Task[None]] = set()
         self.refused: str | None = None
         """Why the server is not worked with, when it can be reached and must not be."""
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
@@ -76,6 +77,8 @@ class Database:
         await self._pool.open(wait=False)
 
     async def close(self) -> None:
+        while self._returning:
+            await asyncio.wait(self._returning)
         await self._pool.close()
 
     def stats(self) -> dict[str, int]:
@@ -131,11 +134,13 @@ class Database:
             await connection.close()
             raise unavailable() from error
         finally:
-            if session.at_rest:
-                await self._pool.putconn(connection)
-            else:
-                # Shielded: a caller who has gone must not keep the statement running or the connection out.
-                await asyncio.shield(asyncio.ensure_future(self._bring_back(session)))
+            # In a task of its own: a cancellation in the middle of returning would lose the connection to the pool,
+            # which goes on counting it. Only a call that leaves something behind waits for its end.
+            returning = asyncio.create_task(self._bring_back(session))
+            self._returning.add(returning)
+            returning.add_done_callback(self._returning.discard)
+            if not session.at_rest:
+                await asyncio.shield(returning)
 
     async def _checkout(self, caller: Caller) -> Connection:
         try:
@@ -152,5 +157,6 @@ class Database:
         await connection.start_pipelining(self._traffic)
 
     async def _bring_back(self, session: Session) -> None:
-        await session.abandon()
+        if not session.at_rest:
+            await session.abandon()
         await self._pool.putconn(session.connection)

@@ -34,7 +34,7 @@ class Query(Generic[R]):
     when the selected columns and the row's fields differ.
     """
 
-    __slots__ = ("_binds", "_constants", "_kinds", "_loader", "_make", "name", "refuse", "sql")
+    __slots__ = ("_binds", "_constants", "_kinds", "_loader", "_make", "name", "refuse", "sql", "uses_left")
 
     def __init__(self, statement: Executable, row: type[R] | None = None, *, refuse: Refusals | None = None) -> None:
         compiled = statement.compile(dialect=_dialect)  # type: ignore[attr-defined]  # every Executable that is built here compiles
@@ -53,6 +53,8 @@ class Query(Generic[R]):
         self._loader: abc.Transformer | None = None
         self._kinds: tuple[int, ...] = ()
         self.refuse = dict(refuse or {})
+        self.uses_left = 0
+        """How often it runs before connections prepare it."""
         if row is not None:
             selected = tuple(column.name for column in _result_columns(statement))
             if selected != cast("Any", row)._fields:
@@ -103,6 +105,9 @@ class Bound(Generic[R]):
     values: Mapping[str, Any]
 
 
+UNPREPARED_USES = 4
+
+
 class QueryCache:
     """Statements whose text depends on the call, compiled once a shape; the least used ones are dropped."""
 
@@ -115,6 +120,8 @@ class QueryCache:
         found = self._queries.get(shape)
         if found is None:
             found = self._queries[shape] = build()
+            # Callers make the shapes: one that does not come again must not stay prepared on every connection.
+            found.uses_left = UNPREPARED_USES
             if len(self._queries) > self._size:
                 self._queries.popitem(last=False)
         else:

@@ -89,6 +89,12 @@ class Session:
     def add(self, query: Query[Any], values: Mapping[str, Any]) -> None:
         parameters, formats = query.encode(values)
         prepared = self._connection.prepared
+        if query.uses_left:
+            query.uses_left -= 1
+            self._connection.traffic.statements += 1
+            self._pgconn.send_query_params(query.sql, parameters, param_formats=formats, result_format=_BINARY)
+            self._queued.append((query, None))
+            return
         if query.name in prepared:
             prepared.move_to_end(query.name)
         else:
