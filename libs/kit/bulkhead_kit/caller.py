@@ -40,6 +40,8 @@ class Caller:
     role: Role | None = None
     membership_version: int | None = None
     session_id: UUID | None = None
+    token_expires_at: float | None = None
+    """When the token that was presented ends, in seconds since 1970: no token made from it lasts longer."""
     service: str | None = None
     """Name of the calling service, when actor_type is "service"."""
     on_behalf_of: UUID | None = None

@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from bulkhead_kit.caller import Caller
+from bulkhead_kit.db import Id
 from bulkhead_kit.idempotency import RequestIds
 from bulkhead_kit.page_tokens import KeyValue, Page
-
-from bulkhead_identity.user.store import PersonalRequestIds
+from sqlalchemy import bindparam
 
 REQUEST_IDS: Final = RequestIds("identity")
-PERSONAL_REQUEST_IDS: Final = PersonalRequestIds()
+PERSONAL_REQUEST_IDS: Final = RequestIds("identity", "user_request_ids", {"user_id": bindparam("caller_id", type_=Id)})
+"""For calls of a person outside any tenant."""
 """For calls of a person outside any tenant."""
 
 Row = TypeVar("Row")

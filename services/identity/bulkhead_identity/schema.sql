@@ -2097,18 +2097,18 @@ comment on function identity.rotate_refresh_token(bytea, uuid, bytea, interval, 
 'Uses a refresh token. Outcome: rotated (a child was made), repeated (its reply is given again), reused (the family is dead) or invalid.';
 
 create or replace function identity.select_tenant(p_session_id uuid, p_tenant_id uuid)
- returns table(role smallint, version integer)
+ returns table(role smallint, version integer, is_platform_admin boolean)
  language plpgsql
  stable security definer rows 1
  set search_path to 'pg_catalog', 'pg_temp'
 as $function$
 begin
-    if not exists (
-        select from identity.sessions as s
-        inner join identity.users as u on u.user_id = s.user_id
-        where s.session_id = p_session_id and s.user_id = app.current_user_id()
-        and s.revoked_at is null and s.expires_at > now() and u.status = 'active'
-    ) then
+    select u.is_platform_admin into select_tenant.is_platform_admin
+    from identity.sessions as s
+    inner join identity.users as u on u.user_id = s.user_id
+    where s.session_id = p_session_id and s.user_id = app.current_user_id()
+    and s.revoked_at is null and s.expires_at > now() and u.status = 'active';
+    if not found then
         perform app.refuse(16, 'SESSION_ENDED', 'the session has ended, log in again');
     end if;
     select m.role, m.version into select_tenant.role, select_tenant.version
@@ -2127,7 +2127,7 @@ alter function identity.select_tenant(uuid, uuid) owner to identity_definer;
 revoke all on function identity.select_tenant(uuid, uuid) from public;
 grant execute on function identity.select_tenant(uuid, uuid) to identity_app;
 comment on function identity.select_tenant(uuid, uuid) is
-'Role and version for a token of the person in context, whose session lasts, in one of her tenants.';
+'Role, version and is_platform_admin for a token of the person in context, whose session lasts, in one of her tenants.';
 
 create or replace function identity.sign_up(p_user_id uuid, p_email text, p_full_name text, p_password_hash text, p_token_id uuid, p_token_hash bytea, p_token_life interval, p_mail_id uuid, p_request_digest bytea)
  returns void

@@ -10,7 +10,7 @@ from bulkhead_kit.caller import Role
 from bulkhead_kit.ids import new_id
 from bulkhead_kit.keyfiles import ACCESS, load_public_keys
 from bulkhead_kit.keysets import KeySet
-from bulkhead_kit.tokens import access_verifier
+from bulkhead_kit.tokens import AccessClaims, access_verifier
 
 from tests.identity.world import (
     PASSWORD,
@@ -24,9 +24,15 @@ from tests.identity.world import (
 )
 from tests.support.client import refused
 from tests.support.house import House
+from tests.support.people import start_session
 from tests.support.tokens import AUDIENCE, ISSUER
 
 NOBODY = UUID(int=0)
+
+
+def claims_of(house: House, token: str) -> AccessClaims:
+    keys = load_public_keys(house.mint.keys, [ACCESS])
+    return access_verifier(keys, issuer=ISSUER, audience=AUDIENCE).verify(token)
 
 
 async def test_starts_a_session(house: House, mails: PostOffice) -> None:
@@ -124,9 +130,7 @@ class TestSelectTenant:
         for role, member in tenant.people.items():
             person = await house.signed_in(member)
             reply = await person.identity.SelectTenant(tenant_id=str(tenant.tenant_id))
-            claims = access_verifier(
-                load_public_keys(house.mint.keys, [ACCESS]), issuer=ISSUER, audience=AUDIENCE
-            ).verify(reply.access_token.token)
+            claims = claims_of(house, reply.access_token.token)
             assert (claims.sub, claims.tid, claims.role, claims.mv) == (member.user_id, tenant.tenant_id, role, 1)
             assert reply.role == role
 
@@ -141,6 +145,34 @@ class TestSelectTenant:
             (await in_first.identity.SelectTenant(tenant_id=second.tenant_id)).access_token.token
         )
         await in_second.identity.GetTenant(tenant_id=second.tenant_id)
+
+    async def test_a_token_is_not_renewed_by_selecting(self, house: House, mails: PostOffice) -> None:
+        """A stolen token ends when it would have, whatever chain of tokens the thief makes of it."""
+        email = new_address()
+        await sign_up(house, mails, email)
+        person, login = await log_in(house, email)
+        tenant = await person.identity.CreateTenant(tenant={"slug": f"thief-{new_id().hex[-12:]}", "name": "Thief"})
+        token = house.mint.person(UUID(login.user_id), session_id=UUID(login.session_id), lasts=20)
+        ends = claims_of(house, token).exp
+        for _ in range(3):
+            reply = await house.with_token(token).identity.SelectTenant(tenant_id=tenant.tenant_id)
+            token = reply.access_token.token
+            assert claims_of(house, token).exp == reply.access_token.expire_time.ToSeconds() == ends
+
+    async def test_asks_the_database_who_administers_the_platform(self, house: House) -> None:
+        tenant = await house.tenant("platform")
+        member = tenant.people[Role.OWNER]
+        session = await start_session(await house.connection(), member)
+        for is_admin in (False, True):
+            async with as_owner(house.database) as connection:
+                await connection.execute(
+                    "update identity.users set is_platform_admin = %s where user_id = %s", (is_admin, member.user_id)
+                )
+            person = house.with_token(
+                house.mint.person(member.user_id, session_id=session, platform_admin=not is_admin)
+            )
+            reply = await person.identity.SelectTenant(tenant_id=str(tenant.tenant_id))
+            assert claims_of(house, reply.access_token.token).platform_admin is is_admin
 
     async def test_tells_nothing_of_other_tenants(self, house: House) -> None:
         own, other = await house.tenant("own"), await house.tenant("other")

@@ -92,6 +92,7 @@ def _member(claims: AccessClaims, call: Call, found: CallMetadata, context: Cont
         role=claims.role,
         membership_version=claims.mv,
         session_id=claims.sid,
+        token_expires_at=claims.exp,
         ip=ip,
         user_agent=user_agent,
         is_platform_admin=claims.platform_admin,

@@ -80,11 +80,19 @@ async def refresh(tools: Tools, caller: Caller, token: str) -> SignedIn:
 
 
 async def select_tenant(tools: Tools, caller: Caller, tenant_id: UUID) -> tuple[Issued, Role]:
-    session_id = _session(caller)
+    session_id, ends_by = _session(caller), caller.token_expires_at
+    if ends_by is None:
+        raise LookupError("a person's token without an end")
     entry = await store.select_tenant(tools.database.read(caller), session_id, tenant_id)
     role = Role(entry.role)
     issued = tools.access.of_member(
-        caller.user(), session_id, tenant_id, role, entry.version, is_platform_admin=caller.is_platform_admin
+        caller.user(),
+        session_id,
+        tenant_id,
+        role,
+        entry.version,
+        is_platform_admin=entry.is_platform_admin,
+        ends_by=ends_by,
     )
     return issued, role
 

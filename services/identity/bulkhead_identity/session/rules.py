@@ -86,6 +86,8 @@ class Entry(NamedTuple):
 
     role: int
     version: int
+    is_platform_admin: bool
+    """As it is now, whatever the token says that she selects with."""
 
 
 def demand_login(found: Credentials | None, password_is_right: bool) -> Credentials:

@@ -78,7 +78,7 @@ _ROTATE = Query(
     row=Rotation,
 )
 _SELECT_TENANT = Query(
-    text("select role, version from identity.select_tenant(:session_id, :chosen_tenant)").columns(
+    text("select role, version, is_platform_admin from identity.select_tenant(:session_id, :chosen_tenant)").columns(
         *map(column, Entry._fields)
     ),
     row=Entry,

@@ -23,13 +23,22 @@ class AccessTokens:
         return self._issue(AccessClaims(sub=user_id, sid=session_id, exp=self._end(), platform_admin=is_platform_admin))
 
     def of_member(
-        self, user_id: UUID, session_id: UUID, tenant_id: UUID, role: Role, version: int, *, is_platform_admin: bool
+        self,
+        user_id: UUID,
+        session_id: UUID,
+        tenant_id: UUID,
+        role: Role,
+        version: int,
+        *,
+        is_platform_admin: bool,
+        ends_by: float,
     ) -> Issued:
+        """Never outlives the token it is made from, or a stolen one could be renewed for as long as the session."""
         return self._issue(
             AccessClaims(
                 sub=user_id,
                 sid=session_id,
-                exp=self._end(),
+                exp=min(self._end(), int(ends_by)),
                 tid=tenant_id,
                 role=role,
                 mv=version,

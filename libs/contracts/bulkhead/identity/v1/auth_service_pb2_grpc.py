@@ -122,7 +122,8 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SelectTenant(self, request, context):
-        """Returns a token for one of the person's tenants, with the role she has there now.
+        """Returns a token for one of the person's tenants, with the role she has there now. It ends no later than the token
+        that was sent: only RefreshToken and Login lengthen the time.
 
         Permission: signed-in persons whose session has not ended.
 

@@ -50,7 +50,8 @@ class AuthServiceStub:
     A repeat starts another session; with the same request_id it starts none, and as tokens are not kept, none is shown.
     """
     SelectTenant: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.SelectTenantRequest, _auth_service_pb2.SelectTenantResponse]
-    """Returns a token for one of the person's tenants, with the role she has there now.
+    """Returns a token for one of the person's tenants, with the role she has there now. It ends no later than the token
+    that was sent: only RefreshToken and Login lengthen the time.
 
     Permission: signed-in persons whose session has not ended.
 
@@ -149,7 +150,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.SelectTenantRequest,
         context: _aio.ServicerContext[_auth_service_pb2.SelectTenantRequest, _abc.Awaitable[_auth_service_pb2.SelectTenantResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.SelectTenantResponse]:
-        """Returns a token for one of the person's tenants, with the role she has there now.
+        """Returns a token for one of the person's tenants, with the role she has there now. It ends no later than the token
+        that was sent: only RefreshToken and Login lengthen the time.
 
         Permission: signed-in persons whose session has not ended.
 

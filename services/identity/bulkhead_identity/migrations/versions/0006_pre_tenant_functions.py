@@ -91,17 +91,17 @@ comment on function identity.my_tenants(uuid, integer) is
 'The tenants the person in context is an active member of, after one, in the order of their ids.';
 
 create function identity.select_tenant(p_session_id uuid, p_tenant_id uuid)
-returns table (role smallint, version integer)
+returns table (role smallint, version integer, is_platform_admin boolean)
 language plpgsql stable security definer rows 1
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if not exists (
-        select from identity.sessions as s
-        inner join identity.users as u on u.user_id = s.user_id
-        where s.session_id = p_session_id and s.user_id = app.current_user_id()
-        and s.revoked_at is null and s.expires_at > now() and u.status = 'active'
-    ) then
+    select u.is_platform_admin into select_tenant.is_platform_admin
+    from identity.sessions as s
+    inner join identity.users as u on u.user_id = s.user_id
+    where s.session_id = p_session_id and s.user_id = app.current_user_id()
+    and s.revoked_at is null and s.expires_at > now() and u.status = 'active';
+    if not found then
         perform app.refuse(16, 'SESSION_ENDED', 'the session has ended, log in again');
     end if;
     select m.role, m.version into select_tenant.role, select_tenant.version
@@ -119,7 +119,7 @@ $$;
 revoke all on function identity.select_tenant(uuid, uuid) from public;
 grant execute on function identity.select_tenant(uuid, uuid) to identity_app;
 comment on function identity.select_tenant(uuid, uuid) is
-'Role and version for a token of the person in context, whose session lasts, in one of her tenants.';
+'Role, version and is_platform_admin for a token of the person in context, whose session lasts, in one of her tenants.';
 """
 
 INVITATIONS = """
