@@ -50,7 +50,9 @@ class PostOffice:
     def __init__(self, house: House, folder: Path) -> None:
         self.folder = folder
         self.database = Database(
-            house.database.dsn("identity_worker"), PoolSettings(min_size=1, max_size=2), application="test_worker"
+            house.database.dsn("identity_worker"),
+            PoolSettings(min_size=1, max_size=4, wait=10.0),
+            application="test_worker",
         )
         self.post = Post(
             database=self.database,
@@ -67,8 +69,8 @@ class PostOffice:
 
 
 def read_folder(folder: Path) -> list[Mail]:
-    """Oldest first."""
-    return [read_mail(file) for file in sorted(folder.glob("*.eml"), key=lambda file: file.stat().st_mtime_ns)]
+    """In the order they were queued in: a file has the name of its mail, whose id begins with the time."""
+    return [read_mail(file) for file in sorted(folder.glob("*.eml"))]
 
 
 def read_mail(file: Path) -> Mail:

@@ -25,7 +25,7 @@ async def tenant(house: House) -> Tenant:
 async def invited(mails: PostOffice, tenant: Tenant, email: str, role: Role = Role.MEMBER) -> str:
     """The token of the mail."""
     await tenant.owner.identity.InviteMember(email=email, role=role.value)
-    return (await mails.to(email))[-1].token
+    return [mail for mail in await mails.to(email) if "invites you" in mail.subject][-1].token
 
 
 async def known_person(house: House) -> tuple[Client, str]:
