@@ -230,3 +230,41 @@ async def test_a_client_that_goes_away_leaves_whole_items_only(tenant: Tenant, p
         await tenant.owner.issues.ImportItems(breaks_off())
     report = await run(tenant, project.project_id, [issue(2, comments=[comment(2)])])
     assert report.issues.created == 1
+
+
+async def test_a_comment_that_became_internal_in_the_source_is_not_published(tenant: Tenant, project: Any) -> None:
+    await run(tenant, project.project_id, [issue(1, comments=[comment(1)])])
+    secret = comment(1, body="Secret", visibility=comment_pb2.VISIBILITY_INTERNAL)
+    report = await run(tenant, project.project_id, [issue(1, title="New", comments=[secret, comment(2)]), issue(2)])
+    assert [(one.item, one.reason) for one in report.failures] == [("I1", "INVALID_FIELD")]
+    assert "comments.visibility" in report.failures[0].message
+    assert (counts(report.issues), counts(report.comments)) == ((1, 0, 0), (0, 0, 0))
+    made = (await listed(tenant, project.project_id))[1]
+    assert made.title == "Item 1"
+    comments = (await tenant.member(Role.VIEWER).issues.ListComments(issue_id=made.issue_id)).comments
+    assert [one.body for one in comments] == ["Comment 1"]
+
+
+async def test_an_internal_comment_is_not_opened_by_the_source(tenant: Tenant, project: Any) -> None:
+    internal = comment(1, visibility=comment_pb2.VISIBILITY_INTERNAL)
+    await run(tenant, project.project_id, [issue(1, comments=[internal])])
+    report = await run(tenant, project.project_id, [issue(1, comments=[comment(1)])])
+    assert [one.item for one in report.failures] == ["I1"]
+    edited = comment(1, body="Edited", visibility=comment_pb2.VISIBILITY_INTERNAL)
+    report = await run(tenant, project.project_id, [issue(1, comments=[edited])])
+    assert counts(report.comments) == (0, 1, 0)
+    made = (await listed(tenant, project.project_id))[1]
+    assert not (await tenant.member(Role.VIEWER).issues.ListComments(issue_id=made.issue_id)).comments
+
+
+async def test_a_deleted_comment_is_left_alone(house: House, tenant: Tenant, project: Any) -> None:
+    await run(tenant, project.project_id, [issue(1, comments=[comment(1), comment(2)])])
+    made = (await listed(tenant, project.project_id))[1]
+    first = (await tenant.owner.issues.ListComments(issue_id=made.issue_id)).comments[0]
+    await tenant.owner.issues.DeleteComment(comment_id=first.comment_id)
+    events = await outbox(house, tenant)
+    changed = comment(1, body="Edited", visibility=comment_pb2.VISIBILITY_INTERNAL)
+    report = await run(tenant, project.project_id, [issue(1, comments=[changed, comment(2)])])
+    assert (counts(report.issues), counts(report.comments)) == ((0, 0, 1), (0, 0, 2))
+    assert not report.failures
+    assert await outbox(house, tenant) == events

@@ -125,6 +125,8 @@ class CommentHere(NamedTuple):
     issue_id: str
     external_id: str
     external_digest: bytes | None
+    visibility: int
+    deleted_at: int | None
 
 
 class Outcome(Enum):
@@ -173,6 +175,18 @@ def plan(options: Options, item: Issue, found: Sequence[IssueHere], comments: Se
     known = {comment.external_id: comment for comment in comments}
     if any(comment.issue_id != here.issue_id for comment in comments):
         raise AlreadyExists.field("comments.external_id", "a comment was imported into another issue")
+    # Whoever deleted a comment here does not want it back either.
+    both = [
+        (known[comment.external_id], comment)
+        for comment in item.comments
+        if comment.external_id in known and known[comment.external_id].deleted_at is None
+    ]
+    for comment_here, comment in both:
+        if comment_here.visibility != comment.visibility:
+            # A text meant for few must not replace one that everyone reads.
+            raise InvalidArgument.field(
+                "comments.visibility", f"comment {comment.external_id[:100]} is here with another, which never changes"
+            )
     fields = here.external_digest != item.digest
     return Plan(
         item,
@@ -181,9 +195,9 @@ def plan(options: Options, item: Issue, found: Sequence[IssueHere], comments: Se
         moves=fields and (here.status_category in CATEGORY_OF.values()) != (item.state != OPEN),
         new_comments=[comment for comment in item.comments if comment.external_id not in known],
         edited_comments=[
-            (known[comment.external_id].comment_id, comment)
-            for comment in item.comments
-            if comment.external_id in known and known[comment.external_id].external_digest != comment.digest
+            (comment_here.comment_id, comment)
+            for comment_here, comment in both
+            if comment_here.external_digest != comment.digest
         ],
     )
 

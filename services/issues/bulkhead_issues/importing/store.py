@@ -180,9 +180,15 @@ _ADD_COMMENTS: Query[Any] = Query(
     ),
     refuse=_REFUSE,
 )
+# The plan has looked at visibility and deletion, but not in this transaction.
 _EDIT_COMMENT: Query[Any] = Query(
     update(COMMENTS)
-    .where(COMMENTS.c.tenant_id == _TENANT, COMMENTS.c.comment_id == bindparam("comment_id", type_=Id))
+    .where(
+        COMMENTS.c.tenant_id == _TENANT,
+        COMMENTS.c.comment_id == bindparam("comment_id", type_=Id),
+        COMMENTS.c.visibility == bindparam("visibility", type_=SmallInteger),
+        COMMENTS.c.deleted_at.is_(None),
+    )
     .values(body=bindparam("body"), external_digest=bindparam("external_digest"), updated_at=bindparam("updated_at"))
 )
 
@@ -266,6 +272,7 @@ def edit_comment(tx: Transaction, comment_id: str, comment: Comment) -> None:
         _EDIT_COMMENT,
         must_touch=conflict(),
         comment_id=comment_id,
+        visibility=comment.visibility,
         body=comment.body,
         external_digest=comment.digest,
         updated_at=comment.updated_at,
