@@ -14,6 +14,16 @@ from google.protobuf.message import Message
 
 from tests.isolation.samples import Request
 
+NAMES = {
+    # Fields that name a thing without being an id: what kind of name it is, and one that nobody has.
+    "bulkhead.issues.v1.GetIssueRequest.key": ("issue key", "ZZZ9-999"),
+    "bulkhead.issues.v1.GetProjectRequest.key": ("project key", "ZZZ9"),
+    "bulkhead.issues.v1.ImportOptions.source": ("import source", "nobody"),
+    "bulkhead.issues.v1.ImportLabel.name": ("label name", "nobody's label"),
+}
+TOGETHER = {"bulkhead.issues.v1.ImportLabel.name": ("issue", "label_names")}
+"""A later message of the stream says the name again."""
+
 
 @dataclass(frozen=True)
 class IdField:
@@ -21,6 +31,10 @@ class IdField:
     kind: str
     """What it refers to."""
     repeated: bool
+    unknown: str = ""
+    """One that nobody has; a new id where it is empty."""
+    also: IdField | None = None
+    """Gets the same value."""
 
     def __str__(self) -> str:
         return ".".join(self.path)
@@ -39,6 +53,11 @@ def id_fields(message: Descriptor, above: tuple[str, ...] = ()) -> Iterator[IdFi
         kind = options.Extensions[options_pb2.refers_to]
         if kind:
             yield IdField(path, kind, field.is_repeated)
+        elif field.full_name in NAMES:
+            kind, unknown = NAMES[field.full_name]
+            again = TOGETHER.get(field.full_name)
+            also = IdField(again, kind, repeated=True) if again else None
+            yield IdField(path, kind, field.is_repeated, unknown, also)
         elif field.message_type is not None and not field.message_type.full_name.startswith("google."):
             yield from id_fields(field.message_type, path)
 
@@ -46,10 +65,14 @@ def id_fields(message: Descriptor, above: tuple[str, ...] = ()) -> Iterator[IdFi
 def bend(request: Request, field: IdField, value: str) -> Request:
     """A copy with another id in that field."""
     bent = copy.deepcopy(request)
-    for message in bent if isinstance(bent, list) else [bent]:
-        if isinstance(bent, list) and not message.HasField(field.path[0]):
-            continue  # of a stream's messages the one that has the field
-        _put(message, field, value)
+    for each in (field, field.also) if field.also else (field,):
+        for message in bent if isinstance(bent, list) else [bent]:
+            # Of a stream's messages only the one that has the field.
+            if not isinstance(bent, list) or message.HasField(each.path[0]):
+                _put(message, each, value)
+    if field.also and isinstance(bent, list):
+        # The name would be known in our tenant from then on, and the next probe could not tell.
+        setattr(getattr(bent[0], "options"), "dry_run", True)  # noqa: B009, B010 - not every message has them
     return bent
 
 

@@ -15,13 +15,14 @@ from bulkhead_kit.ids import new_id
 from bulkhead_kit.policy import MethodPolicy, read_policies
 from google.protobuf.descriptor import MethodDescriptor
 
-from tests.isolation.bending import IdField, as_new, bend, id_fields
+from tests.isolation.bending import NAMES, IdField, as_new, bend, id_fields
 from tests.isolation.callers import Caller, right_caller, wrong_callers
 from tests.isolation.outcomes import Outcome, call
 from tests.isolation.samples import SAMPLES, Request
 from tests.isolation.world import Company
 from tests.support.client import Client, methods
 
+NAME_KINDS = {kind for kind, _ in NAMES.values()}
 IDS_A_KIND = 3
 """Of each kind of thing, this many of the other tenant's ids are tried: live, archived, deleted."""
 
@@ -55,11 +56,11 @@ class RpcProber:
         policy = policy_of(method)
         if policy.scope == Scope.SCOPE_TENANT:
             for role in Role:
-                await self._as_role(method, policy, role)
+                await self.as_role(method, policy, role)
         await self._as_wrong_callers(method, policy)
         return self.found
 
-    async def _as_role(self, method: MethodDescriptor, policy: MethodPolicy, role: Role) -> None:
+    async def as_role(self, method: MethodDescriptor, policy: MethodPolicy, role: Role) -> None:
         """Every id field with ids of theirs; then the twin, which is itself a probe where the role is too low."""
         least = policy.least_role or Role.VIEWER
         sample = SAMPLES[name_of(method)]
@@ -68,8 +69,8 @@ class RpcProber:
         pending = 0
         for bent in id_fields(method.input_type):
             for theirs in islice(self.theirs.things[bent.kind], IDS_A_KIND):
-                if method.name.startswith("Create"):
-                    # What is made has a name of its own, so it can be made once only.
+                if method.name.startswith(("Create", "Import")):
+                    # What is made has a name or number of its own, so it can be made once only.
                     again = [await sample.request(method, self.ours, max(role, least)) for _ in range(2)]
                     pending += await self._is_denied(client, method, again, bent, theirs)
                 else:
@@ -89,12 +90,12 @@ class RpcProber:
         self, client: Client, method: MethodDescriptor, requests: list[Request], bent: IdField, theirs: str
     ) -> bool:
         denied = await self._call(client, method, bend(requests[0], bent, theirs))
-        unknown = await self._call(client, method, bend(requests[1], bent, str(new_id())))
+        unknown = await self._call(client, method, bend(requests[1], bent, bent.unknown or str(new_id())))
         if denied == unknown:
             return True
         if (denied.code, denied.reason) != (unknown.code, unknown.reason) or not denied.ok:
             self.found.leak(method.name, bent, "of theirs gave", denied, "an unknown one", unknown)
-        elif not policy_of(method).audited:
+        elif not policy_of(method).audited or method.name.startswith("Import"):
             self.found.leak(method.name, bent, "of theirs gave another answer than an unknown one")
         elif bent.names_what_is_made(method):
             # Both are free in our tenant: that one is in use elsewhere does not show.
@@ -129,6 +130,10 @@ class RpcProber:
         got = await call(client, method, as_new(request))
         if self.theirs.canary.encode() in got.body:
             self.found.leak(method.name, "shows texts of theirs")
+        sent = b"".join(m.SerializeToString() for m in (request if isinstance(request, list) else [request]))
+        for kind, ids in self.theirs.things.items():
+            if kind not in NAME_KINDS and any(each.encode() in got.body and each.encode() not in sent for each in ids):
+                self.found.leak(method.name, "shows an id of theirs:", kind)
         if got.code in {"INTERNAL", "UNKNOWN", "UNIMPLEMENTED", "DEADLINE_EXCEEDED", "UNAVAILABLE"}:
             self.found.leak(method.name, "failed:", got)
         return got

@@ -17,7 +17,7 @@ from bulkhead_kit.ids import new_id
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
-from tests.isolation.world import Company, new_event
+from tests.isolation.world import Company, import_of, new_event
 from tests.support import people
 from tests.support.builders import make_comment, make_issue, make_label
 from tests.support.client import message_class
@@ -189,7 +189,12 @@ async def _list_projects(company: Company, _role: Role) -> Fields:
 
 @sample("issues.v1.ProjectService/UpdateProject")
 async def _update_project(company: Company, _role: Role) -> Fields:
-    project = {"project_id": company.one("project"), "name": name(), "lead_id": company.one("user")}
+    project = {
+        "project_id": company.one("project"),
+        "name": name(),
+        "lead_id": company.one("user"),
+        "owner_team_id": company.one("team"),
+    }
     return {"project": project, "request_id": rid()}
 
 
@@ -349,9 +354,7 @@ async def _new_comment(company: Company, role: Role) -> str:
 
 @sample("issues.v1.ImportService/ImportItems")
 async def _import_items(company: Company, _role: Role) -> list[Fields]:
-    options = {"project_id": company.one("project"), "source": f"sample:{rid()}"}
-    label = {"name": name(), "description": "made elsewhere"}
-    return [{"options": options}, {"label": label}]
+    return import_of(company, f"sample:{rid()}", name())
 
 
 # audit

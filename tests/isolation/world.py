@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 from bulkhead.audit.v1 import audit_event_pb2, audit_writer_service_pb2
-from bulkhead.issues.v1 import comment_pb2
+from bulkhead.issues.v1 import comment_pb2, import_pb2, import_service_pb2, issue_pb2
 from bulkhead_kit.caller import Role
 from bulkhead_kit.ids import new_id
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -53,15 +53,17 @@ class Company:
 
 
 async def make_company(house: House, slug: str) -> Company:
-    tenant = await house.tenant(slug)
+    canary = f"canary-{secrets.token_hex(6)}"
+    tenant = await house.tenant(slug, names=f"{canary}-")
     _lift_limits(house, tenant)
-    company = Company(tenant, f"canary-{secrets.token_hex(6)}")
+    company = Company(tenant, canary)
     company.keep("tenant", str(tenant.tenant_id))
     for kind in ("user", "member"):
         company.keep(kind, *(str(person.user_id) for person in tenant.people.values()))
     await _make_work(company)
     await _make_people(house, company)
     _make_status(house, company)
+    await _import(company)
     await append_events(company)
     _park(house, company)
     return company
@@ -102,6 +104,10 @@ async def _make_work(company: Company) -> None:
     )
     for edited in (comment, internal):
         await owner.issues.UpdateComment(comment={"comment_id": edited.comment_id, "body": company.text()})
+    company.keep("issue key", issue.key)
+    company.keep("project key", project.key)
+    # Without the canary: a probe asks for it by its name, which then is in our own rows.
+    company.keep("label name", (await make_label(owner, name=f"sign {secrets.token_hex(6)}")).name)
     company.keep("workspace", workspace.workspace_id)
     company.keep("project", project.project_id)
     company.keep("label", label.label_id, archived.label_id)
@@ -146,6 +152,44 @@ def _make_status(house: House, company: Company) -> None:
             "insert into issues.statuses (tenant_id, status_id, name, category, position) values (%s, %s, %s, 3, 99)",
             (company.tenant.tenant_id, new_id(), company.text()),
         )
+
+
+def import_of(company: Company, source: str, label: str) -> list[dict[str, Any]]:
+    """The parts of an import. External ids are the same in all of them: only tenant and source tell them apart."""
+    when = {"seconds": 1_700_000_000}
+    comment = {
+        "external_id": "comment 1",
+        "author": "somebody",
+        "body": company.text(),
+        "visibility": comment_pb2.VISIBILITY_EVERYONE,
+        "create_time": when,
+        "update_time": when,
+    }
+    issue = {
+        "external_id": "issue 1",
+        "number": 100_000 + next(_numbers),
+        "type": issue_pb2.ISSUE_TYPE_TASK,
+        "title": company.text(),
+        "state": import_pb2.IMPORT_STATE_OPEN,
+        "author": "somebody",
+        "label_names": [label],
+        "create_time": when,
+        "update_time": when,
+        "comments": [comment],
+    }
+    return [
+        {"options": {"project_id": company.one("project"), "source": source}},
+        {"label": {"name": label, "description": "made elsewhere"}},
+        {"issue": issue},
+    ]
+
+
+async def _import(company: Company) -> None:
+    source = f"elsewhere:{secrets.token_hex(6)}"
+    parts = import_of(company, source, company.text())
+    sent = [import_service_pb2.ImportItemsRequest(**part) for part in parts]
+    await company.client(Role.OWNER).issues.ImportItems(iter(sent))
+    company.keep("import source", source)
 
 
 def _park(house: House, company: Company) -> None:

@@ -100,15 +100,18 @@ class House:
             self._connection = await psycopg.AsyncConnection.connect(self.database.dsn("identity_app"), autocommit=True)
         return self._connection
 
-    async def tenant(self, slug: str) -> Tenant:
-        """A new company; the slug gets an ending of its own, so that a test can ask twice."""
+    async def tenant(self, slug: str, *, names: str = "") -> Tenant:
+        """A new company; the slug gets an ending of its own, so that a test can ask twice.
+
+        `names` goes before the name of every member.
+        """
         connection = await self.connection()
-        owner = await people.make_person(connection, name="Owner")
+        owner = await people.make_person(connection, name=f"{names}Owner")
         slug = f"{slug}-{secrets.token_hex(4)}"
         tenant_id = await people.make_tenant(connection, owner, slug=slug)
         members = {Role.OWNER: owner}
         for role in (Role.ADMIN, Role.MANAGER, Role.MEMBER, Role.VIEWER):
-            members[role] = await people.make_person(connection, name=role.name.title())
+            members[role] = await people.make_person(connection, name=names + role.name.title())
             await people.add_member(connection, tenant_id, owner, members[role], role)
         return Tenant(self, tenant_id, slug, members)
 
