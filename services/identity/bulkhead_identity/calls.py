@@ -15,7 +15,6 @@ from sqlalchemy import bindparam
 REQUEST_IDS: Final = RequestIds("identity")
 PERSONAL_REQUEST_IDS: Final = RequestIds("identity", "user_request_ids", {"user_id": bindparam("caller_id", type_=Id)})
 """For calls of a person outside any tenant."""
-"""For calls of a person outside any tenant."""
 
 Row = TypeVar("Row")
 
