@@ -1,4 +1,4 @@
-"""python -m bulkhead_identity serve | relay | work | migrate: the one place that puts the identity service together."""
+"""python -m bulkhead_identity serve | relay | retry | work | migrate: puts the identity service together, here only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bulkhead.identity.v1 import (
 )
 from bulkhead_kit import program
 from bulkhead_kit.keyfiles import ACCESS, load_identity_secret, load_public_keys, load_signer
-from bulkhead_kit.outbox.process import run_relay
+from bulkhead_kit.outbox.process import retry_parked, run_relay
 from bulkhead_kit.program import Parts
 from bulkhead_kit.server import Service
 from bulkhead_kit.services_auth import ServiceAllowList
@@ -99,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = {
         "serve": lambda: program.serve(IdentitySettings.load(), register, ALLOWED),
         "relay": lambda: run_relay(IdentitySettings.load()),
+        "retry": lambda: retry_parked(IdentitySettings.load()),
         "work": lambda: program.work(IdentitySettings.load(), duties),
         "migrate": lambda: program.migrate(IdentitySettings.load()),
     }

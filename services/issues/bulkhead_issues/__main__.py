@@ -1,4 +1,4 @@
-"""python -m bulkhead_issues serve | relay | work | migrate: the one place that puts the issues service together."""
+"""python -m bulkhead_issues serve | relay | retry | work | migrate: puts the issues service together, here only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bulkhead.issues.v1 import (
     workspace_service_pb2_grpc,
 )
 from bulkhead_kit import program
-from bulkhead_kit.outbox.process import run_relay
+from bulkhead_kit.outbox.process import retry_parked, run_relay
 from bulkhead_kit.program import Parts
 from bulkhead_kit.server import Service
 from bulkhead_kit.services_auth import ServiceAllowList
@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = {
         "serve": lambda: program.serve(IssuesSettings.load(), register, ALLOWED),
         "relay": lambda: run_relay(IssuesSettings.load()),
+        "retry": lambda: retry_parked(IssuesSettings.load()),
         "work": lambda: program.work(IssuesSettings.load(), duties),
         "migrate": lambda: program.migrate(IssuesSettings.load()),
     }

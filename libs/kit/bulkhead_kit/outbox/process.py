@@ -6,7 +6,6 @@ import asyncio
 import random
 import signal
 from typing import Final
-from uuid import UUID
 
 import psycopg
 import structlog
@@ -34,9 +33,10 @@ def run_relay(settings: ServiceSettings) -> None:
     asyncio.run(_run(settings))
 
 
-def retry_parked(settings: ServiceSettings, tenant_id: UUID | None) -> int:
-    """Has the active relay try a parked tenant again, or all of them, within a second; how many are parked."""
-    return asyncio.run(_retry(settings, tenant_id))
+def retry_parked(settings: ServiceSettings) -> None:
+    """Has the active relay try every parked tenant again within a second."""
+    program.start_logging(settings)
+    log.info("parked_tried_again", tenants=asyncio.run(_retry(settings)))
 
 
 async def _run(settings: ServiceSettings) -> None:
@@ -110,9 +110,9 @@ async def _wait(stop: asyncio.Event, seconds: float) -> None:
         return
 
 
-async def _retry(settings: ServiceSettings, tenant_id: UUID | None) -> int:
+async def _retry(settings: ServiceSettings) -> int:
     connection = await connect(settings.conninfo("relay_database_url"))
     try:
-        return await Outbox(connection, settings.service).retry(tenant_id)
+        return await Outbox(connection, settings.service).retry(None)
     finally:
         await connection.close()
