@@ -14,17 +14,17 @@ def test_an_etag_is_read_back(version: int) -> None:
     assert text.startswith('"')
     assert text.endswith('"')
     assert etags.expected_version(text) == version
-    etags.check(text, version)
+    etags.demand(etags.expected_version(text), version)
 
 
 def test_no_etag_means_no_expectation() -> None:
     assert etags.expected_version("") is None
-    etags.check("", 5)
+    etags.demand(None, 5)
 
 
 def test_another_version_is_aborted_and_says_the_current_one() -> None:
     with pytest.raises(Aborted) as caught:
-        etags.check('"v1"', 2)
+        etags.demand(1, 2)
     assert caught.value.code is grpc.StatusCode.ABORTED
     assert caught.value.reason_name == "ETAG_MISMATCH"
     assert caught.value.metadata == {"etag": '"v2"'}
@@ -37,5 +37,5 @@ def test_another_version_is_aborted_and_says_the_current_one() -> None:
 )
 def test_what_was_never_an_etag_is_a_wrong_argument(text: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        etags.check(text, 1)
+        etags.expected_version(text)
     assert caught.value.violations[0].field == "etag"

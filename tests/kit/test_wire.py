@@ -6,19 +6,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from bulkhead_kit import wire
 from bulkhead_kit.errors import InvalidArgument
+from bulkhead_kit.moments import from_us_since_2000, us_since_2000
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
 moments = st.integers(min_value=-63_082_281_600_000_000, max_value=252_455_529_600_000_000 - 1).map(
-    wire.from_us_since_2000
+    from_us_since_2000
 )
 
 
 @given(moments)
 def test_a_time_survives_postgres_and_protobuf(moment: datetime) -> None:
-    us = wire.us_since_2000(moment)
-    assert wire.from_us_since_2000(us) == moment
+    us = us_since_2000(moment)
+    assert from_us_since_2000(us) == moment
     stamp = wire.timestamp(us)
     assert stamp is not None
     assert wire.to_datetime(stamp) == moment
@@ -88,4 +89,4 @@ def test_every_control_character_is_refused_but_the_two_of_prose(code: int) -> N
 
 
 def test_offset_times_are_compared_in_utc() -> None:
-    assert wire.us_since_2000(datetime(2000, 1, 1, tzinfo=UTC) + timedelta(microseconds=1)) == 1
+    assert us_since_2000(datetime(2000, 1, 1, tzinfo=UTC) + timedelta(microseconds=1)) == 1

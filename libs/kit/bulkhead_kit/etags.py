@@ -35,8 +35,7 @@ def mismatch(current: int | None = None) -> Aborted:
     )
 
 
-def check(text: str, version: int, field: str = "etag") -> None:
-    """For a row that is at hand and locked."""
-    expected = expected_version(text, field)
-    if expected is not None and expected != version:
-        raise mismatch(version)
+def demand(wanted: int | None, current: int) -> None:
+    """For a row that is at hand: raises Aborted when the caller has read another version of it."""
+    if wanted not in (None, current):
+        raise mismatch(current)

@@ -21,6 +21,7 @@ RECONNECT_MS: Final = (200, 3000)
 """First and longest pause between attempts to connect."""
 CONNECTION_AGE_SECONDS: Final = 30 * 60
 CONNECTION_GRACE_SECONDS: Final = 30
+STREAMS_A_CONNECTION: Final = 1000
 
 Option = tuple[str, Any]
 
@@ -50,6 +51,8 @@ def client_options(max_message_bytes: int) -> list[Option]:
 def server_options(*, max_message_bytes: int, share_port: bool) -> list[Option]:
     return [
         *common_options(max_message_bytes),
+        # A connection that opens calls and never sends their requests holds no more than these.
+        ("grpc.max_concurrent_streams", STREAMS_A_CONNECTION),
         # On by default in grpc, which lets two servers share a port unnoticed.
         ("grpc.so_reuseport", int(share_port)),
         ("grpc.http2.min_ping_interval_without_data_ms", LEAST_PING_SECONDS * 1000),

@@ -12,13 +12,12 @@ from datetime import UTC, datetime, timedelta
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bulkhead_kit.errors import InvalidArgument
+from bulkhead_kit.moments import us_since_2000
 
 _Y2K_UNIX = 946_684_800
-_Y2K = datetime(2000, 1, 1, tzinfo=UTC)
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_SECOND = -62_135_596_800  # 0001-01-01, the first a Timestamp may hold
 _LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59
-_MICROSECOND = timedelta(microseconds=1)
 
 # Cc as Unicode has it (C0, DEL, C1), and the two that break a line without being in Cc.
 _not_in_line = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]").search
@@ -36,15 +35,6 @@ def timestamp(us_since_2000: int | None) -> Timestamp | None:
 def timestamp_of(moment: datetime | None) -> Timestamp | None:
     """From a datetime with a zone; `timestamp` is the faster way for what comes from the database."""
     return None if moment is None else timestamp(us_since_2000(moment))
-
-
-def us_since_2000(moment: datetime) -> int:
-    """Exact, unlike `datetime.timestamp()`, whose float loses microseconds."""
-    return (moment - _Y2K) // _MICROSECOND
-
-
-def from_us_since_2000(us: int) -> datetime:
-    return _Y2K + timedelta(microseconds=us)
 
 
 def to_datetime(stamp: Timestamp, field: str = "time") -> datetime:

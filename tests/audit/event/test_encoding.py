@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from bulkhead_audit.event import encoding
 from bulkhead_audit.event.rules import NewEvent
-from bulkhead_kit import canonical_json, wire
+from bulkhead_kit import canonical_json, moments, wire
 from bulkhead_kit.errors import InvalidArgument
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
@@ -49,7 +49,7 @@ def _event(vector: dict[str, Any]) -> tuple[NewEvent, dict[str, Any]]:
 def _us(text: str) -> int:
     stamp = Timestamp()
     stamp.FromJsonString(text)
-    return wire.us_since_2000(wire.to_datetime(stamp))
+    return moments.us_since_2000(wire.to_datetime(stamp))
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=[vector["name"] for vector in VECTORS])

@@ -14,7 +14,7 @@ from bulkhead.audit.v1 import audit_event_pb2 as event_pb
 from bulkhead.audit.v1 import audit_writer_service_pb2 as writer_pb
 from bulkhead_audit.event import encoding
 from bulkhead_audit.event.rules import NewEvent
-from bulkhead_kit import wire
+from bulkhead_kit import moments, wire
 from bulkhead_kit.caller import Role
 from bulkhead_kit.db import PLATFORM_LOG
 from bulkhead_kit.ids import new_id
@@ -293,7 +293,7 @@ async def test_an_answer_can_be_checked_against_its_hashes(house: House, acme: T
     assert encoding.values_digest(got.salt, text, got.ip, got.user_agent) == got.values_digest
     event = NewEvent(
         event_id=got.event_id,
-        occurred_at=wire.us_since_2000(wire.to_datetime(got.occur_time)),
+        occurred_at=moments.us_since_2000(wire.to_datetime(got.occur_time)),
         actor_type="person",
         actor_id=got.actor_id,
         on_behalf_of=None,
@@ -311,7 +311,7 @@ async def test_an_answer_can_be_checked_against_its_hashes(house: House, acme: T
         ip=None,
         user_agent=None,
     )
-    recorded_at = wire.us_since_2000(wire.to_datetime(got.record_time))
+    recorded_at = moments.us_since_2000(wire.to_datetime(got.record_time))
     line = encoding.envelope(str(acme.tenant_id), event, seq=2, recorded_at=recorded_at, digest=got.values_digest)
     assert encoding.leaf_hash(line) == got.leaf_hash
     assert (got.seq, got.encoding, list(got.fields)) == (2, 1, ["body", "estimate"])

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
-from bulkhead_kit.db import Database, Id, Query, Time, microseconds, moment
+from bulkhead_kit.db import Database, Id, Query, Time
+from bulkhead_kit.moments import from_us_since_2000, us_since_2000
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -46,8 +47,8 @@ class One(NamedTuple):
     [
         (Id(), _ID, str(_ID)),
         (Id(), str(_ID), str(_ID)),
-        (Time(), _WHEN, microseconds(_WHEN)),
-        (Time(), microseconds(_WHEN), microseconds(_WHEN)),
+        (Time(), _WHEN, us_since_2000(_WHEN)),
+        (Time(), us_since_2000(_WHEN), us_since_2000(_WHEN)),
         (Text(), "żółć 😀 'quoted' \\ %s $1 :x", "żółć 😀 'quoted' \\ %s $1 :x"),
         (Text(), "", ""),
         (Integer(), -5, -5),
@@ -82,9 +83,9 @@ async def test_value_sent_comes_back(
 
 async def test_time_array_keeps_microseconds(issues: Database, owner: Make) -> None:
     query = Query(select(bindparam("it", type_=ARRAY(Time())).label("value")), row=One)
-    sent: Sequence[Any] = [_WHEN, microseconds(_WHEN), None]
-    assert (await issues.read(owner()).one(query, it=sent)).value == [microseconds(_WHEN)] * 2 + [None]
-    assert moment(microseconds(_WHEN)) == _WHEN
+    sent: Sequence[Any] = [_WHEN, us_since_2000(_WHEN), None]
+    assert (await issues.read(owner()).one(query, it=sent)).value == [us_since_2000(_WHEN)] * 2 + [None]
+    assert from_us_since_2000(us_since_2000(_WHEN)) == _WHEN
 
 
 def test_id_is_text_only_where_it_is_selected() -> None:

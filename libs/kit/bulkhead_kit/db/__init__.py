@@ -4,7 +4,7 @@ from bulkhead_kit.db.context import PLATFORM_LOG
 from bulkhead_kit.db.database import Database, PoolSettings, ServerState
 from bulkhead_kit.db.query import Bound, Query, QueryCache
 from bulkhead_kit.db.transaction import Reader, StaleContext, Transaction
-from bulkhead_kit.db.types import Id, Time, microseconds, moment
+from bulkhead_kit.db.types import Id, Time
 
 __all__ = [
     "PLATFORM_LOG",
@@ -19,6 +19,4 @@ __all__ = [
     "StaleContext",
     "Time",
     "Transaction",
-    "microseconds",
-    "moment",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -22,10 +22,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.elements import ColumnElement
 
 from bulkhead_kit.errors import InvalidArgument
+from bulkhead_kit.moments import us_since_2000
 
 TEXT_FORMAT, BINARY_FORMAT = 0, 1
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _int2 = struct.Struct("!h")
 _int4 = struct.Struct("!i")
 _int8 = struct.Struct("!q")
@@ -54,15 +53,6 @@ class Time(types.TypeDecorator[int]):
     cache_ok = True
 
 
-def microseconds(moment: datetime) -> int:
-    """Microseconds since 2000-01-01 UTC, the form in which Time columns are selected."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def moment(microseconds_since_2000: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds_since_2000)
-
-
 def _id(value: UUID | str) -> tuple[bytes, int]:
     if isinstance(value, str):
         return _untyped_text(value)
@@ -70,7 +60,7 @@ def _id(value: UUID | str) -> tuple[bytes, int]:
 
 
 def _time(value: datetime | int) -> tuple[bytes, int]:
-    return _int8.pack(value if isinstance(value, int) else microseconds(value)), BINARY_FORMAT
+    return _int8.pack(value if isinstance(value, int) else us_since_2000(value)), BINARY_FORMAT
 
 
 def _text(value: str) -> tuple[bytes, int]:

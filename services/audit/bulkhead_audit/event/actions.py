@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from bulkhead_kit import clock
 from bulkhead_kit.caller import Caller
-from bulkhead_kit.db import Database, microseconds
+from bulkhead_kit.db import Database
+from bulkhead_kit.moments import us_since_2000
 
 from bulkhead_audit.event import encoding, rules, store
 from bulkhead_audit.event.rules import NewEvent
@@ -37,7 +38,7 @@ class Appender:
                     str(caller.tenant()),
                     fresh,
                     size=size,
-                    recorded_at=microseconds(clock.now()),
+                    recorded_at=us_since_2000(clock.now()),
                     salts=secrets.token_bytes(encoding.SALT_BYTES * len(fresh)),
                 )
                 store.append(tx, leaves)

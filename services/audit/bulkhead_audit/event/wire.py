@@ -11,6 +11,7 @@ from bulkhead.audit.v1 import audit_service_pb2 as pb
 from bulkhead.audit.v1 import audit_writer_service_pb2 as writer_pb
 from bulkhead_kit import wire
 from bulkhead_kit.errors import InvalidArgument
+from bulkhead_kit.moments import us_since_2000
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bulkhead_audit.event import encoding, rules
@@ -57,7 +58,7 @@ def _occurred_at(stamp: Timestamp, field: str, now: datetime) -> int:
     if stamp.nanos % 1000:
         # Cut in silence, a repeat could differ from what is stored.
         raise InvalidArgument.field(field, "must be in whole microseconds")
-    occurred_at = wire.us_since_2000(wire.to_datetime(stamp, field))
+    occurred_at = us_since_2000(wire.to_datetime(stamp, field))
     rules.demand_plausible(occurred_at, now, field)
     return occurred_at
 

@@ -42,8 +42,7 @@ async def _changeable(tx: Transaction, comment_id: UUID, version: int | None) ->
         is_author=row.author_id == str(caller.user_id),
         manages=caller.role is not None and caller.role >= Role.MANAGER,
     )
-    if version not in (None, row.version):
-        raise etags.mismatch(row.version)
+    etags.demand(version, row.version)
     return row
 
 

@@ -85,6 +85,5 @@ async def _unchanged(tx: Transaction, issue_id: UUID, version: int | None) -> Is
     current = await store.load(tx, issue_id)
     if current is None or current.deleted_at is not None:
         raise NotFound("issue")
-    if version not in (None, current.version):
-        raise etags.mismatch(current.version)
+    etags.demand(version, current.version)
     return current

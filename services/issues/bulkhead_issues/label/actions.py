@@ -24,8 +24,7 @@ async def update_label(tx: Transaction, label_id: UUID, values: Mapping[str, str
     if row is not None:
         return row
     current = await _existing(tx, label_id)
-    if version not in (None, current.version):
-        raise etags.mismatch(current.version)
+    etags.demand(version, current.version)
     return current
 
 

@@ -27,6 +27,5 @@ async def update_project(
     current = await store.load(tx, project_id)
     if current is None:
         raise NotFound("project")
-    if version not in (None, current.version):
-        raise etags.mismatch(current.version)
+    etags.demand(version, current.version)
     return current

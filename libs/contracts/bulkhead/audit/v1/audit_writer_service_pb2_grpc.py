@@ -57,8 +57,9 @@ class AuditWriterServiceServicer:
         Permission: services that list this method. Nobody else, whatever the role.
 
         Errors: INVALID_ARGUMENT (INVALID_FIELD) when an event breaks a rule; the field names it, such as
-        "events[3].changes_json", and a repeat of the batch fails alike. ABORTED (CONFLICT), UNAVAILABLE
-        (DATABASE_UNAVAILABLE, OVERLOADED) and DEADLINE_EXCEEDED: repeat the same batch later.
+        "events[3].changes_json", and a repeat of the batch fails alike. ABORTED (CONFLICT),
+        RESOURCE_EXHAUSTED (OVERLOADED), UNAVAILABLE (DATABASE_UNAVAILABLE) and DEADLINE_EXCEEDED: repeat the same batch
+        later.
 
         Idempotent: an event whose event_id and occur_time are in the log already is passed over and takes no new number,
         so a batch can be sent again after a lost answer. What the first one said stands.

@@ -88,8 +88,6 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. The one-time token is used, expired or unknown."""
     STATE_NOT_ALLOWED: _ErrorReason.ValueType  # 77
     """FAILED_PRECONDITION. The thing is in a state that does not allow this. Metadata: state."""
-    EMAIL_NOT_VERIFIED: _ErrorReason.ValueType  # 78
-    """FAILED_PRECONDITION. The e-mail address is not verified."""
     SECRET_ALREADY_SHOWN: _ErrorReason.ValueType  # 79
     """FAILED_PRECONDITION. A reply that shows a secret is not repeated; the resource is there."""
     PLAN_LIMIT_REACHED: _ErrorReason.ValueType  # 90
@@ -104,8 +102,6 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE. Another service cannot be reached. Metadata: service."""
     DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 102
     """DEADLINE_EXCEEDED. The time given was too short; the call had no effect, or its reply was lost."""
-    SHUTTING_DOWN: _ErrorReason.ValueType  # 103
-    """UNAVAILABLE. The server is shutting down."""
     INTERNAL: _ErrorReason.ValueType  # 110
     """INTERNAL. A fault of ours. Metadata: error_id, to be found in the log."""
 
@@ -180,8 +176,6 @@ ONE_TIME_TOKEN_INVALID: ErrorReason.ValueType  # 76
 """FAILED_PRECONDITION. The one-time token is used, expired or unknown."""
 STATE_NOT_ALLOWED: ErrorReason.ValueType  # 77
 """FAILED_PRECONDITION. The thing is in a state that does not allow this. Metadata: state."""
-EMAIL_NOT_VERIFIED: ErrorReason.ValueType  # 78
-"""FAILED_PRECONDITION. The e-mail address is not verified."""
 SECRET_ALREADY_SHOWN: ErrorReason.ValueType  # 79
 """FAILED_PRECONDITION. A reply that shows a secret is not repeated; the resource is there."""
 PLAN_LIMIT_REACHED: ErrorReason.ValueType  # 90
@@ -196,8 +190,6 @@ SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 101
 """UNAVAILABLE. Another service cannot be reached. Metadata: service."""
 DEADLINE_EXCEEDED: ErrorReason.ValueType  # 102
 """DEADLINE_EXCEEDED. The time given was too short; the call had no effect, or its reply was lost."""
-SHUTTING_DOWN: ErrorReason.ValueType  # 103
-"""UNAVAILABLE. The server is shutting down."""
 INTERNAL: ErrorReason.ValueType  # 110
 """INTERNAL. A fault of ours. Metadata: error_id, to be found in the log."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

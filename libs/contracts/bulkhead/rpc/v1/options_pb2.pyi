@@ -94,7 +94,9 @@ Global___Scope: _TypeAlias = Scope  # noqa: Y015
 
 @_typing.final
 class Policy(_message.Message):
-    """Who may call a method and how a caller may treat it. Enforced by the servers; printed in the reference."""
+    """Who may call a method and how a caller may treat it. The servers enforce scope, role and deadlines; tests hold what
+    audited and idempotent promise.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
