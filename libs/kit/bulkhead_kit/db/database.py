@@ -13,6 +13,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from sqlalchemy import Column, Integer, MetaData, Table, Text, cast, func, select
 
+from bulkhead_kit import clock
 from bulkhead_kit.caller import Caller
 from bulkhead_kit.db.query import Query
 from bulkhead_kit.db.refusals import unavailable
@@ -143,8 +144,14 @@ class Database:
                 await asyncio.shield(returning)
 
     async def _checkout(self, caller: Caller) -> Connection:
+        ends = clock.monotonic() + min(self._settings.wait, caller.time_left())
         try:
-            return await self._pool.getconn(timeout=max(0.001, min(self._settings.wait, caller.time_left())))
+            while True:
+                connection = await self._pool.getconn(timeout=max(0.001, ends - clock.monotonic()))
+                if connection.is_there():
+                    return connection
+                # The server was restarted since. No call has to pay for that while there are others.
+                await self._pool.putconn(connection)
         except PoolTimeout as error:
             raise unavailable() from error
 

@@ -48,6 +48,16 @@ class Connection(psycopg.AsyncConnection[Any]):
         self.pgconn.nonblocking = 1
         self.pgconn.enter_pipeline_mode()
 
+    def is_there(self) -> bool:
+        """Whether the server has not hung up. Looks only at what has come in: no round trip, some microseconds."""
+        try:
+            self.pgconn.consume_input()
+            # The first look may have found only its last words.
+            self.pgconn.consume_input()
+        except psycopg.OperationalError:
+            return False
+        return self.pgconn.status == pq.ConnStatus.OK
+
 
 class Failed(Exception):
     """A statement of a batch was refused by the server."""
