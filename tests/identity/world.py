@@ -87,7 +87,7 @@ async def sign_up(house: House, mails: PostOffice, email: str, password: str = P
     """Signs up and proves the address; returns the user's id."""
     await house.nobody().identity.SignUp(email=email, password=password, full_name=name)
     token = (await mails.to(email))[-1].token
-    reply = await house.nobody().identity.VerifyEmail(token=token)
+    reply = await house.nobody().identity.VerifyEmail(token=token, password=password)
     return str(reply.user_id)
 
 

@@ -23,6 +23,7 @@ DEFINERS = {
     "identity.select_tenant": "the caller's own membership of one tenant",
     "identity.sign_up": "answers alike for known and unknown addresses",
     "identity.start_session": "Login, before a session is there",
+    "identity.try_verification": "finds the password of a sign-up by the token's hash",
     "identity.verify_email": "finds a person by the token's hash",
 }
 

@@ -77,7 +77,12 @@ fixed(
     "identity.v1.AuthService/Login", email="nobody@example.com", password="not her password", expects="UNAUTHENTICATED"
 )
 fixed("identity.v1.AuthService/RefreshToken", refresh_token="bhr_unknown", expects="UNAUTHENTICATED")
-fixed("identity.v1.AuthService/VerifyEmail", token="unknown", expects="FAILED_PRECONDITION")
+fixed(
+    "identity.v1.AuthService/VerifyEmail",
+    token="unknown",
+    password="not her password",
+    expects="FAILED_PRECONDITION",
+)
 fixed("identity.v1.TenantService/ListMyTenants")
 fixed("identity.v1.MembershipService/ListMembers")
 fixed("identity.v1.MembershipService/AcceptInvitation", token="unknown", expects="FAILED_PRECONDITION")

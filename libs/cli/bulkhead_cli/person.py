@@ -119,7 +119,7 @@ class Person:
         )
         await self.identity.call(self._auth.SignUp, request, caller=None)
         token = await self.mailed_token("confirm")
-        verify = auth_service_pb2.VerifyEmailRequest(token=token, request_id=str(new_id()))
+        verify = auth_service_pb2.VerifyEmailRequest(token=token, password=self._password, request_id=str(new_id()))
         verified = await self.identity.call(self._auth.VerifyEmail, verify, caller=None)
         self.user_id = verified.user_id
 

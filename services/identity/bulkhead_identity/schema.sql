@@ -707,6 +707,7 @@ create table identity.one_time_tokens (
     user_id uuid not null,
     token_hash bytea not null,
     expires_at timestamptz not null,
+    attempts smallint default 0 not null,
     used_at timestamptz,
     used_by_request uuid,
     revoked_at timestamptz,
@@ -719,6 +720,7 @@ create table identity.one_time_tokens (
     constraint one_time_tokens_pkey primary key (token_id),
     constraint one_time_tokens_token_hash_key unique (token_hash),
     constraint one_time_tokens_user_id_fkey foreign key (user_id) references identity.users(user_id),
+    constraint one_time_tokens_attempts_check check (attempts between 0 and 5),
     constraint one_time_tokens_full_name_check
     check (full_name is null or purpose = 'verify_email' and length(full_name) between 1 and 200),
     constraint one_time_tokens_password_hash_check
@@ -732,6 +734,8 @@ comment on table identity.one_time_tokens is
 'SHA-256 of the tokens in mails: single use, expiring, each for one purpose.';
 comment on column identity.one_time_tokens.purpose is
 'What it can be used for: verify_email or reset_password.';
+comment on column identity.one_time_tokens.attempts is
+'How often it was tried, with whatever password; after the fifth time it is worth nothing.';
 comment on column identity.one_time_tokens.used_at is
 'When it was used; it cannot be used again.';
 comment on column identity.one_time_tokens.used_by_request is
@@ -759,7 +763,7 @@ with check (true);
 grant
     select,
     insert (token_id, purpose, user_id, token_hash, expires_at, password_hash, full_name),
-    update (used_at, used_by_request, revoked_at, password_hash)
+    update (attempts, used_at, used_by_request, revoked_at, password_hash)
 on identity.one_time_tokens to identity_definer;
 grant select (token_id, expires_at), delete on identity.one_time_tokens to identity_worker;
 
@@ -1050,10 +1054,10 @@ as $function$
             elsif tg_op = 'INSERT' then
                 r := new;
                 v_verb := 'created';
-                if r.purpose is not null then v_changes := v_changes || jsonb_build_object('purpose', jsonb_build_array(null, to_jsonb(r.purpose))); end if; if r.user_id is not null then v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_array(null, to_jsonb(r.user_id))); end if; if r.expires_at is not null then v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_array(null, to_jsonb(r.expires_at))); end if; if r.used_at is not null then v_changes := v_changes || jsonb_build_object('used_at', jsonb_build_array(null, to_jsonb(r.used_at))); end if; if r.revoked_at is not null then v_changes := v_changes || jsonb_build_object('revoked_at', jsonb_build_array(null, to_jsonb(r.revoked_at))); end if; 
+                if r.purpose is not null then v_changes := v_changes || jsonb_build_object('purpose', jsonb_build_array(null, to_jsonb(r.purpose))); end if; if r.user_id is not null then v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_array(null, to_jsonb(r.user_id))); end if; if r.expires_at is not null then v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_array(null, to_jsonb(r.expires_at))); end if; if r.attempts is not null then v_changes := v_changes || jsonb_build_object('attempts', jsonb_build_array(null, to_jsonb(r.attempts))); end if; if r.used_at is not null then v_changes := v_changes || jsonb_build_object('used_at', jsonb_build_array(null, to_jsonb(r.used_at))); end if; if r.revoked_at is not null then v_changes := v_changes || jsonb_build_object('revoked_at', jsonb_build_array(null, to_jsonb(r.revoked_at))); end if; 
             else
                 r := new;
-                if r.purpose is distinct from old.purpose then v_changes := v_changes || jsonb_build_object('purpose', jsonb_build_array(to_jsonb(old.purpose), to_jsonb(r.purpose))); end if; if r.user_id is distinct from old.user_id then v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_array(to_jsonb(old.user_id), to_jsonb(r.user_id))); end if; if r.expires_at is distinct from old.expires_at then v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_array(to_jsonb(old.expires_at), to_jsonb(r.expires_at))); end if; if r.used_at is distinct from old.used_at then v_changes := v_changes || jsonb_build_object('used_at', jsonb_build_array(to_jsonb(old.used_at), to_jsonb(r.used_at))); end if; if r.revoked_at is distinct from old.revoked_at then v_changes := v_changes || jsonb_build_object('revoked_at', jsonb_build_array(to_jsonb(old.revoked_at), to_jsonb(r.revoked_at))); end if; 
+                if r.purpose is distinct from old.purpose then v_changes := v_changes || jsonb_build_object('purpose', jsonb_build_array(to_jsonb(old.purpose), to_jsonb(r.purpose))); end if; if r.user_id is distinct from old.user_id then v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_array(to_jsonb(old.user_id), to_jsonb(r.user_id))); end if; if r.expires_at is distinct from old.expires_at then v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_array(to_jsonb(old.expires_at), to_jsonb(r.expires_at))); end if; if r.attempts is distinct from old.attempts then v_changes := v_changes || jsonb_build_object('attempts', jsonb_build_array(to_jsonb(old.attempts), to_jsonb(r.attempts))); end if; if r.used_at is distinct from old.used_at then v_changes := v_changes || jsonb_build_object('used_at', jsonb_build_array(to_jsonb(old.used_at), to_jsonb(r.used_at))); end if; if r.revoked_at is distinct from old.revoked_at then v_changes := v_changes || jsonb_build_object('revoked_at', jsonb_build_array(to_jsonb(old.revoked_at), to_jsonb(r.revoked_at))); end if; 
                 if v_changes = '{}' then
                     return null;
                 end if;
@@ -1861,21 +1865,21 @@ comment on function identity.expire_invitations(uuid) is
 'Gives back the seats of a tenant''s invitations that nobody accepted in time.';
 
 create or replace function identity.find_credentials(p_email text)
- returns table(user_id uuid, password_hash text, is_verified boolean, is_active boolean, is_platform_admin boolean)
+ returns table(user_id uuid, password_hash text, is_active boolean, is_platform_admin boolean)
  language sql
  stable security definer rows 1
  set search_path to 'pg_catalog', 'pg_temp'
 as $function$
-    select u.user_id, c.password_hash, u.email_verified_at is not null, u.status = 'active', u.is_platform_admin
+    select u.user_id, c.password_hash, u.status = 'active', u.is_platform_admin
     from identity.users as u
     inner join identity.user_credentials as c on c.user_id = u.user_id
-    where u.email_key = lower(p_email);
+    where u.email_key = lower(p_email) and u.email_verified_at is not null;
 $function$;
 alter function identity.find_credentials(text) owner to identity_definer;
 revoke all on function identity.find_credentials(text) from public;
 grant execute on function identity.find_credentials(text) to identity_app;
 comment on function identity.find_credentials(text) is
-'For Login: the hash to check the given password against, of one address at a time.';
+'For Login: the hash to check the given password against, of one address at a time. An address that is not proved is as unknown as one that nobody gave.';
 
 create or replace function identity.has_member(p_email text)
  returns boolean
@@ -2142,9 +2146,7 @@ begin
     insert into identity.users (user_id, kind, email, full_name) values (p_user_id, 'person', p_email, p_full_name)
     on conflict (email_key) do nothing
     returning user_id into v_user_id;
-    if found then
-        insert into identity.user_credentials (user_id, password_hash) values (v_user_id, p_password_hash);
-    else
+    if not found then
         select u.user_id, u.email_verified_at is not null into strict v_user_id, v_verified
         from identity.users as u where u.email_key = lower(p_email);
     end if;
@@ -2212,6 +2214,34 @@ grant execute on function identity.start_session(uuid, uuid, interval, uuid, byt
 comment on function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text) is
 'A session of a person who has proved who she is, with its first refresh token; tells when that expires.';
 
+create or replace function identity.try_verification(p_token_hash bytea, p_request_id uuid)
+ returns text
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_password_hash text;
+begin
+    update identity.one_time_tokens as t set attempts = t.attempts + 1
+    where t.token_hash = p_token_hash and t.purpose = 'verify_email' and t.used_at is null and t.revoked_at is null
+    and t.expires_at > now() and t.attempts < 5
+    returning t.password_hash into v_password_hash;
+    if not found then
+        -- Her own second try: the password has gone to the account.
+        select c.password_hash into v_password_hash from identity.one_time_tokens as t
+        inner join identity.user_credentials as c on c.user_id = t.user_id
+        where t.token_hash = p_token_hash and t.purpose = 'verify_email' and t.used_by_request = p_request_id;
+    end if;
+    return v_password_hash;
+end
+$function$;
+alter function identity.try_verification(bytea, uuid) owner to identity_definer;
+revoke all on function identity.try_verification(bytea, uuid) from public;
+grant execute on function identity.try_verification(bytea, uuid) to identity_app;
+comment on function identity.try_verification(bytea, uuid) is
+'For VerifyEmail: the hash to check the given password against, of one token at a time and five times at most; null for a token that is worth nothing. The try counts whatever comes of it.';
+
 create or replace function identity.verify_email(p_token_hash bytea, p_request_id uuid)
  returns uuid
  language plpgsql
@@ -2241,11 +2271,12 @@ begin
     set used_at = now(), used_by_request = p_request_id, password_hash = null
     where t.token_id = v_token_id and t.used_at is null and t.revoked_at is null and t.expires_at > now();
     if not found or v_verified_at is not null then
-        perform app.refuse(9, 'ONE_TIME_TOKEN_INVALID', 'the token is unknown, used, expired or replaced');
+        perform app.refuse(9, 'ONE_TIME_TOKEN_INVALID', 'the token is unknown, used, expired, replaced or tried too '
+            'often, or the password is not the sign-up''s');
     end if;
     update identity.users as u set email_verified_at = now(), full_name = v_full_name where u.user_id = v_user_id;
-    update identity.user_credentials as c set password_hash = v_password_hash, password_changed_at = now()
-    where c.user_id = v_user_id;
+    -- Not before: an address that nobody has proved has no password, and logs nobody in.
+    insert into identity.user_credentials (user_id, password_hash) values (v_user_id, v_password_hash);
     update identity.one_time_tokens as t set revoked_at = now(), password_hash = null
     where t.user_id = v_user_id and t.purpose = 'verify_email' and t.used_at is null and t.revoked_at is null;
     return v_user_id;
@@ -2255,4 +2286,4 @@ alter function identity.verify_email(bytea, uuid) owner to identity_definer;
 revoke all on function identity.verify_email(bytea, uuid) from public;
 grant execute on function identity.verify_email(bytea, uuid) to identity_app;
 comment on function identity.verify_email(bytea, uuid) is
-'Uses a token from a mail: the address is proved, and name and password are those of the sign-up that sent this mail.';
+'Uses a token from a mail: the address is proved, and name and password are those of the sign-up that sent this mail. The caller has proved that she knows this password.';

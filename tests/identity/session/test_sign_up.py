@@ -17,11 +17,11 @@ from tests.support.house import House
 async def test_a_mail_proves_the_address(house: House, mails: PostOffice) -> None:
     email = new_address()
     await house.nobody().identity.SignUp(email=email, password=PASSWORD, full_name="Ann")
-    with refused("FAILED_PRECONDITION", "EMAIL_NOT_VERIFIED"):
+    with refused("UNAUTHENTICATED", "CREDENTIALS_INVALID"):
         await log_in(house, email)
     (mail,) = await mails.to(email)
     assert mail.subject == "Confirm your e-mail address"
-    reply = await house.nobody().identity.VerifyEmail(token=mail.token)
+    reply = await house.nobody().identity.VerifyEmail(token=mail.token, password=PASSWORD)
     _, login = await log_in(house, email)
     assert login.user_id == reply.user_id
 
@@ -46,16 +46,65 @@ async def test_a_strangers_sign_up_cannot_slip_in_its_password(house: House, mai
     await house.nobody().identity.SignUp(email=email, password="the stranger's one", full_name="Eve")
     await house.nobody().identity.SignUp(email=email, password=PASSWORD, full_name="Ann")
     strangers, own = await mails.to(email)
-    await house.nobody().identity.VerifyEmail(token=own.token)
+    await house.nobody().identity.VerifyEmail(token=own.token, password=PASSWORD)
     with refused("UNAUTHENTICATED", "CREDENTIALS_INVALID"):
         await log_in(house, email, "the stranger's one")
     with refused("FAILED_PRECONDITION", "ONE_TIME_TOKEN_INVALID"):
-        await house.nobody().identity.VerifyEmail(token=strangers.token)
+        await house.nobody().identity.VerifyEmail(token=strangers.token, password="the stranger's one")
     person, _ = await log_in(house, email)
     tenant = await person.identity.CreateTenant(tenant={"slug": f"own-{new_id().hex[-12:]}", "name": "Own"})
     chosen = await person.identity.SelectTenant(tenant_id=tenant.tenant_id)
     (member,) = (await house.with_token(chosen.access_token.token).identity.ListMembers()).members
     assert member.display_name == "Ann"
+
+
+async def test_who_opens_a_strangers_mail_gives_her_address_to_nobody(house: House, mails: PostOffice) -> None:
+    """Eve signs up with Ann's address; Ann, who signs up too, opens the mail of Eve's sign-up."""
+    email = new_address()
+    await house.nobody().identity.SignUp(email=email, password=PASSWORD, full_name="Ann")
+    await house.nobody().identity.SignUp(email=email, password="the stranger's one", full_name="Eve")
+    own, strangers = await mails.to(email)
+    with refused("FAILED_PRECONDITION", "ONE_TIME_TOKEN_INVALID") as wrong:
+        await house.nobody().identity.VerifyEmail(token=strangers.token, password=PASSWORD)
+    with refused("FAILED_PRECONDITION", "ONE_TIME_TOKEN_INVALID") as unknown:
+        await house.nobody().identity.VerifyEmail(token="A" * 43, password=PASSWORD)
+    assert wrong.status == unknown.status
+    for password in (PASSWORD, "the stranger's one"):
+        with refused("UNAUTHENTICATED", "CREDENTIALS_INVALID"):
+            await log_in(house, email, password)
+    await house.nobody().identity.VerifyEmail(token=own.token, password=PASSWORD)
+    await log_in(house, email)
+    with refused("UNAUTHENTICATED", "CREDENTIALS_INVALID"):
+        await log_in(house, email, "the stranger's one")
+
+
+@pytest.mark.parametrize("state", ["unknown", "waiting", "registered"])
+async def test_signing_up_and_logging_in_tells_nothing_of_an_address(
+    house: House, mails: PostOffice, state: str
+) -> None:
+    email = new_address()
+    if state == "waiting":
+        await house.nobody().identity.SignUp(email=email, password="another password", full_name="Bob")
+    if state == "registered":
+        await sign_up(house, mails, email, "another password")
+    await house.nobody().identity.SignUp(email=email, password=PASSWORD, full_name="Eve")
+    with refused("UNAUTHENTICATED", "CREDENTIALS_INVALID") as told:
+        await log_in(house, email)
+    with refused("UNAUTHENTICATED", "CREDENTIALS_INVALID") as nobody:
+        await log_in(house, new_address())
+    assert told.status == nobody.status
+
+
+async def test_a_waiting_address_has_no_password_yet(house: House) -> None:
+    email = new_address()
+    await house.nobody().identity.SignUp(email=email, password=PASSWORD, full_name="Ann")
+    async with as_owner(house.database) as connection:
+        cursor = await connection.execute(
+            "select count(*), count(c.user_id) from identity.users as u"
+            " left join identity.user_credentials as c on c.user_id = u.user_id where u.email_key = %s",
+            (email,),
+        )
+        assert await cursor.fetchone() == (1, 0)
 
 
 async def test_a_repeat_with_a_request_id_sends_one_mail(house: House, mails: PostOffice) -> None:
@@ -79,7 +128,8 @@ async def test_many_sign_ups_at_once_make_one_account(house: House, mails: PostO
     sent = await mails.to(email)
     assert len(sent) == 8
     done = await asyncio.gather(
-        *(house.nobody().identity.VerifyEmail(token=mail.token) for mail in sent), return_exceptions=True
+        *(house.nobody().identity.VerifyEmail(token=mail.token, password=PASSWORD) for mail in sent),
+        return_exceptions=True,
     )
     assert sum(1 for one in done if not isinstance(one, BaseException)) == 1
     await log_in(house, email)
@@ -126,26 +176,68 @@ class TestTokens:
         await sign_up(house, mails, email)
         (mail,) = await mails.to(email)
         with refused("FAILED_PRECONDITION", "ONE_TIME_TOKEN_INVALID"):
-            await house.nobody().identity.VerifyEmail(token=mail.token)
+            await house.nobody().identity.VerifyEmail(token=mail.token, password=PASSWORD)
 
     async def test_a_repeat_with_the_request_id_gets_the_answer(self, house: House, mails: PostOffice) -> None:
         email, request_id = new_address(), str(new_id())
         await house.nobody().identity.SignUp(email=email, password=PASSWORD, full_name="Ann")
         (mail,) = await mails.to(email)
-        first = await house.nobody().identity.VerifyEmail(token=mail.token, request_id=request_id)
-        assert await house.nobody().identity.VerifyEmail(token=mail.token, request_id=request_id) == first
+        first = await house.nobody().identity.VerifyEmail(token=mail.token, password=PASSWORD, request_id=request_id)
+        assert (
+            await house.nobody().identity.VerifyEmail(token=mail.token, password=PASSWORD, request_id=request_id)
+            == first
+        )
         with refused("FAILED_PRECONDITION", "ONE_TIME_TOKEN_INVALID"):
-            await house.nobody().identity.VerifyEmail(token=mail.token, request_id=str(new_id()))
+            await house.nobody().identity.VerifyEmail(token=mail.token, password=PASSWORD, request_id=str(new_id()))
+
+    async def test_a_repeat_with_another_password_gets_none(self, house: House, mails: PostOffice) -> None:
+        email, request_id = new_address(), str(new_id())
+        await house.nobody().identity.SignUp(email=email, password=PASSWORD, full_name="Ann")
+        (mail,) = await mails.to(email)
+        await house.nobody().identity.VerifyEmail(token=mail.token, password=PASSWORD, request_id=request_id)
+        with refused("FAILED_PRECONDITION", "ONE_TIME_TOKEN_INVALID"):
+            await house.nobody().identity.VerifyEmail(token=mail.token, password="wrong", request_id=request_id)
+
+    async def test_survive_four_wrong_passwords(self, house: House, mails: PostOffice) -> None:
+        email = new_address()
+        await house.nobody().identity.SignUp(email=email, password=PASSWORD, full_name="Ann")
+        (mail,) = await mails.to(email)
+        for _ in range(4):
+            with refused("FAILED_PRECONDITION", "ONE_TIME_TOKEN_INVALID"):
+                await house.nobody().identity.VerifyEmail(token=mail.token, password="wrong")
+        await house.nobody().identity.VerifyEmail(token=mail.token, password=PASSWORD)
+
+    async def test_do_not_survive_five_at_once(self, house: House, mails: PostOffice) -> None:
+        email = new_address()
+        await house.nobody().identity.SignUp(email=email, password=PASSWORD, full_name="Ann")
+        (mail,) = await mails.to(email)
+        guesses = [house.nobody().identity.VerifyEmail(token=mail.token, password=f"guess {n}") for n in range(8)]
+        assert all(isinstance(one, BaseException) for one in await asyncio.gather(*guesses, return_exceptions=True))
+        with refused("FAILED_PRECONDITION", "ONE_TIME_TOKEN_INVALID"):
+            await house.nobody().identity.VerifyEmail(token=mail.token, password=PASSWORD)
+        async with as_owner(house.database) as connection:
+            cursor = await connection.execute(
+                "select t.attempts from identity.one_time_tokens as t"
+                " inner join identity.users as u on u.user_id = t.user_id where u.email_key = %s",
+                (email,),
+            )
+            assert await cursor.fetchone() == (5,)
+
+    @pytest.mark.parametrize("password", ["", "x" * 129])
+    async def test_impossible_passwords_are_named(self, house: House, password: str) -> None:
+        with refused("INVALID_ARGUMENT", "INVALID_FIELD") as refusal:
+            await house.nobody().identity.VerifyEmail(token="A" * 43, password=password)
+        assert refusal.fields == ["password"]
 
     @pytest.mark.parametrize("token", ["x", "A" * 43, "-" * 100, "\U0001f511", "' or true --"])
     async def test_unknown_ones_are_refused(self, house: House, token: str) -> None:
         with refused("FAILED_PRECONDITION", "ONE_TIME_TOKEN_INVALID"):
-            await house.nobody().identity.VerifyEmail(token=token)
+            await house.nobody().identity.VerifyEmail(token=token, password=PASSWORD)
 
     @pytest.mark.parametrize("token", ["", "A" * 101])
     async def test_impossible_ones_are_named(self, house: House, token: str) -> None:
         with refused("INVALID_ARGUMENT", "INVALID_FIELD"):
-            await house.nobody().identity.VerifyEmail(token=token)
+            await house.nobody().identity.VerifyEmail(token=token, password=PASSWORD)
 
     async def test_expire(self, house: House, mails: PostOffice) -> None:
         email = new_address()
@@ -158,7 +250,7 @@ class TestTokens:
                 (email.lower(),),
             )
         with refused("FAILED_PRECONDITION", "ONE_TIME_TOKEN_INVALID"):
-            await house.nobody().identity.VerifyEmail(token=mail.token)
+            await house.nobody().identity.VerifyEmail(token=mail.token, password=PASSWORD)
 
     async def test_of_an_invitation_prove_no_address(self, house: House, mails: PostOffice) -> None:
         tenant, email = await house.tenant("purpose"), new_address()
@@ -166,7 +258,7 @@ class TestTokens:
         await tenant.owner.identity.InviteMember(email=email, role=2)
         (mail,) = await mails.to(email)
         with refused("FAILED_PRECONDITION", "ONE_TIME_TOKEN_INVALID"):
-            await house.nobody().identity.VerifyEmail(token=mail.token)
+            await house.nobody().identity.VerifyEmail(token=mail.token, password=PASSWORD)
 
 
 async def test_no_secret_is_stored_or_captured(house: House, mails: PostOffice) -> None:

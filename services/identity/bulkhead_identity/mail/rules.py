@@ -37,6 +37,7 @@ def verify_email(mail: MailRow, web_address: str, token: str) -> Letter:
         "Hello,\n\n"
         "somebody, we hope you, signed up at Bulkhead with this address. To confirm that it is yours, open\n\n"
         f"{web_address}/verify-email?token={token}\n\n"
+        "and give the password that you signed up with.\n\n"
         "If it was not you, do nothing: without this confirmation nobody can log in with your address.\n",
     )
 

@@ -47,7 +47,11 @@ async def sign_up(tools: Tools, caller: Caller, new: SignUp) -> None:
         )
 
 
-async def verify_email(tools: Tools, caller: Caller, token: str, request_id: UUID | None) -> str:
+async def verify_email(tools: Tools, caller: Caller, token: str, password: str, request_id: UUID | None) -> str:
+    # Counted before it is checked, and kept whatever comes of it: many at a time are no more guesses than one by one.
+    async with tools.database.transaction(caller) as tx:
+        password_hash = await store.try_verification(tx, hash_of(token), request_id)
+    rules.demand_sign_up(await tools.passwords.verify(password, password_hash))
     async with tools.database.transaction(caller) as tx:
         return await store.verify_email(tx, hash_of(token), request_id)
 

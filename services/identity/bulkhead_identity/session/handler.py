@@ -33,7 +33,7 @@ class AuthHandler(AuthServiceServicer):
     async def VerifyEmail(self, request: pb.VerifyEmailRequest, _context: Context) -> pb.VerifyEmailResponse:
         caller = as_anybody(current_caller())
         request_id = parse_optional_id(request.request_id, "request_id")
-        user_id = await actions.verify_email(self._tools, caller, request.token, request_id)
+        user_id = await actions.verify_email(self._tools, caller, request.token, request.password, request_id)
         return pb.VerifyEmailResponse(user_id=user_id)
 
     async def Login(self, request: pb.LoginRequest, _context: Context) -> pb.LoginResponse:

@@ -37,7 +37,6 @@ class SignUp:
 class Credentials(NamedTuple):
     user_id: str
     password_hash: str
-    is_verified: bool
     is_active: bool
     is_platform_admin: bool
 
@@ -94,11 +93,16 @@ def demand_login(found: Credentials | None, password_is_right: bool) -> Credenti
     """Only one who knows the password learns anything about the account."""
     if found is None or not password_is_right or not found.is_active:
         raise Unauthenticated(ErrorReason.CREDENTIALS_INVALID, "unknown e-mail or wrong password")
-    if not found.is_verified:
-        raise FailedPrecondition(
-            ErrorReason.EMAIL_NOT_VERIFIED, "the address is not proved yet: use the link in the mail, or sign up again"
-        )
     return found
+
+
+def demand_sign_up(password_is_right: bool) -> None:
+    """Who reads the mail of a sign-up that was not hers proves nothing by it, and gives nobody her address."""
+    if not password_is_right:
+        raise FailedPrecondition(
+            ErrorReason.ONE_TIME_TOKEN_INVALID,
+            "the token is unknown, used, expired, replaced or tried too often, or the password is not the sign-up's",
+        )
 
 
 def demand_child(rotation: Rotation) -> Child:

@@ -26,6 +26,10 @@ class _UserId(NamedTuple):
     user_id: str
 
 
+class _PasswordHash(NamedTuple):
+    password_hash: str | None
+
+
 class _ExpiresAt(NamedTuple):
     expires_at: int
 
@@ -38,13 +42,19 @@ _SIGN_UP: Query[Any] = Query(
     )
     """)
 )
+_TRY_VERIFICATION = Query(
+    text("select identity.try_verification(:token_hash, :request_id) as password_hash").columns(
+        column("password_hash")
+    ),
+    row=_PasswordHash,
+)
 _VERIFY_EMAIL = Query(
     text("select cast(identity.verify_email(:token_hash, :request_id) as text) as user_id").columns(column("user_id")),
     row=_UserId,
 )
 _FIND_CREDENTIALS = Query(
     text("""
-    select cast(user_id as text) as user_id, password_hash, is_verified, is_active, is_platform_admin
+    select cast(user_id as text) as user_id, password_hash, is_active, is_platform_admin
     from identity.find_credentials(:email)
     """).columns(*map(column, Credentials._fields)),
     row=Credentials,
@@ -119,6 +129,11 @@ def sign_up(
         mail_id=mail_id,
         digest=digest,
     )
+
+
+async def try_verification(tx: Transaction, token_hash: bytes, request_id: UUID | None) -> str | None:
+    """The hash of the password that was given at the sign-up; None for a token that is worth nothing."""
+    return (await tx.one(_TRY_VERIFICATION, token_hash=token_hash, request_id=request_id)).password_hash
 
 
 async def verify_email(tx: Transaction, token_hash: bytes, request_id: UUID | None) -> str:

@@ -225,6 +225,7 @@ create table identity.one_time_tokens (
     user_id uuid not null,
     token_hash bytea not null,
     expires_at timestamptz not null,
+    attempts smallint not null default 0,
     used_at timestamptz,
     used_by_request uuid,
     revoked_at timestamptz,
@@ -239,6 +240,8 @@ create table identity.one_time_tokens (
     constraint one_time_tokens_token_hash_key unique (token_hash),
     constraint one_time_tokens_purpose_check check (purpose in ('verify_email', 'reset_password')),
     constraint one_time_tokens_token_hash_check check (octet_length(token_hash) = 32),
+    -- Who can open the mail, and did not sign up, is not to guess the password of who did.
+    constraint one_time_tokens_attempts_check check (attempts between 0 and 5),
     constraint one_time_tokens_used_at_check check (used_at is null or revoked_at is null),
     constraint one_time_tokens_used_by_request_check check (used_by_request is null or used_at is not null),
     -- What was asked for with the token waits with it, and only while it can be used.
@@ -262,7 +265,7 @@ create policy expiry_read on identity.one_time_tokens for select to identity_wor
 create policy expiry_remove on identity.one_time_tokens for delete to identity_worker
 using (expires_at < now() - interval '1 day');
 grant select, insert (token_id, purpose, user_id, token_hash, expires_at, password_hash, full_name),
-update (used_at, used_by_request, revoked_at, password_hash)
+update (attempts, used_at, used_by_request, revoked_at, password_hash)
 on identity.one_time_tokens to identity_definer;
 grant select (token_id, expires_at), delete on identity.one_time_tokens to identity_worker;
 create trigger aa_stamp before insert or update on identity.one_time_tokens
@@ -275,6 +278,8 @@ for each row execute function identity.capture_one_time_tokens();
 comment on table identity.one_time_tokens is
 'SHA-256 of the tokens in mails: single use, expiring, each for one purpose.';
 comment on column identity.one_time_tokens.purpose is 'What it can be used for: verify_email or reset_password.';
+comment on column identity.one_time_tokens.attempts is
+'How often it was tried, with whatever password; after the fifth time it is worth nothing.';
 comment on column identity.one_time_tokens.used_at is 'When it was used; it cannot be used again.';
 comment on column identity.one_time_tokens.used_by_request is
 'The request_id of the call that used it: a repeat gets its answer.';

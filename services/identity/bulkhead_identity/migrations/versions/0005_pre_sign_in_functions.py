@@ -30,6 +30,7 @@ def downgrade() -> None:
     drop function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text);
     drop function identity.find_credentials(text);
     drop function identity.verify_email(bytea, uuid);
+    drop function identity.try_verification(bytea, uuid);
     drop function identity.sign_up(uuid, text, text, text, uuid, bytea, interval, uuid, bytea);
     drop function identity.record_event(text, text, uuid, text, jsonb);
     drop policy definer_write on identity.outbox;
@@ -77,9 +78,7 @@ begin
     insert into identity.users (user_id, kind, email, full_name) values (p_user_id, 'person', p_email, p_full_name)
     on conflict (email_key) do nothing
     returning user_id into v_user_id;
-    if found then
-        insert into identity.user_credentials (user_id, password_hash) values (v_user_id, p_password_hash);
-    else
+    if not found then
         select u.user_id, u.email_verified_at is not null into strict v_user_id, v_verified
         from identity.users as u where u.email_key = lower(p_email);
     end if;
@@ -111,6 +110,32 @@ comment on function identity.sign_up(uuid, text, text, text, uuid, bytea, interv
 """
 
 VERIFY_EMAIL = """
+create function identity.try_verification(p_token_hash bytea, p_request_id uuid) returns text
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_password_hash text;
+begin
+    update identity.one_time_tokens as t set attempts = t.attempts + 1
+    where t.token_hash = p_token_hash and t.purpose = 'verify_email' and t.used_at is null and t.revoked_at is null
+    and t.expires_at > now() and t.attempts < 5
+    returning t.password_hash into v_password_hash;
+    if not found then
+        -- Her own second try: the password has gone to the account.
+        select c.password_hash into v_password_hash from identity.one_time_tokens as t
+        inner join identity.user_credentials as c on c.user_id = t.user_id
+        where t.token_hash = p_token_hash and t.purpose = 'verify_email' and t.used_by_request = p_request_id;
+    end if;
+    return v_password_hash;
+end
+$$;
+revoke all on function identity.try_verification(bytea, uuid) from public;
+grant execute on function identity.try_verification(bytea, uuid) to identity_app;
+comment on function identity.try_verification(bytea, uuid) is
+'For VerifyEmail: the hash to check the given password against, of one token at a time and five times at most; null for '
+'a token that is worth nothing. The try counts whatever comes of it.';
+
 create function identity.verify_email(p_token_hash bytea, p_request_id uuid) returns uuid
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -138,11 +163,12 @@ begin
     set used_at = now(), used_by_request = p_request_id, password_hash = null
     where t.token_id = v_token_id and t.used_at is null and t.revoked_at is null and t.expires_at > now();
     if not found or v_verified_at is not null then
-        perform app.refuse(9, 'ONE_TIME_TOKEN_INVALID', 'the token is unknown, used, expired or replaced');
+        perform app.refuse(9, 'ONE_TIME_TOKEN_INVALID', 'the token is unknown, used, expired, replaced or tried too '
+            'often, or the password is not the sign-up''s');
     end if;
     update identity.users as u set email_verified_at = now(), full_name = v_full_name where u.user_id = v_user_id;
-    update identity.user_credentials as c set password_hash = v_password_hash, password_changed_at = now()
-    where c.user_id = v_user_id;
+    -- Not before: an address that nobody has proved has no password, and logs nobody in.
+    insert into identity.user_credentials (user_id, password_hash) values (v_user_id, v_password_hash);
     update identity.one_time_tokens as t set revoked_at = now(), password_hash = null
     where t.user_id = v_user_id and t.purpose = 'verify_email' and t.used_at is null and t.revoked_at is null;
     return v_user_id;
@@ -151,24 +177,26 @@ $$;
 revoke all on function identity.verify_email(bytea, uuid) from public;
 grant execute on function identity.verify_email(bytea, uuid) to identity_app;
 comment on function identity.verify_email(bytea, uuid) is
-'Uses a token from a mail: the address is proved, and name and password are those of the sign-up that sent this mail.';
+'Uses a token from a mail: the address is proved, and name and password are those of the sign-up that sent this mail. '
+'The caller has proved that she knows this password.';
 """
 
 LOGIN = """
 create function identity.find_credentials(p_email text)
-returns table (user_id uuid, password_hash text, is_verified boolean, is_active boolean, is_platform_admin boolean)
+returns table (user_id uuid, password_hash text, is_active boolean, is_platform_admin boolean)
 language sql stable security definer rows 1
 set search_path = pg_catalog, pg_temp
 as $$
-    select u.user_id, c.password_hash, u.email_verified_at is not null, u.status = 'active', u.is_platform_admin
+    select u.user_id, c.password_hash, u.status = 'active', u.is_platform_admin
     from identity.users as u
     inner join identity.user_credentials as c on c.user_id = u.user_id
-    where u.email_key = lower(p_email);
+    where u.email_key = lower(p_email) and u.email_verified_at is not null;
 $$;
 revoke all on function identity.find_credentials(text) from public;
 grant execute on function identity.find_credentials(text) to identity_app;
 comment on function identity.find_credentials(text) is
-'For Login: the hash to check the given password against, of one address at a time.';
+'For Login: the hash to check the given password against, of one address at a time. An address that is not proved is '
+'as unknown as one that nobody gave.';
 
 create function identity.start_session(
     p_session_id uuid, p_user_id uuid, p_life interval, p_token_id uuid, p_token_hash bytea, p_token_life interval,
