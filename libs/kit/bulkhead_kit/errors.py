@@ -120,5 +120,5 @@ class Unavailable(DomainError):
 class DeadlineExceeded(DomainError):
     code = grpc.StatusCode.DEADLINE_EXCEEDED
 
-    def __init__(self) -> None:
-        super().__init__(ErrorReason.DEADLINE_EXCEEDED, "the deadline passed before the answer was ready")
+    def __init__(self, message: str = "the deadline passed before the answer was ready") -> None:
+        super().__init__(ErrorReason.DEADLINE_EXCEEDED, message)

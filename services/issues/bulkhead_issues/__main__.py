@@ -45,7 +45,8 @@ def register(parts: Parts, server: grpc.aio.Server) -> None:
     issue_service_pb2_grpc.add_IssueServiceServicer_to_server(IssueHandler(database, page_tokens), server)
     comment_service_pb2_grpc.add_CommentServiceServicer_to_server(CommentHandler(database, page_tokens), server)
     identity = parts.channel("identity", parts.settings.identity_address, ["bulkhead.identity.v1.MembershipService"])
-    import_service_pb2_grpc.add_ImportServiceServicer_to_server(ImportHandler(database, identity), server)
+    imports = ImportHandler(database, identity, _own(parts).import_patience_seconds)
+    import_service_pb2_grpc.add_ImportServiceServicer_to_server(imports, server)
 
 
 def build(settings: IssuesSettings) -> Service:
@@ -54,9 +55,12 @@ def build(settings: IssuesSettings) -> Service:
 
 
 def duties(parts: Parts) -> list[Duty]:
-    settings = parts.settings
-    assert isinstance(settings, IssuesSettings)
-    return [Duty("expire", settings.expire_every_seconds, lambda caller: expire(parts.database, caller))]
+    return [Duty("expire", _own(parts).expire_every_seconds, lambda caller: expire(parts.database, caller))]
+
+
+def _own(parts: Parts) -> IssuesSettings:
+    assert isinstance(parts.settings, IssuesSettings)
+    return parts.settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,3 +11,6 @@ class IssuesSettings(ServiceSettings, service="issues"):
     expire_every_seconds: float = Field(
         600.0, gt=0, description="How often the worker removes what has been kept long enough."
     )
+    import_patience_seconds: float = Field(
+        60.0, gt=0, description="How long an import may send nothing before it is ended."
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -12,25 +13,27 @@ from bulkhead.issues.v1.import_service_pb2_grpc import ImportServiceServicer
 from bulkhead_kit.caller import Caller, current_caller
 from bulkhead_kit.client import Channel
 from bulkhead_kit.db import Database
-from bulkhead_kit.errors import DomainError, InvalidArgument
+from bulkhead_kit.errors import DeadlineExceeded, DomainError, InvalidArgument
 from grpc.aio import ServicerContext
 
 from bulkhead_issues.importing import wire
 from bulkhead_issues.importing.actions import Import
-from bulkhead_issues.importing.rules import MAX_COMMENTS
 
 Context = ServicerContext[Any, Any]
 Requests = AsyncIterator[service_pb.ImportItemsRequest]
 
 
 class ImportHandler(ImportServiceServicer):
-    def __init__(self, database: Database, identity: Channel) -> None:
+    def __init__(self, database: Database, identity: Channel, patience: float) -> None:
+        """`patience`: seconds to wait for the next message of a stream."""
         self._database = database
+        self._patience = patience
         self._identity = identity
         self._members = MembershipServiceStub(identity)
 
     async def ImportItems(self, requests: Requests, _context: Context) -> service_pb.ImportItemsResponse:
         caller = current_caller()
+        requests = _within(requests, self._patience)
         first = await anext(requests, None)
         if first is None or not first.HasField("options"):
             raise InvalidArgument.field("options", "must be in the first message")
@@ -57,8 +60,8 @@ async def _take(running: Import, position: int, request: service_pb.ImportItemsR
         await _take_label(running, position, request.label)
     elif part == "issue":
         # All of an item is received before any of it is judged, or the rest would be out of place.
-        more = await _more_comments(request.issue, requests)
-        await _take_issue(running, position, request.issue, more)
+        comments = await _comments(request.issue, requests)
+        await _take_issue(running, position, request.issue, comments)
     else:
         raise InvalidArgument.field(part or "part", "is out of place here")
 
@@ -72,26 +75,37 @@ async def _take_label(running: Import, position: int, message: import_pb2.Import
         await running.take_label(position, label)
 
 
-async def _take_issue(
-    running: Import, position: int, message: import_pb2.ImportIssue, more: Sequence[import_pb2.ImportComment]
-) -> None:
+async def _take_issue(running: Import, position: int, message: import_pb2.ImportIssue, comments: wire.Comments) -> None:
     try:
-        issue = wire.issue(message, more)
+        issue = wire.issue(message, comments)
     except DomainError as error:
         running.fail(position, message.external_id, error)
     else:
         await running.take_issue(position, issue)
 
 
-async def _more_comments(message: import_pb2.ImportIssue, requests: Requests) -> list[import_pb2.ImportComment]:
-    """Of the messages that follow, as long as each says that there are more."""
-    found: list[import_pb2.ImportComment] = []
+async def _comments(message: import_pb2.ImportIssue, requests: Requests) -> wire.Comments:
+    """Its own and those of the messages that follow, as long as each says that there are more."""
+    found = wire.Comments()
+    found.add(message.comments, message.ByteSize())
     follow = message.more_comments_follow
     while follow:
         request = await anext(requests, None)
         if request is None or not request.HasField("more_comments"):
             raise InvalidArgument.field("more_comments", "must follow, as the message before says")
-        # Above the limit they are only counted, so that no stream fills the memory.
-        found += request.more_comments.comments if len(found) <= MAX_COMMENTS else ()
+        found.add(request.more_comments.comments, request.ByteSize())
         follow = request.more_comments.more_comments_follow
     return found
+
+
+async def _within(requests: Requests, seconds: float) -> Requests:
+    """The same messages; a client that sends none for so long does not keep her stream."""
+    while True:
+        try:
+            async with asyncio.timeout(seconds):
+                request = await anext(requests, None)
+        except TimeoutError:
+            raise DeadlineExceeded(f"no message came for {seconds:g} seconds: send the items again") from None
+        if request is None:
+            return
+        yield request

@@ -11,7 +11,17 @@ from bulkhead_kit import wire
 from bulkhead_kit.errors import InvalidArgument
 from google.protobuf.message import Message
 
-from bulkhead_issues.importing.rules import MAX_COMMENTS, OPEN, Comment, Counts, Issue, Label, Options, Report
+from bulkhead_issues.importing.rules import (
+    MAX_COMMENTS,
+    MAX_ITEM_BYTES,
+    OPEN,
+    Comment,
+    Counts,
+    Issue,
+    Label,
+    Options,
+    Report,
+)
 
 DEFAULT_COLOR = "#888888"
 EVERYONE, INTERNAL = 1, 2
@@ -28,10 +38,37 @@ def label(message: import_pb2.ImportLabel) -> Label:
     return Label(_line(message.name, "name", 100), _text(message.description, "description", 1000), color)
 
 
-def issue(message: import_pb2.ImportIssue, more_comments: Sequence[import_pb2.ImportComment]) -> Issue:
-    comments = [*message.comments, *more_comments]
-    if len(comments) > MAX_COMMENTS:
-        raise InvalidArgument.field("comments", f"must be at most {MAX_COMMENTS}")
+class Comments:
+    """Those of one item, read as they arrive. Behind a fault nothing more is kept: the item does not go in."""
+
+    def __init__(self) -> None:
+        self._read: list[Comment] = []
+        self._bytes = 0
+        self._fault: InvalidArgument | None = None
+
+    def add(self, messages: Sequence[import_pb2.ImportComment], length: int) -> None:
+        """`length`: the bytes of the message that brought them."""
+        if self._fault is not None:
+            return
+        self._bytes += length
+        try:
+            if len(self._read) + len(messages) > MAX_COMMENTS:
+                raise InvalidArgument.field("comments", f"must be at most {MAX_COMMENTS}")
+            if self._bytes > MAX_ITEM_BYTES:
+                raise InvalidArgument.field("comments", f"must have, with their issue, at most {MAX_ITEM_BYTES} bytes")
+            for message in messages:
+                self._read.append(_comment(message, f"comments[{len(self._read)}]."))
+        except InvalidArgument as fault:
+            self._fault = fault.with_traceback(None)
+            self._read.clear()
+
+    def all(self) -> list[Comment]:
+        if self._fault is not None:
+            raise self._fault
+        return self._read
+
+
+def issue(message: import_pb2.ImportIssue, comments: Comments) -> Issue:
     if not 1 <= message.number <= 999_999_999:
         raise InvalidArgument.field("number", "must be from 1 to 999,999,999")
     created_at = _time(message, "create_time", "")
@@ -49,7 +86,7 @@ def issue(message: import_pb2.ImportIssue, more_comments: Sequence[import_pb2.Im
         created_at=created_at,
         updated_at=_time(message, "update_time", "", least=created_at),
         closed_at=_closed_at(message, created_at),
-        comments=[_comment(one, f"comments[{i}].") for i, one in enumerate(comments)],
+        comments=comments.all(),
     )
     if len({one.external_id for one in read.comments}) != len(read.comments):
         raise InvalidArgument.field("comments.external_id", "must be another for each comment")

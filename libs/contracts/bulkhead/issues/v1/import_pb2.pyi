@@ -87,7 +87,7 @@ Global___ImportLabel: _TypeAlias = ImportLabel  # noqa: Y015
 
 @_typing.final
 class ImportIssue(_message.Message):
-    """An issue with its comments."""
+    """An issue with its comments: at most 20,000 of them, and 32 MiB with all messages that bring them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -22,15 +22,17 @@ class ImportServiceStub:
     The first message holds the options. Each item is one transaction: a broken one is named in the report and left
     out, the rest goes in. Authors become members who cannot log in and take no seat. An item is known again by source
     and external_id: the same item again changes nothing, even if people have worked on it here since; an item that
-    changed in the source is brought to what the source says. A closed issue gets a status history of two spans: open
-    from create_time, closed from close_time.
+    changed in the source is brought to what the source says; what was deleted here stays deleted. A comment's
+    visibility never changes: an issue with a comment that is here with another one is left out. A closed issue gets a
+    status history of two spans: open from create_time, closed from close_time.
 
     Permission: admins and above.
 
     Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "project"), INVALID_ARGUMENT (INVALID_FIELD: no options first, or a
     message out of place), FAILED_PRECONDITION (ARCHIVED of the project, TENANT_SUSPENDED), PERMISSION_DENIED
-    (ROLE_TOO_LOW), UNAVAILABLE (SERVICE_UNAVAILABLE, service "identity"). What is wrong with one item is in the
-    report. After an error the items sent before it have gone in; sending all of them again is safe.
+    (ROLE_TOO_LOW), UNAVAILABLE (SERVICE_UNAVAILABLE, service "identity"), DEADLINE_EXCEEDED (no message came for a
+    minute, unless the service is set otherwise). What is wrong with one item is in the report. After an error the
+    items sent before it have gone in; sending all of them again is safe.
 
     Idempotent.
     """
@@ -49,15 +51,17 @@ class ImportServiceServicer(metaclass=_abc_1.ABCMeta):
         The first message holds the options. Each item is one transaction: a broken one is named in the report and left
         out, the rest goes in. Authors become members who cannot log in and take no seat. An item is known again by source
         and external_id: the same item again changes nothing, even if people have worked on it here since; an item that
-        changed in the source is brought to what the source says. A closed issue gets a status history of two spans: open
-        from create_time, closed from close_time.
+        changed in the source is brought to what the source says; what was deleted here stays deleted. A comment's
+        visibility never changes: an issue with a comment that is here with another one is left out. A closed issue gets a
+        status history of two spans: open from create_time, closed from close_time.
 
         Permission: admins and above.
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "project"), INVALID_ARGUMENT (INVALID_FIELD: no options first, or a
         message out of place), FAILED_PRECONDITION (ARCHIVED of the project, TENANT_SUSPENDED), PERMISSION_DENIED
-        (ROLE_TOO_LOW), UNAVAILABLE (SERVICE_UNAVAILABLE, service "identity"). What is wrong with one item is in the
-        report. After an error the items sent before it have gone in; sending all of them again is safe.
+        (ROLE_TOO_LOW), UNAVAILABLE (SERVICE_UNAVAILABLE, service "identity"), DEADLINE_EXCEEDED (no message came for a
+        minute, unless the service is set otherwise). What is wrong with one item is in the report. After an error the
+        items sent before it have gone in; sending all of them again is safe.
 
         Idempotent.
         """

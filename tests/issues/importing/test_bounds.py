@@ -1,0 +1,89 @@
+"""What a stream may not do to the process: fill its memory, or keep a place and send nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+from bulkhead.issues.v1 import import_pb2, import_service_pb2
+from bulkhead_issues.importing import rules, wire
+from bulkhead_kit.errors import InvalidArgument
+
+from tests.issues.importing.sample import Part, comment, counts, issue, label, options, request, run
+from tests.support.client import Client, refused
+from tests.support.house import House, Tenant
+
+
+def long_item(number: int, messages: int) -> list[Part]:
+    """In that many messages of 500 kB."""
+    parts: list[Part] = [issue(number, more_comments_follow=True)]
+    for position in range(messages):
+        comments = [comment(1000 * number + 10 * position + i, body="x" * 100_000) for i in range(5)]
+        last = position == messages - 1
+        parts.append(import_pb2.ImportMoreComments(comments=comments, more_comments_follow=not last))
+    return parts
+
+
+async def test_an_item_of_too_many_bytes_is_named_and_the_rest_goes_in(
+    tenant: Tenant, project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "MAX_ITEM_BYTES", 1_100_000)
+    report = await run(tenant, project.project_id, [*long_item(1, 4), issue(2), *long_item(3, 2)])
+    assert [(one.position, one.item, one.reason) for one in report.failures] == [(1, "I1", "INVALID_FIELD")]
+    assert "1100000 bytes" in report.failures[0].message
+    assert (counts(report.issues), counts(report.comments)) == ((2, 0, 0), (10, 0, 0))
+
+
+FAULTS = {
+    "a long text": [comment(1), comment(2, body="x" * 100_001)],
+    "too many": [comment(1)] * (rules.MAX_COMMENTS + 1),
+}
+
+
+@pytest.mark.parametrize("name", [*FAULTS, "too many bytes"])
+def test_behind_a_fault_nothing_is_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = wire.Comments()
+    found.add([comment(0)], 100)
+    found.add(FAULTS.get(name, [comment(1)]), 100 if name in FAULTS else rules.MAX_ITEM_BYTES)
+
+    def read(_message: import_pb2.ImportComment, _path: str) -> Any:
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr(wire, "_comment", read)
+    for _ in range(1000):
+        found.add([comment(3)], 100)
+    with pytest.raises(InvalidArgument, match=r"comments|body"):
+        found.all()
+
+
+@pytest.fixture(name="impatient")
+async def fixture_impatient(house: House, tenant: Tenant) -> AsyncIterator[Client]:
+    """The owner, at a service that waits a third of a second for the next message."""
+    service = house.build("issues", {}, import_patience_seconds=0.3)
+    channel = grpc.aio.insecure_channel(await service.start())
+    try:
+        yield Client({"issues": channel}, tenant.owner.metadata)
+    finally:
+        await channel.close()
+        await service.stop()
+
+
+@pytest.mark.parametrize("sent", [0, 1, 2, 3])
+async def test_a_silent_stream_ends_and_keeps_what_went_in(
+    tenant: Tenant, project: Any, impatient: Client, sent: int
+) -> None:
+    messages = [options(project.project_id), request(label("kept")), request(issue(1, more_comments_follow=True))]
+
+    async def stream() -> AsyncIterator[import_service_pb2.ImportItemsRequest]:
+        for message in messages[:sent]:
+            yield message
+        await asyncio.sleep(30)
+
+    with refused("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED") as refusal:
+        await impatient.issues.ImportItems(stream(), timeout=10)
+    assert "0.3 seconds" in refusal.message
+    labels = (await tenant.owner.issues.ListLabels()).labels
+    assert [one.name for one in labels] == ["kept"] * (sent >= 2)
