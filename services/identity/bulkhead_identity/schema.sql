@@ -464,7 +464,7 @@ create table identity.users (
     user_id uuid not null,
     kind text not null,
     email text,
-    email_key text generated always as (lower(email)) stored,
+    email_key text generated always as (lower(email collate "C")) stored,
     email_verified_at timestamptz,
     full_name text not null,
     first_name text,
@@ -498,7 +498,7 @@ comment on column identity.users.kind is
 comment on column identity.users.email is
 'As given, normalised once (NFC, domain in lower case).';
 comment on column identity.users.email_key is
-'What addresses are compared by.';
+'What addresses are compared by: without regard to the case of a to z. Other letters have look-alikes that fall together (a dotted capital I and i), and belong to other mailboxes.';
 comment on column identity.users.email_verified_at is
 'When she proved that the address is hers; null: not yet.';
 comment on column identity.users.first_name is
@@ -621,7 +621,7 @@ create table identity.invitations (
     tenant_id uuid not null,
     invitation_id uuid not null,
     email text not null,
-    email_key text generated always as (lower(email)) stored not null,
+    email_key text generated always as (lower(email collate "C")) stored not null,
     role smallint not null,
     token_hash bytea not null,
     status text default 'open' not null,
@@ -653,7 +653,7 @@ comment on table identity.invitations is
 comment on column identity.invitations.email is
 'Who is invited, as the inviter wrote it.';
 comment on column identity.invitations.email_key is
-'What addresses are compared by.';
+'What addresses are compared by, as identity.users has it.';
 comment on column identity.invitations.role is
 'The role that is offered: 1 viewer .. 5 owner.';
 comment on column identity.invitations.status is
@@ -1660,6 +1660,7 @@ declare
     v_status text;
     v_in_time boolean;
     v_accepted_by uuid;
+    v_invited_by uuid;
     v_user_id uuid;
     v_full_name text;
     v_avatar_url text;
@@ -1670,8 +1671,8 @@ begin
     from identity.invitations as i where i.token_hash = p_token_hash;
     perform identity.lock_limits(v_tenant_id);
     perform pg_advisory_xact_lock_shared(identity.tenant_key(v_tenant_id));
-    select i.email_key, i.role, i.status, i.expires_at > now(), i.accepted_by
-    into v_email_key, v_role, v_status, v_in_time, v_accepted_by
+    select i.email_key, i.role, i.status, i.expires_at > now(), i.accepted_by, i.created_by
+    into v_email_key, v_role, v_status, v_in_time, v_accepted_by, v_invited_by
     from identity.invitations as i where i.tenant_id = v_tenant_id and i.invitation_id = v_invitation_id;
     select u.user_id, u.full_name, u.avatar_url into v_user_id, v_full_name, v_avatar_url from identity.users as u
     where u.user_id = app.current_user_id() and u.kind = 'person' and u.status = 'active'
@@ -1690,6 +1691,15 @@ begin
         -- Her own second try.
         return next;
         return;
+    elsif not exists (
+        -- An invitation is worth what its sender may do now: who has lost a right does not keep it in a drawer. The lock
+        -- on the limits holds her role and status still.
+        select from identity.memberships as m
+        inner join identity.users as u on u.user_id = m.user_id
+        where m.tenant_id = v_tenant_id and m.user_id = v_invited_by and m.status = 'active' and u.status = 'active'
+        and m.role >= greatest(v_role, 4)
+    ) then
+        perform app.refuse(9, 'INVITATION_INVALID', 'the invitation is used, revoked, expired or for another address');
     elsif v_tenant_status = 'suspended' then
         perform app.refuse(9, 'TENANT_SUSPENDED', 'the tenant is suspended: reads work, writes are refused');
     end if;
@@ -1706,7 +1716,7 @@ alter function identity.accept_invitation(bytea) owner to identity_definer;
 revoke all on function identity.accept_invitation(bytea) from public;
 grant execute on function identity.accept_invitation(bytea) to identity_app;
 comment on function identity.accept_invitation(bytea) is
-'The person in context joins the tenant that invited her address.';
+'The person in context joins the tenant that invited her address, while who invited her still may.';
 
 create or replace function identity.check_membership(p_tenant uuid, p_user uuid, p_role smallint, p_version integer, p_write boolean)
  returns table(role smallint, status text, team_ids uuid[])
@@ -1873,7 +1883,7 @@ as $function$
     select u.user_id, c.password_hash, u.status = 'active', u.is_platform_admin
     from identity.users as u
     inner join identity.user_credentials as c on c.user_id = u.user_id
-    where u.email_key = lower(p_email) and u.email_verified_at is not null;
+    where u.email_key = lower(p_email collate "C") and u.email_verified_at is not null;
 $function$;
 alter function identity.find_credentials(text) owner to identity_definer;
 revoke all on function identity.find_credentials(text) from public;
@@ -1890,7 +1900,7 @@ as $function$
     select exists (
         select from identity.users as u
         inner join identity.memberships as m on m.user_id = u.user_id
-        where u.email_key = lower(p_email) and m.tenant_id = app.current_tenant_id()
+        where u.email_key = lower(p_email collate "C") and m.tenant_id = app.current_tenant_id()
     );
 $function$;
 alter function identity.has_member(text) owner to identity_definer;
@@ -2148,7 +2158,7 @@ begin
     returning user_id into v_user_id;
     if not found then
         select u.user_id, u.email_verified_at is not null into strict v_user_id, v_verified
-        from identity.users as u where u.email_key = lower(p_email);
+        from identity.users as u where u.email_key = lower(p_email collate "C");
     end if;
     insert into identity.mails (mail_id, kind, to_address, subject_id, request_digest) values (
         p_mail_id, case when v_verified then 'already_registered' else 'verify_email' end, p_email,

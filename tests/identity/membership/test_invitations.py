@@ -76,6 +76,18 @@ async def test_it_is_for_the_invited_address_only(house: House, mails: PostOffic
         await stranger.identity.AcceptInvitation(token=token)
 
 
+async def test_a_look_alike_is_not_the_invited_address(house: House, mails: PostOffice, tenant: Tenant) -> None:
+    email = new_address("ivan")
+    token = await invited(mails, tenant, email)
+    other = "\u0130" + email.removeprefix("i")
+    await sign_up(house, mails, other)
+    stranger, _ = await log_in(house, other)
+    with refused("FAILED_PRECONDITION", "INVITATION_INVALID"):
+        await stranger.identity.AcceptInvitation(token=token)
+    # And can be invited besides.
+    await stranger.identity.AcceptInvitation(token=await invited(mails, tenant, other))
+
+
 async def test_it_expires_and_gives_its_seat_back(house: House, mails: PostOffice, tenant: Tenant) -> None:
     await set_plan(house.database, tenant.tenant_id, users=6)
     person, email = await known_person(house)
@@ -159,6 +171,50 @@ async def test_a_disabled_member_does_not_come_back_by_an_old_invitation(
         await person.identity.AcceptInvitation(token=token)
     with refused("ALREADY_EXISTS", "ALREADY_TAKEN"):
         await tenant.owner.identity.InviteMember(email=email, role=2)
+
+
+@pytest.mark.parametrize("role", [Role.MEMBER, Role.ADMIN], ids=lambda role: role.name.lower())
+async def test_it_is_worth_what_its_sender_may_do(house: House, mails: PostOffice, tenant: Tenant, role: Role) -> None:
+    """An admin sends one to a second address of hers, and loses her rights."""
+    person, email = await known_person(house)
+    sender = str(tenant.people[Role.ADMIN].user_id)
+    await tenant.member(Role.ADMIN).identity.InviteMember(email=email, role=role.value)
+    token = [mail for mail in await mails.to(email) if "invites you" in mail.subject][-1].token
+
+    async def refuses() -> None:
+        with refused("FAILED_PRECONDITION", "INVITATION_INVALID") as refusal:
+            await person.identity.AcceptInvitation(token=token)
+        with refused("FAILED_PRECONDITION", "INVITATION_INVALID") as unknown:
+            await person.identity.AcceptInvitation(token="A" * 43)
+        assert refusal.status == unknown.status
+
+    await tenant.owner.identity.DisableMember(user_id=sender)
+    await refuses()
+    await tenant.owner.identity.EnableMember(user_id=sender)
+    await tenant.owner.identity.ChangeRole(user_id=sender, role=Role.MANAGER.value)
+    await refuses()
+    await tenant.owner.identity.ChangeRole(user_id=sender, role=Role.ADMIN.value)
+    async with as_owner(house.database) as connection:
+        await connection.execute("update identity.users set status = 'disabled' where user_id = %s", (sender,))
+    await refuses()
+    async with as_owner(house.database) as connection:
+        await connection.execute("update identity.users set status = 'active' where user_id = %s", (sender,))
+    assert (await person.identity.AcceptInvitation(token=token)).role == role
+    # She is in: what becomes of the sender changes nothing of a repeat.
+    await tenant.owner.identity.DisableMember(user_id=sender)
+    assert (await person.identity.AcceptInvitation(token=token)).role == role
+
+
+async def test_a_demoted_owner_makes_no_owner(house: House, mails: PostOffice, tenant: Tenant) -> None:
+    person, email = await known_person(house)
+    token = await invited(mails, tenant, email, Role.OWNER)
+    other = str(tenant.people[Role.ADMIN].user_id)
+    await tenant.owner.identity.ChangeRole(user_id=other, role=Role.OWNER.value)
+    owner = str(tenant.people[Role.OWNER].user_id)
+    second = house.member(tenant.people[Role.ADMIN].user_id, tenant.tenant_id, Role.OWNER, version=2)
+    await second.identity.ChangeRole(user_id=owner, role=Role.ADMIN.value)
+    with refused("FAILED_PRECONDITION", "INVITATION_INVALID"):
+        await person.identity.AcceptInvitation(token=token)
 
 
 async def test_suspended_and_deleted_tenants_take_nobody(house: House, mails: PostOffice, tenant: Tenant) -> None:

@@ -167,7 +167,26 @@ async def test_names_and_passwords_of_any_script(house: House, mails: PostOffice
     await log_in(house, email, password)
     # The same letters typed as base and accent.
     await log_in(house, email, "\U0001f511 \u03c0\u03b1\u03c1\u03bf\u0301\u03bb\u03b1 \U0001d11e")
-    await log_in(house, email.replace("\u00eb", "\u00cb"), password)
+    await log_in(house, email.upper().replace("\u00cb", "\u00eb"), password)
+
+
+@pytest.mark.parametrize(
+    ("own", "alike"),
+    [("ivan", "\u0130van"), ("zo\u00eb", "zo\u00cb"), ("\u03c3", "\u03a3"), ("\u00e5", "\u212b")],
+)
+async def test_a_look_alike_is_another_address(house: House, mails: PostOffice, own: str, alike: str) -> None:
+    """A mail to a mailbox that only looks the same proves nothing of the other."""
+    email = new_address(own)
+    other = alike + email.removeprefix(own)
+    await house.nobody().identity.SignUp(email=email, password=PASSWORD, full_name="Ann")
+    strangers = await sign_up(house, mails, other, "the stranger's one")
+    for password in (PASSWORD, "the stranger's one"):
+        with refused("UNAUTHENTICATED", "CREDENTIALS_INVALID"):
+            await log_in(house, email, password)
+    (mail,) = [one for one in await mails.to(email) if one.to == email]
+    reply = await house.nobody().identity.VerifyEmail(token=mail.token, password=PASSWORD)
+    assert reply.user_id != strangers
+    await log_in(house, email)
 
 
 class TestTokens:

@@ -29,7 +29,9 @@ class SignUpRequest(_message.Message):
     FULL_NAME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     email: _builtins.str
-    """E-mail address, up to 254 characters. Compared without regard to case."""
+    """E-mail address, up to 254 characters. Compared without regard to the case of a to z; any other
+    letter is itself only.
+    """
     password: _builtins.str
     """Password, 10 to 128 characters of any kind."""
     full_name: _builtins.str

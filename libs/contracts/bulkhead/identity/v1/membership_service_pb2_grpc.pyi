@@ -37,9 +37,9 @@ class MembershipServiceStub:
 
     Permission: the signed-in person whose verified address was invited.
 
-    Errors: FAILED_PRECONDITION (INVITATION_INVALID: unknown, used, revoked, expired, or for another address;
-    TENANT_SUSPENDED), RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "users", if the plan has become smaller),
-    INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+    Errors: FAILED_PRECONDITION (INVITATION_INVALID: unknown, used, revoked, expired, for another address, or
+    its sender may not invite to this role any more; TENANT_SUSPENDED), RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit
+    "users", if the plan has become smaller), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
 
     Idempotent: accepting again gets the same answer.
     """
@@ -130,9 +130,9 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Permission: the signed-in person whose verified address was invited.
 
-        Errors: FAILED_PRECONDITION (INVITATION_INVALID: unknown, used, revoked, expired, or for another address;
-        TENANT_SUSPENDED), RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "users", if the plan has become smaller),
-        INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+        Errors: FAILED_PRECONDITION (INVITATION_INVALID: unknown, used, revoked, expired, for another address, or
+        its sender may not invite to this role any more; TENANT_SUSPENDED), RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit
+        "users", if the plan has become smaller), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
 
         Idempotent: accepting again gets the same answer.
         """

@@ -36,7 +36,7 @@ create table identity.users (
     user_id uuid not null,
     kind text not null,
     email text,
-    email_key text generated always as (lower(email)) stored,
+    email_key text generated always as (lower(email collate "C")) stored,
     email_verified_at timestamptz,
     full_name text not null,
     first_name text,
@@ -93,7 +93,9 @@ comment on column identity.users.last_login_at is 'When she last began a session
 comment on column identity.users.kind is
 'person, service (an API key''s account) or placeholder (cannot log in, takes no seat).';
 comment on column identity.users.email is 'As given, normalised once (NFC, domain in lower case).';
-comment on column identity.users.email_key is 'What addresses are compared by.';
+comment on column identity.users.email_key is
+'What addresses are compared by: without regard to the case of a to z. Other letters have look-alikes that fall together '
+'(a dotted capital I and i), and belong to other mailboxes.';
 """
 
 CREDENTIALS = """

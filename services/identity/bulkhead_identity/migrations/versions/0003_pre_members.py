@@ -153,7 +153,7 @@ create table identity.invitations (
     tenant_id uuid not null,
     invitation_id uuid not null,
     email text not null,
-    email_key text not null generated always as (lower(email)) stored,
+    email_key text not null generated always as (lower(email collate "C")) stored,
     role smallint not null,
     token_hash bytea not null,
     status text not null default 'open',
@@ -208,7 +208,7 @@ create trigger aa_stamp before insert or update on identity.invitations for each
 comment on table identity.invitations is
 'Invitations to a tenant. An open one holds a seat. The token is in the mail; here is its SHA-256.';
 comment on column identity.invitations.email is 'Who is invited, as the inviter wrote it.';
-comment on column identity.invitations.email_key is 'What addresses are compared by.';
+comment on column identity.invitations.email_key is 'What addresses are compared by, as identity.users has it.';
 comment on column identity.invitations.role is 'The role that is offered: 1 viewer .. 5 owner.';
 comment on column identity.invitations.status is 'open, accepted, revoked or expired.';
 comment on column identity.invitations.accepted_at is 'When she joined.';

@@ -80,7 +80,7 @@ begin
     returning user_id into v_user_id;
     if not found then
         select u.user_id, u.email_verified_at is not null into strict v_user_id, v_verified
-        from identity.users as u where u.email_key = lower(p_email);
+        from identity.users as u where u.email_key = lower(p_email collate "C");
     end if;
     insert into identity.mails (mail_id, kind, to_address, subject_id, request_digest) values (
         p_mail_id, case when v_verified then 'already_registered' else 'verify_email' end, p_email,
@@ -190,7 +190,7 @@ as $$
     select u.user_id, c.password_hash, u.status = 'active', u.is_platform_admin
     from identity.users as u
     inner join identity.user_credentials as c on c.user_id = u.user_id
-    where u.email_key = lower(p_email) and u.email_verified_at is not null;
+    where u.email_key = lower(p_email collate "C") and u.email_verified_at is not null;
 $$;
 revoke all on function identity.find_credentials(text) from public;
 grant execute on function identity.find_credentials(text) to identity_app;

@@ -130,7 +130,7 @@ as $$
     select exists (
         select from identity.users as u
         inner join identity.memberships as m on m.user_id = u.user_id
-        where u.email_key = lower(p_email) and m.tenant_id = app.current_tenant_id()
+        where u.email_key = lower(p_email collate "C") and m.tenant_id = app.current_tenant_id()
     );
 $$;
 revoke all on function identity.has_member(text) from public;
@@ -152,6 +152,7 @@ declare
     v_status text;
     v_in_time boolean;
     v_accepted_by uuid;
+    v_invited_by uuid;
     v_user_id uuid;
     v_full_name text;
     v_avatar_url text;
@@ -162,8 +163,8 @@ begin
     from identity.invitations as i where i.token_hash = p_token_hash;
     perform identity.lock_limits(v_tenant_id);
     perform pg_advisory_xact_lock_shared(identity.tenant_key(v_tenant_id));
-    select i.email_key, i.role, i.status, i.expires_at > now(), i.accepted_by
-    into v_email_key, v_role, v_status, v_in_time, v_accepted_by
+    select i.email_key, i.role, i.status, i.expires_at > now(), i.accepted_by, i.created_by
+    into v_email_key, v_role, v_status, v_in_time, v_accepted_by, v_invited_by
     from identity.invitations as i where i.tenant_id = v_tenant_id and i.invitation_id = v_invitation_id;
     select u.user_id, u.full_name, u.avatar_url into v_user_id, v_full_name, v_avatar_url from identity.users as u
     where u.user_id = app.current_user_id() and u.kind = 'person' and u.status = 'active'
@@ -182,6 +183,15 @@ begin
         -- Her own second try.
         return next;
         return;
+    elsif not exists (
+        -- An invitation is worth what its sender may do now: who has lost a right does not keep it in a drawer. The lock
+        -- on the limits holds her role and status still.
+        select from identity.memberships as m
+        inner join identity.users as u on u.user_id = m.user_id
+        where m.tenant_id = v_tenant_id and m.user_id = v_invited_by and m.status = 'active' and u.status = 'active'
+        and m.role >= greatest(v_role, 4)
+    ) then
+        perform app.refuse(9, 'INVITATION_INVALID', 'the invitation is used, revoked, expired or for another address');
     elsif v_tenant_status = 'suspended' then
         perform app.refuse(9, 'TENANT_SUSPENDED', 'the tenant is suspended: reads work, writes are refused');
     end if;
@@ -197,7 +207,7 @@ $$;
 revoke all on function identity.accept_invitation(bytea) from public;
 grant execute on function identity.accept_invitation(bytea) to identity_app;
 comment on function identity.accept_invitation(bytea) is
-'The person in context joins the tenant that invited her address.';
+'The person in context joins the tenant that invited her address, while who invited her still may.';
 """
 
 IMPORT = """
