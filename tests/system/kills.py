@@ -158,3 +158,6 @@ def demand_kills(kills: Sequence[Kill], plan: dict[str, int]) -> None:
     assert Counter(kill.target for kill in kills) == Counter(plan)
     assert all(kill.undelivered > 0 and kill.in_flight > 0 for kill in kills)
     assert all(kill.takeover is None or kill.takeover < TAKEOVER for kill in kills)
+    if len(kills) > 20:
+        # Of a few kills, all can miss the moment; of many that wait for it, some do not.
+        assert any(kill.committed for kill in kills if kill.target in {"relay", "audit"})

@@ -163,6 +163,7 @@ class Clients:
                 if error.code() not in PASSING:
                     raise
                 self.repeats[error.code().name] += 1
+                self.site.demand_alive()
             finally:
                 self.in_flight -= 1
             await asyncio.sleep(0.05)

@@ -33,17 +33,18 @@ class Running:
     command: list[str]
     environment: dict[str, str]
     log: IO[bytes]
-    lives: int = 0
     process: subprocess.Popen[bytes] = field(init=False)
+    meant_to_run: bool = False
 
     def start(self) -> None:
-        self.lives += 1
         self.process = subprocess.Popen(
             self.command, env=self.environment, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log
         )
+        self.meant_to_run = True
 
     def kill(self) -> None:
         """-9, and it is gone when this returns."""
+        self.meant_to_run = False
         self.process.kill()
         self.process.wait()
 
@@ -108,6 +109,12 @@ class Site:
                 if reply.status == health_pb2.HealthCheckResponse.SERVING:
                     return
                 assert clock.monotonic() < ends, f"{name} does not serve: {self.words(name)}"
+
+    def demand_alive(self) -> None:
+        """What we did not kill must not have ended by itself."""
+        for name, program in self.running.items():
+            ended = program.meant_to_run and program.process.poll() is not None
+            assert not ended, f"{name} ended by itself: {self.words(name)}"
 
     def words(self, name: str) -> str:
         """The end of what a program has said."""

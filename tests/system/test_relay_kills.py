@@ -45,6 +45,7 @@ async def delivered(site: Site) -> None:
     ends = clock.monotonic() + PATIENCE
     with site.admin() as connection:
         while left := connection.execute("select count(*) from issues.outbox").fetchall()[0][0]:
+            site.demand_alive()
             assert clock.monotonic() < ends, f"{left} rows are not delivered: {site.words('relay one')}"
             await asyncio.sleep(0.1)
 
