@@ -15,8 +15,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 MAX_METADATA: Final = 16_384
 """Bytes as JSON; the tables' checks say the same."""
-_MAX_METADATA_MESSAGE: Final = 3 * MAX_METADATA
-"""What is allowed as JSON is always shorter than this as a message: lists of numbers come closest, 11 bytes for 5."""
+_MESSAGE_BYTES: Final = 3
+"""At most as many bytes of a message stand for one of JSON: lists of numbers come closest, with 11 bytes for 5."""
 _Y2K_UNIX: Final = 946_684_800
 
 
@@ -33,7 +33,7 @@ def struct(metadata: dict[str, Any] | None) -> struct_pb2.Struct | None:
 
 def metadata(message: struct_pb2.Struct, field: str) -> dict[str, Any]:
     # Before it is read: a long one would keep everybody else waiting.
-    if message.ByteSize() > _MAX_METADATA_MESSAGE:
+    if message.ByteSize() > _MESSAGE_BYTES * MAX_METADATA:
         raise too_much_metadata(field)
     found = {key: _plain(value, field) for key, value in message.fields.items()}
     text = json.dumps(found, ensure_ascii=False)
@@ -42,6 +42,11 @@ def metadata(message: struct_pb2.Struct, field: str) -> dict[str, Any]:
     if "\\u0000" in text:
         raise InvalidArgument.field(field, "must not hold the character U+0000")
     return found
+
+
+def metadata_bytes(metadata: dict[str, Any] | None) -> int:
+    """At most, as a message."""
+    return _MESSAGE_BYTES * len(json.dumps(metadata, ensure_ascii=False).encode()) if metadata else 0
 
 
 def too_much_metadata(field: str) -> InvalidArgument:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Column, UnaryExpression, and_, bindparam, or_, tuple_
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.elements import BindParameter, ColumnElement
 
 from bulkhead_kit.errors import InvalidArgument
@@ -47,6 +48,11 @@ class Order:
 
     def clauses(self) -> list[UnaryExpression[Any]]:
         return [term.field.column.desc() if term.descending else term.field.column.asc() for term in self._terms]
+
+    def of(self, columns: ReadOnlyColumnCollection[str, Any]) -> list[UnaryExpression[Any]]:
+        """The same order for rows that were selected already, by their attributes; NULL is the greatest value."""
+        found = ((columns[term.field.attribute], term.descending) for term in self._terms)
+        return [column.desc() if descending else column.asc() for column, descending in found]
 
     def beyond(self) -> ColumnElement[bool]:
         """The rows behind the one whose keys are bound by `values`. Only one index range when all go one way."""

@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 
 from bulkhead_issues.comment.rules import CommentRow, NewComment, RevisionRow
+from bulkhead_issues.pages import fitting
 from bulkhead_issues.store import COMMENTS, ISSUES, METADATA
 
 _REVISIONS = Table(
@@ -79,14 +80,18 @@ _DELETE = Query(
 )
 _LISTS = QueryCache()
 _LIST_REVISIONS = Query(
-    select(*(_REVISIONS.c[name] for name in RevisionRow._fields))
-    .where(
-        _REVISIONS.c.tenant_id == _TENANT,
-        _REVISIONS.c.comment_id == bindparam("comment_id"),
-        _REVISIONS.c.revision < bindparam("before"),
-    )
-    .order_by(_REVISIONS.c.revision.desc())
-    .limit(bindparam("limit")),
+    fitting(
+        select(*(_REVISIONS.c[name] for name in RevisionRow._fields))
+        .where(
+            _REVISIONS.c.tenant_id == _TENANT,
+            _REVISIONS.c.comment_id == bindparam("comment_id"),
+            _REVISIONS.c.revision < bindparam("before"),
+        )
+        .order_by(_REVISIONS.c.revision.desc())
+        .limit(bindparam("limit")),
+        lambda page: [page["revision"].desc()],
+        ("body",),
+    ),
     row=RevisionRow,
 )
 _LAST_REVISION = 2**31 - 1
@@ -134,6 +139,7 @@ def _list(show_deleted: bool, after: bool) -> Query[CommentRow]:
     if after:
         last = tuple_(bindparam("created_at", type_=Time), bindparam("comment_id", type_=Id))
         statement = statement.where(tuple_(COMMENTS.c.created_at, COMMENTS.c.comment_id) > last)
+    statement = fitting(statement, lambda page: [page["created_at"], page["comment_id"]], ("body",))
     return Query(statement, row=CommentRow)
 
 

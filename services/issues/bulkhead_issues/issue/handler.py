@@ -49,10 +49,10 @@ class IssueHandler(IssueServiceServicer):
     ) -> service_pb.BatchGetIssuesResponse:
         ids = [str(parse_id(text, f"issue_ids[{i}]")) for i, text in enumerate(request.issue_ids)]
         rows = {row.issue_id: row for row in await store.load_several(self._database.read(current_caller()), ids)}
-        if any(issue_id not in rows for issue_id in ids):
-            raise NotFound("issue")
         if sum(map(wire.weight, rows.values())) > MAX_PAGE_BYTES:
             raise InvalidArgument.field("issue_ids", "these issues do not fit into one message: ask for fewer")
+        if any(issue_id not in rows for issue_id in ids):
+            raise NotFound("issue")
         return service_pb.BatchGetIssuesResponse(issues=[wire.issue(rows[issue_id]) for issue_id in ids])
 
     async def ListIssues(

@@ -51,6 +51,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
 from bulkhead_issues.issue.rules import CATEGORIES, PRIORITIES, TYPES, ChangeRow, IssueRow, NewIssue, SpanRow
+from bulkhead_issues.pages import fitting
 from bulkhead_issues.refusals import unknown_reference
 from bulkhead_issues.store import ISSUE_LABELS, ISSUES, METADATA, PROJECTS
 
@@ -141,7 +142,15 @@ _GET = Query(_SELECT.where(ISSUES.c.issue_id == _ISSUE_ID), row=IssueRow)
 _GET_BY_KEY = Query(
     _SELECT.where(PROJECTS.c.key == bindparam("key"), ISSUES.c.number == bindparam("number")), row=IssueRow
 )
-_GET_SEVERAL = Query(_SELECT.where(ISSUES.c.issue_id == any_(bindparam("issue_ids", type_=ARRAY(Id)))), row=IssueRow)
+_LONG = ("description", "metadata")
+_GET_SEVERAL = Query(
+    fitting(
+        _SELECT.where(ISSUES.c.issue_id == any_(bindparam("issue_ids", type_=ARRAY(Id)))),
+        lambda page: [page["issue_id"]],
+        _LONG,
+    ),
+    row=IssueRow,
+)
 _LISTS = QueryCache()
 
 
@@ -154,6 +163,7 @@ async def load_by_key(tx: Reader, project_key: str, number: int) -> IssueRow | N
 
 
 async def load_several(tx: Reader, issue_ids: Sequence[str]) -> list[IssueRow]:
+    """Without those that no longer fit into one message: then the others are too much for it already."""
     return await tx.all(_GET_SEVERAL, issue_ids=issue_ids)
 
 
@@ -226,7 +236,7 @@ def _list(of_project: bool, asked: Filter, order: Order, show_deleted: bool, aft
         statement = statement.where(ISSUES.c.deleted_at.is_(None))
     if after:
         statement = statement.where(order.beyond())
-    return Query(statement, row=IssueRow)
+    return Query(fitting(statement, order.of, _LONG), row=IssueRow)
 
 
 class _Found(NamedTuple):
@@ -358,10 +368,14 @@ _SPANS = Query(
     row=SpanRow,
 )
 _ACTIVITY = Query(
-    select(*(_CHANGES.c[name] for name in ChangeRow._fields))
-    .where(_CHANGES.c.tenant_id == _TENANT, _CHANGES.c.issue_id == _ISSUE_ID, _CHANGES.c.seq < bindparam("before"))
-    .order_by(_CHANGES.c.seq.desc())
-    .limit(bindparam("limit")),
+    fitting(
+        select(*(_CHANGES.c[name] for name in ChangeRow._fields))
+        .where(_CHANGES.c.tenant_id == _TENANT, _CHANGES.c.issue_id == _ISSUE_ID, _CHANGES.c.seq < bindparam("before"))
+        .order_by(_CHANGES.c.seq.desc())
+        .limit(bindparam("limit")),
+        lambda page: [page["seq"].desc()],
+        ("old_value", "new_value"),
+    ),
     row=ChangeRow,
 )
 _LAST_SEQ = 2**63 - 1

@@ -16,7 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from bulkhead_issues.calls import text_bytes
 from bulkhead_issues.issue.rules import KEPT_AFTER_DELETION, TASK, ChangeRow, IssueRow, NewIssue, SpanRow
-from bulkhead_issues.wire import MAX_METADATA, metadata, moment, optional_id, struct
+from bulkhead_issues.wire import metadata, metadata_bytes, moment, optional_id, struct
 
 
 def issue(row: IssueRow) -> issue_pb2.Issue:
@@ -70,7 +70,7 @@ def _rest(row: IssueRow) -> dict[str, Any]:
 
 
 def weight(row: IssueRow) -> int:
-    return text_bytes(row.description) + (0 if row.metadata is None else MAX_METADATA)
+    return text_bytes(row.description) + metadata_bytes(row.metadata)
 
 
 def span(row: SpanRow) -> issue_pb2.StatusSpan:

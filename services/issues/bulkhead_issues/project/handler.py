@@ -15,7 +15,7 @@ from bulkhead_kit.ids import parse_id
 from bulkhead_kit.page_tokens import PageTokens
 from grpc.aio import ServicerContext
 
-from bulkhead_issues.calls import REQUEST_IDS, cut, page_of, text_bytes
+from bulkhead_issues.calls import REQUEST_IDS, cut, page_of
 from bulkhead_issues.project import actions, store, wire
 
 Context = ServicerContext[Any, Any]
@@ -62,7 +62,7 @@ class ProjectHandler(ProjectServiceServicer):
             after=page.after,
             limit=page.size + 1,
         )
-        rows, token = cut(rows, page, lambda row: (row.project_id,), lambda row: text_bytes(row.description))
+        rows, token = cut(rows, page, lambda row: (row.project_id,), wire.weight)
         return service_pb.ListProjectsResponse(projects=map(wire.project, rows), next_page_token=token)
 
     async def UpdateProject(self, request: service_pb.UpdateProjectRequest, _context: Context) -> pb.Project:

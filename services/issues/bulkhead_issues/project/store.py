@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from bulkhead_issues.pages import fitting
 from bulkhead_issues.project.rules import ProjectRow
 from bulkhead_issues.refusals import unknown_reference
 from bulkhead_issues.store import PROJECTS
@@ -113,4 +114,5 @@ def _list(of_workspace: bool, show_archived: bool, after: bool) -> Query[Project
         statement = statement.where(PROJECTS.c.archived_at.is_(None))
     if after:
         statement = statement.where(PROJECTS.c.project_id > bindparam("after"))
+    statement = fitting(statement, lambda page: [page["project_id"]], ("description", "metadata"))
     return Query(statement, row=ProjectRow)

@@ -13,8 +13,9 @@ from bulkhead_kit.errors import InvalidArgument
 from bulkhead_kit.etags import etag
 from bulkhead_kit.masks import MutableFields
 
+from bulkhead_issues.calls import text_bytes
 from bulkhead_issues.project.rules import ACTIVE, ProjectRow
-from bulkhead_issues.wire import metadata, optional_id, struct
+from bulkhead_issues.wire import metadata, metadata_bytes, optional_id, struct
 
 
 def project(row: ProjectRow) -> project_pb2.Project:
@@ -37,6 +38,10 @@ def project(row: ProjectRow) -> project_pb2.Project:
         archive_time=wire.timestamp(row.archived_at),
         etag=etag(row.version),
     )
+
+
+def weight(row: ProjectRow) -> int:
+    return text_bytes(row.description) + metadata_bytes(row.metadata)
 
 
 def new_key(message: project_pb2.Project) -> str:
