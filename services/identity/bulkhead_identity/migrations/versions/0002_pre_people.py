@@ -94,8 +94,8 @@ comment on column identity.users.kind is
 'person, service (an API key''s account) or placeholder (cannot log in, takes no seat).';
 comment on column identity.users.email is 'As given, normalised once (NFC, domain in lower case).';
 comment on column identity.users.email_key is
-'What addresses are compared by: without regard to the case of a to z. Other letters have look-alikes that fall together '
-'(a dotted capital I and i), and belong to other mailboxes.';
+'What addresses are compared by: without regard to the case of a to z. Other letters have look-alikes that fall '
+'together (a dotted capital I and i), and belong to other mailboxes.';
 """
 
 CREDENTIALS = """

@@ -133,8 +133,8 @@ $$;
 revoke all on function identity.try_verification(bytea, uuid) from public;
 grant execute on function identity.try_verification(bytea, uuid) to identity_app;
 comment on function identity.try_verification(bytea, uuid) is
-'For VerifyEmail: the hash to check the given password against, of one token at a time and five times at most; null for '
-'a token that is worth nothing. The try counts whatever comes of it.';
+'For VerifyEmail: the hash to check the given password against, of one token at a time and five times at most; '
+'null for a token that is worth nothing. The try counts whatever comes of it.';
 
 create function identity.verify_email(p_token_hash bytea, p_request_id uuid) returns uuid
 language plpgsql volatile security definer
