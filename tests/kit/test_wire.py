@@ -11,9 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-moments = st.integers(min_value=-63_082_281_600_000_000, max_value=252_455_529_600_000_000 - 1).map(
-    from_us_since_2000
-)
+moments = st.integers(min_value=-63_082_281_600_000_000, max_value=252_455_529_600_000_000 - 1).map(from_us_since_2000)
 
 
 @given(moments)

@@ -147,9 +147,7 @@ class ServiceSettings(Settings):
     database_url: SecretStr | None = Field(None, description="PostgreSQL URL of the role that serves calls.")
     relay_database_url: SecretStr | None = Field(None, description="PostgreSQL URL of the relay's role.")
     worker_database_url: SecretStr | None = Field(None, description="PostgreSQL URL of the worker's role.")
-    migration_database_url: SecretStr | None = Field(
-        None, description="PostgreSQL URL of an administrator."
-    )
+    migration_database_url: SecretStr | None = Field(None, description="PostgreSQL URL of an administrator.")
     database_password: SecretStr | None = Field(None, description="Password for a URL that has none.")
     pool_min: int = Field(2, ge=0, description="Connections kept open.")
     pool_max: int = Field(16, ge=1, description="Connections at most.")
