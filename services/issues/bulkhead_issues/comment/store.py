@@ -28,8 +28,7 @@ from sqlalchemy import (
 )
 
 from bulkhead_issues.comment.rules import CommentRow, NewComment, RevisionRow
-from bulkhead_issues.pages import fitting
-from bulkhead_issues.store import COMMENTS, ISSUES, METADATA
+from bulkhead_issues.store import COMMENTS, ISSUES, METADATA, fitting
 
 _REVISIONS = Table(
     "comment_revisions",

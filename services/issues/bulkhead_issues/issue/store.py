@@ -51,9 +51,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
 from bulkhead_issues.issue.rules import CATEGORIES, PRIORITIES, TYPES, ChangeRow, IssueRow, NewIssue, SpanRow
-from bulkhead_issues.pages import fitting
 from bulkhead_issues.refusals import unknown_reference
-from bulkhead_issues.store import ISSUE_LABELS, ISSUES, METADATA, PROJECTS
+from bulkhead_issues.store import ISSUE_LABELS, ISSUES, METADATA, PROJECTS, fitting
 
 _HISTORY = Table(
     "issue_status_history",

@@ -19,10 +19,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from bulkhead_issues.pages import fitting
 from bulkhead_issues.project.rules import ProjectRow
 from bulkhead_issues.refusals import unknown_reference
-from bulkhead_issues.store import PROJECTS
+from bulkhead_issues.store import PROJECTS, fitting
 
 _NO_METADATA = literal_column("'{}'::jsonb", JSONB)
 _ROW = tuple(
