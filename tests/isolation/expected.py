@@ -63,8 +63,8 @@ RIGHTS: dict[str, dict[str, str]] = {
     "backup": {},
 }
 
-NEVER_WRITTEN = ("tenant_id", "created_by", "version")
-"""Columns no login may update: the tenant stays, the rest is the triggers'."""
+NEVER_WRITTEN = ("tenant_id", "user_id", "principal", "created_by", "created_at", "version")
+"""Columns no app role may update: whose a row is stays, the rest is the triggers'."""
 
 
 class Levels(NamedTuple):
@@ -104,11 +104,20 @@ HIDDEN: dict[str, tuple[int, str]] = {
     "issues.comment_revisions": (2, "visibility = 2"),
 }
 
+
+class OwnRows(NamedTuple):
+    """A table where a person sees and changes only what is hers, within a tenant or without one."""
+
+    others: str
+    """True of a row that is somebody else's."""
+    change: str = ""
+    """What she may do to hers."""
+
+
 OWN_ROWS = {
-    # Tables where a person sees only what is hers, within a tenant or without one: condition for somebody else's.
-    "identity.users": "user_id <> app.current_user_id()",
-    "identity.sessions": "user_id <> app.current_user_id()",
-    "identity.user_request_ids": "user_id <> app.current_user_id()",
-    "identity.request_ids": "principal <> app.principal()",
-    "issues.request_ids": "principal <> app.principal()",
+    "identity.users": OwnRows("user_id <> app.current_user_id()"),
+    "identity.sessions": OwnRows("user_id <> app.current_user_id()", "revoked_at = now(), revoked_reason = 'logout'"),
+    "identity.user_request_ids": OwnRows("user_id <> app.current_user_id()", "reply = ''"),
+    "identity.request_ids": OwnRows("principal <> app.principal()", "reply = ''"),
+    "issues.request_ids": OwnRows("principal <> app.principal()", "reply = ''"),
 }

@@ -180,7 +180,7 @@ class Prober:
     def _attempt(
         self, statement: Statement, values: list[object], tenant: UUID | None, level: int, user: object = None
     ) -> tuple[str, int]:
-        user = user if user is not None or level == 0 else self.pair.user_id
+        user = user if user is not None or (tenant is None and level == 0) else self.pair.user_id
         return self._own.attempt(statement, values, tenant=tenant, level=level, user=user)
 
     def _row(self, relation: Relation, tenant: UUID) -> Row | None:
@@ -264,9 +264,8 @@ class Prober:
                 continue
             near_row = self._fresh(relation, ours) | (_pointing(reference, near) if near is not ours else {})
             twin = self._best(relation, near_row)
-            # Some rows may only name their writer: then it is tried in that name.
-            user = target.get("user_id")
-            for level in LEVELS:
+            for level, user in itertools.product(LEVELS, {None, target.get("user_id")}):
+                # Some rows may only name their writer: then it is tried in that name too.
                 row = {**self._fresh(relation, ours), **_pointing(reference, target)}
                 state, rows = self._insert(relation, row, self.pair.ours, level, user)
                 name = self._name(relation, f"{reference.name} to a row of theirs at level {level}")
