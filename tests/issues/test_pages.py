@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from bulkhead_issues.comment import store as comments
+from bulkhead_issues.issue import history
 from bulkhead_issues.issue import store as issues
 from google.protobuf import json_format, struct_pb2
 
@@ -34,8 +35,9 @@ def fixture_rows_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
         monkeypatch.setattr(module, name, counted)
 
-    for name in ("list_issues", "load_several", "list_changes"):
+    for name in ("list_issues", "load_several"):
         count(issues, name)
+    count(history, "list_changes")
     for name in ("list_comments", "list_revisions"):
         count(comments, name)
     return found

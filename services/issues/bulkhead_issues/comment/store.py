@@ -33,11 +33,11 @@ from bulkhead_issues.store import COMMENTS, ISSUES, METADATA, fitting
 _REVISIONS = Table(
     "comment_revisions",
     METADATA,
-    Column("tenant_id", Id),
-    Column("comment_id", Id),
-    Column("revision", Integer),
-    Column("body", Text),
-    Column("replaced_at", Time),
+    Column("tenant_id", Id, nullable=False),
+    Column("comment_id", Id, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("replaced_at", Time, nullable=False),
     Column("replaced_by", Id),
 )
 _TENANT = bindparam("tenant_id", type_=Id)

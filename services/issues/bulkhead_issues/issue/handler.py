@@ -16,7 +16,7 @@ from bulkhead_kit.page_tokens import PageTokens
 from grpc.aio import ServicerContext
 
 from bulkhead_issues.calls import MAX_PAGE_BYTES, REQUEST_IDS, cut, page_of
-from bulkhead_issues.issue import actions, store, wire
+from bulkhead_issues.issue import actions, history, store, wire
 
 Context = ServicerContext[Any, Any]
 
@@ -175,7 +175,7 @@ class IssueHandler(IssueServiceServicer):
         caller = current_caller()
         page = page_of(self._page_tokens, caller, request, request.issue_id)
         reader = self._database.read(caller)
-        rows = await store.list_spans(reader, request.issue_id, after=page.after, limit=page.size + 1)
+        rows = await history.list_spans(reader, request.issue_id, after=page.after, limit=page.size + 1)
         await _demand_issue(reader, request.issue_id, bool(rows))
         rows, token = cut(rows, page, lambda row: (row.seq,))
         return service_pb.ListStatusHistoryResponse(spans=map(wire.span, rows), next_page_token=token)
@@ -186,7 +186,7 @@ class IssueHandler(IssueServiceServicer):
         caller = current_caller()
         page = page_of(self._page_tokens, caller, request, request.issue_id)
         reader = self._database.read(caller)
-        rows = await store.list_changes(reader, request.issue_id, after=page.after, limit=page.size + 1)
+        rows = await history.list_changes(reader, request.issue_id, after=page.after, limit=page.size + 1)
         await _demand_issue(reader, request.issue_id, bool(rows))
         rows, token = cut(rows, page, lambda row: (row.seq,), wire.change_weight)
         return service_pb.ListActivityResponse(changes=map(wire.change, rows), next_page_token=token)

@@ -1,4 +1,4 @@
-"""The tables of issues, their labels and their history, and all SQL on them."""
+"""The tables of issues and their labels, and all SQL on them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,10 @@ from bulkhead_kit.filters import (
 from bulkhead_kit.page_tokens import KeyValue
 from sqlalchemy import (
     ARRAY,
-    BigInteger,
     BindParameter,
-    Column,
     ColumnElement,
     Integer,
     Select,
-    Table,
     Text,
     and_,
     any_,
@@ -50,33 +47,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
-from bulkhead_issues.issue.rules import CATEGORIES, PRIORITIES, TYPES, ChangeRow, IssueRow, NewIssue, SpanRow
+from bulkhead_issues.issue.rules import CATEGORIES, PRIORITIES, TYPES, IssueRow, NewIssue
 from bulkhead_issues.refusals import unknown_reference
-from bulkhead_issues.store import ISSUE_LABELS, ISSUES, METADATA, PROJECTS, fitting
+from bulkhead_issues.store import ISSUE_LABELS, ISSUES, PROJECTS, fitting
 
-_HISTORY = Table(
-    "issue_status_history",
-    METADATA,
-    Column("tenant_id", Id),
-    Column("issue_id", Id),
-    Column("seq", Integer),
-    Column("status_id", Id),
-    Column("entered_at", Time),
-    Column("left_at", Time),
-    Column("changed_by", Id),
-)
-_CHANGES = Table(
-    "issue_changes",
-    METADATA,
-    Column("tenant_id", Id),
-    Column("issue_id", Id),
-    Column("seq", BigInteger),
-    Column("changed_at", Time),
-    Column("changed_by", Id),
-    Column("field", Text),
-    Column("old_value", Text),
-    Column("new_value", Text),
-)
 _TENANT = bindparam("tenant_id", type_=Id)
 _ISSUE_ID = bindparam("issue_id", type_=Id)
 VALUES = (
@@ -357,34 +331,3 @@ _TOUCH = Query(update(ISSUES).where(_THIS_LIVE).values(updated_at=func.now()).re
 
 async def touch(tx: Transaction, issue_id: UUID) -> IssueRow | None:
     return await tx.one_or_none(_TOUCH, issue_id=issue_id)
-
-
-_SPANS = Query(
-    select(*(_HISTORY.c[name] for name in SpanRow._fields))
-    .where(_HISTORY.c.tenant_id == _TENANT, _HISTORY.c.issue_id == _ISSUE_ID, _HISTORY.c.seq > bindparam("after"))
-    .order_by(_HISTORY.c.seq)
-    .limit(bindparam("limit")),
-    row=SpanRow,
-)
-_ACTIVITY = Query(
-    fitting(
-        select(*(_CHANGES.c[name] for name in ChangeRow._fields))
-        .where(_CHANGES.c.tenant_id == _TENANT, _CHANGES.c.issue_id == _ISSUE_ID, _CHANGES.c.seq < bindparam("before"))
-        .order_by(_CHANGES.c.seq.desc())
-        .limit(bindparam("limit")),
-        lambda page: [page["seq"].desc()],
-        ("old_value", "new_value"),
-    ),
-    row=ChangeRow,
-)
-_LAST_SEQ = 2**63 - 1
-
-
-async def list_spans(tx: Reader, issue_id: str, *, after: Sequence[KeyValue] | None, limit: int) -> list[SpanRow]:
-    (seq,) = after or (0,)
-    return await tx.all(_SPANS, issue_id=issue_id, after=seq, limit=limit)
-
-
-async def list_changes(tx: Reader, issue_id: str, *, after: Sequence[KeyValue] | None, limit: int) -> list[ChangeRow]:
-    (seq,) = after or (_LAST_SEQ,)
-    return await tx.all(_ACTIVITY, issue_id=issue_id, before=seq, limit=limit)

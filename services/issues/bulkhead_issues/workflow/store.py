@@ -33,22 +33,22 @@ _METADATA = MetaData(schema="issues")
 STATUSES = Table(
     "statuses",
     _METADATA,
-    Column("tenant_id", Id),
-    Column("status_id", Id),
-    Column("name", Text),
-    Column("category", SmallInteger),
-    Column("position", Integer),
-    Column("is_default", Boolean),
+    Column("tenant_id", Id, nullable=False),
+    Column("status_id", Id, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("category", SmallInteger, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("is_default", Boolean, nullable=False),
     Column("archived_at", Time),
-    Column("version", Integer),
+    Column("version", Integer, nullable=False),
 )
 TRANSITIONS = Table(
     "status_transitions",
     _METADATA,
-    Column("tenant_id", Id),
-    Column("from_status_id", Id),
-    Column("to_status_id", Id),
-    Column("least_role", SmallInteger),
+    Column("tenant_id", Id, nullable=False),
+    Column("from_status_id", Id, nullable=False),
+    Column("to_status_id", Id, nullable=False),
+    Column("least_role", SmallInteger, nullable=False),
     Column("removed_at", Time),
 )
 _ONE: ColumnElement[int] = literal_column("1")

@@ -14,13 +14,13 @@ from bulkhead_issues.workspace.rules import NewWorkspace, WorkspaceRow
 WORKSPACES = Table(
     "workspaces",
     MetaData(schema="issues"),
-    Column("tenant_id", Id),
-    Column("workspace_id", Id),
-    Column("name", Text),
-    Column("description", Text),
-    Column("created_at", Time),
-    Column("updated_at", Time),
-    Column("version", Integer),
+    Column("tenant_id", Id, nullable=False),
+    Column("workspace_id", Id, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("created_at", Time, nullable=False),
+    Column("updated_at", Time, nullable=False),
+    Column("version", Integer, nullable=False),
 )
 _ROW = tuple(WORKSPACES.c[name] for name in WorkspaceRow._fields)
 _OF_TENANT = WORKSPACES.c.tenant_id == bindparam("tenant_id")
