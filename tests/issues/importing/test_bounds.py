@@ -10,7 +10,9 @@ import grpc
 import pytest
 from bulkhead.issues.v1 import import_pb2, import_service_pb2
 from bulkhead_issues.importing import rules, wire
-from bulkhead_kit.errors import InvalidArgument
+from bulkhead_issues.importing.room import Room
+from bulkhead_kit.errors import InvalidArgument, ResourceExhausted
+from bulkhead_kit.ids import new_id
 
 from tests.issues.importing.sample import Part, comment, counts, issue, label, options, request, run
 from tests.support.client import Client, refused
@@ -57,6 +59,35 @@ def test_behind_a_fault_nothing_is_read(name: str, monkeypatch: pytest.MonkeyPat
         found.add([comment(3)], 100)
     with pytest.raises(InvalidArgument, match=r"comments|body"):
         found.all()
+
+
+def test_a_tenant_has_half_of_the_room_and_gives_it_back() -> None:
+    room, one, other, third = Room(100), new_id(), new_id(), new_id()
+    with room.item(one) as first, room.item(one) as second, room.item(other) as foreign, room.item(third) as last:
+        first(20)
+        first(30)
+        second(20)
+        with pytest.raises(ResourceExhausted):
+            second(21)
+        foreign(50)
+        with pytest.raises(ResourceExhausted):
+            last(1)
+        first(0)
+        second(50)
+    with room.item(third) as again:
+        again(50)
+
+
+async def test_a_stream_that_finds_no_room_ends_and_the_next_one_does_not(
+    tenant: Tenant, project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = Room.item
+    small = Room(2_200_000)
+    monkeypatch.setattr(Room, "item", lambda _, tenant_id: item(small, tenant_id))
+    with refused("RESOURCE_EXHAUSTED", "OVERLOADED"):
+        await run(tenant, project.project_id, [issue(1), *long_item(2, 4)])
+    report = await run(tenant, project.project_id, [*long_item(3, 2), *long_item(4, 2), issue(1)])
+    assert (counts(report.issues), len(report.failures)) == ((2, 0, 1), 0)
 
 
 @pytest.fixture(name="impatient")

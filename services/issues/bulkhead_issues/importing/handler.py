@@ -18,6 +18,7 @@ from grpc.aio import ServicerContext
 
 from bulkhead_issues.importing import wire
 from bulkhead_issues.importing.actions import Import
+from bulkhead_issues.importing.room import Hold, Room
 
 Context = ServicerContext[Any, Any]
 Requests = AsyncIterator[service_pb.ImportItemsRequest]
@@ -30,6 +31,7 @@ class ImportHandler(ImportServiceServicer):
         self._patience = patience
         self._identity = identity
         self._members = MembershipServiceStub(identity)
+        self._room = Room()
 
     async def ImportItems(self, requests: Requests, _context: Context) -> service_pb.ImportItemsResponse:
         caller = current_caller()
@@ -46,7 +48,8 @@ class ImportHandler(ImportServiceServicer):
         position = 0
         async for request in requests:
             position += 1
-            await _take(running, position, request, requests)
+            with self._room.item(caller.tenant()) as hold:
+                await _take(running, position, request, requests, hold)
         return wire.report(running.report)
 
     async def _make_people(self, caller: Caller, source: str, names: Sequence[str]) -> Mapping[str, str]:
@@ -54,13 +57,15 @@ class ImportHandler(ImportServiceServicer):
         return wire.people(await self._identity.call(self._members.ImportMembers, request, caller=caller))
 
 
-async def _take(running: Import, position: int, request: service_pb.ImportItemsRequest, requests: Requests) -> None:
+async def _take(
+    running: Import, position: int, request: service_pb.ImportItemsRequest, requests: Requests, hold: Hold
+) -> None:
     part = request.WhichOneof("part")
     if part == "label":
         await _take_label(running, position, request.label)
     elif part == "issue":
         # All of an item is received before any of it is judged, or the rest would be out of place.
-        comments = await _comments(request.issue, requests)
+        comments = await _comments(request.issue, requests, hold)
         await _take_issue(running, position, request.issue, comments)
     else:
         raise InvalidArgument.field(part or "part", "is out of place here")
@@ -84,16 +89,18 @@ async def _take_issue(running: Import, position: int, message: import_pb2.Import
         await running.take_issue(position, issue)
 
 
-async def _comments(message: import_pb2.ImportIssue, requests: Requests) -> wire.Comments:
+async def _comments(message: import_pb2.ImportIssue, requests: Requests, hold: Hold) -> wire.Comments:
     """Its own and those of the messages that follow, as long as each says that there are more."""
     found = wire.Comments()
     found.add(message.comments, message.ByteSize())
+    hold(found.held)
     follow = message.more_comments_follow
     while follow:
         request = await anext(requests, None)
         if request is None or not request.HasField("more_comments"):
             raise InvalidArgument.field("more_comments", "must follow, as the message before says")
         found.add(request.more_comments.comments, request.ByteSize())
+        hold(found.held)
         follow = request.more_comments.more_comments_follow
     return found
 

@@ -42,25 +42,27 @@ class Comments:
     """Those of one item, read as they arrive. Behind a fault nothing more is kept: the item does not go in."""
 
     def __init__(self) -> None:
+        self.held = 0
+        """Bytes of the messages whose comments are kept."""
         self._read: list[Comment] = []
-        self._bytes = 0
         self._fault: InvalidArgument | None = None
 
     def add(self, messages: Sequence[import_pb2.ImportComment], length: int) -> None:
         """`length`: the bytes of the message that brought them."""
         if self._fault is not None:
             return
-        self._bytes += length
+        self.held += length
         try:
             if len(self._read) + len(messages) > MAX_COMMENTS:
                 raise InvalidArgument.field("comments", f"must be at most {MAX_COMMENTS}")
-            if self._bytes > MAX_ITEM_BYTES:
+            if self.held > MAX_ITEM_BYTES:
                 raise InvalidArgument.field("comments", f"must have, with their issue, at most {MAX_ITEM_BYTES} bytes")
             for message in messages:
                 self._read.append(_comment(message, f"comments[{len(self._read)}]."))
         except InvalidArgument as fault:
             self._fault = fault.with_traceback(None)
             self._read.clear()
+            self.held = 0
 
     def all(self) -> list[Comment]:
         if self._fault is not None:
