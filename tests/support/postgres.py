@@ -170,14 +170,15 @@ def _choose() -> str:
         raise ValueError(f"BULKHEAD_TEST_POSTGRES is {CHOICE!r}: use auto, url, docker or embedded")
     if GIVEN_URL:
         return "url"
-    return "docker" if docker_engine() and _image_is_here() else "embedded"
+    return "docker" if docker_engine() and _is_here(IMAGE) else "embedded"
 
 
-def _image_is_here() -> bool:
+def _is_here(image: str) -> bool:
+    """Nothing is pulled: a run must not depend on a registry."""
     import docker  # noqa: PLC0415 - slow to load, and only some runs need it
 
     try:
-        docker.from_env().images.get(IMAGE)
+        docker.from_env().images.get(image)
     except docker.errors.ImageNotFound:
         return False
     return True
@@ -200,8 +201,13 @@ def _given() -> Iterator[PostgresServer]:
 @contextmanager
 def _in_docker() -> Iterator[PostgresServer]:
     from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415 - only where Docker is
+    from testcontainers.core.config import testcontainers_config  # noqa: PLC0415 - only where Docker is
 
-    container = PostgresContainer(IMAGE, username="postgres", password=secrets.token_hex(8), driver=None)
+    # The container that removes ours after a kill; without its image we remove ours ourselves only.
+    testcontainers_config.ryuk_disabled |= not _is_here(testcontainers_config.ryuk_image)
+    container = PostgresContainer(
+        IMAGE, username="postgres", password=secrets.token_hex(8), dbname="postgres", driver=None
+    )
     container.with_command("postgres -c fsync=off -c full_page_writes=off -c max_connections=200")
     with container:
         yield PostgresServer(
