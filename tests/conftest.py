@@ -68,7 +68,5 @@ def database(databases: Databases) -> Iterator[ScratchDatabase]:
 @pytest_asyncio.fixture(scope="module")
 async def house(database: ScratchDatabase, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
     """The three services on the module's database; `await house.tenant("acme")` begins most tests."""
-    made = House(database, tmp_path_factory.mktemp("house"))
-    await made.start()
-    yield made
-    await made.stop()
+    async with House(database, tmp_path_factory.mktemp("house")) as made:
+        yield made

@@ -38,10 +38,8 @@ class World:
 async def world(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     folder = tmp_path_factory.mktemp("world")
     database = databases.clone()
-    house = House(database, folder)
-    await house.start()
-    ours, theirs = await make_company(house, "acme"), await make_company(house, "globex")
-    await house.stop()
+    async with House(database, folder) as house:
+        ours, theirs = await make_company(house, "acme"), await make_company(house, "globex")
     yield World(database, folder, ours, theirs)
     databases.drop(database)
 
@@ -56,7 +54,5 @@ def world_database(databases: Databases, world: World) -> Iterator[ScratchDataba
 
 @pytest_asyncio.fixture(scope="module")
 async def world_house(world_database: ScratchDatabase, world: World) -> AsyncIterator[House]:
-    made = House(world_database, world.folder)
-    await made.start()
-    yield made
-    await made.stop()
+    async with House(world_database, world.folder) as made:
+        yield made

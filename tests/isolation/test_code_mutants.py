@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -25,21 +23,11 @@ from tests.isolation.world import Company
 from tests.support.builders import make_workspace
 from tests.support.house import House
 from tests.support.parts import PARTS
-from tests.support.postgres import Databases, ScratchDatabase
+from tests.support.postgres import Databases
 
 METHODS = {name_of(method): method for method in methods_to_probe()}
 IN_TENANT = [name for name, method in METHODS.items() if policy_of(method).scope == Scope.SCOPE_TENANT]
 _caught: list[str] = []
-
-
-@asynccontextmanager
-async def house_on(database: ScratchDatabase, world: World) -> AsyncIterator[House]:
-    house = House(database, world.folder)
-    await house.start()
-    try:
-        yield house
-    finally:
-        await house.stop()
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "-"))
@@ -48,7 +36,7 @@ async def test_a_check_left_out_is_noticed(
 ) -> None:
     clone = databases.clone(world.database.name)
     mutant.plant(monkeypatch, clone)
-    async with house_on(clone, world) as house:
+    async with House(clone, world.folder) as house:
         found = await RpcProber(*world.companies_at(house)).probe(METHODS[mutant.method])
     databases.drop(clone)
     assert found.leaks
@@ -87,7 +75,7 @@ async def _hunt_predicates(
     watch.patch(monkeypatch)
     with psycopg.connect(clone.admin_dsn, autocommit=True) as admin:
         take_the_wall_down(admin)
-        async with house_on(clone, world) as house:
+        async with House(clone, world.folder) as house:
             trial = Trial(admin, *world.companies_at(house))
             for method in IN_TENANT:
                 with watch.method(method):

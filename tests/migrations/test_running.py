@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import threading
@@ -109,6 +110,7 @@ def test_a_long_reader_makes_a_migration_wait_not_fail(
     sample: ScratchDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:
     migrations.upgrade(sample.admin_dsn, "audit", "0002")
+    caplog.set_level(logging.WARNING, logger="bulkhead_kit.migrations")
     began = time.monotonic()
     with reader(sample, seconds=2.0):
         migrations.upgrade(sample.admin_dsn, "audit", "0003")

@@ -7,7 +7,8 @@ import importlib
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 from uuid import UUID
 
 import grpc.aio
@@ -62,6 +63,19 @@ class House:
         self.running: dict[str, Service] = {}
         self.channels: dict[str, grpc.aio.Channel] = {}
         self._connection: people.Connection | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
 
     async def start(self) -> None:
         # Faults of ours show in a failing test's output; a line a call would only bury them.
