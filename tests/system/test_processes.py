@@ -181,7 +181,7 @@ async def work(desk: Desk, worker: int, done: asyncio.Event, answers: Counter[st
 
 
 async def test_a_database_killed_during_work_costs_only_time(site: Site, desk: Desk) -> None:
-    lives = {name: program.lives for name, program in site.running.items()}
+    pids = {name: program.process.pid for name, program in site.running.items()}
     answers: Counter[str] = Counter()
     done = asyncio.Event()
     async with asyncio.TaskGroup() as group:
@@ -196,7 +196,7 @@ async def test_a_database_killed_during_work_costs_only_time(site: Site, desk: D
         done.set()
     assert set(answers) == {"OK", "DATABASE_UNAVAILABLE"}, answers
     assert all(desk.rows(title) == WHOLE for title in desk.made)
-    assert {name: program.lives for name, program in site.running.items()} == lives
+    assert {name: program.process.pid for name, program in site.running.items()} == pids
     assert all(program.process.poll() is None for program in site.running.values())
     await until_health(site, "issues", "SERVING")
     await until_health(site, "audit", "SERVING")
