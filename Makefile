@@ -20,6 +20,9 @@ demo: $(VENV) ## two companies, a real import, an audit question, from nothing (
 up: $(VENV) ## PostgreSQL and the services until Ctrl-C
 	$(BIN)/bulkhead up
 
+doctor: $(VENV) ## what is wrong with the installation in .run, and how to mend it
+	$(BIN)/bulkhead doctor
+
 test: $(VENV) ## every test but the long ones
 	$(BIN)/pytest -m "not soak" tests
 
@@ -70,4 +73,4 @@ $(VENV): $(UV)
 	$(BIN)/python -m compileall -q libs deploy services
 	@rm -f .venv/made-* && touch $@
 
-.PHONY: help demo up test soak lint protos schema bench lock fmt install clean
+.PHONY: help demo up doctor test soak lint protos schema bench lock fmt install clean
