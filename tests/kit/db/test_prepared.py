@@ -139,3 +139,17 @@ async def test_column_that_got_another_type_is_read_as_what_it_is_now(
             await other.open()
             assert await other.read(owner()).all(query) == [(expected,)]
             await other.close()
+
+
+async def test_a_refusal_that_comes_with_the_sync_is_told(
+    one: Database, owner: Make, database: ScratchDatabase
+) -> None:
+    """What is sent without BEGIN and COMMIT ends at the sync: one answer more than there were statements."""
+    insert: Query[Any] = Query(text("insert into issues.at_the_end values (1)"))
+    with psycopg.connect(database.admin_dsn, autocommit=True) as connection:
+        connection.execute("create table issues.at_the_end (n integer unique deferrable initially deferred)")
+        connection.execute("grant insert on issues.at_the_end to issues_app")
+        with pytest.raises(AlreadyExists):
+            await one.read(owner()).together(insert.bind(), insert.bind())
+        await one.read(owner()).all(insert)
+        connection.execute("drop table issues.at_the_end")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -19,6 +19,7 @@ from bulkhead_kit.db.query import Query
 from bulkhead_kit.db.refusals import unavailable
 from bulkhead_kit.db.session import Connection, Session, Traffic
 from bulkhead_kit.db.transaction import Reader, Snapshot, StaleContext, Transaction
+from bulkhead_kit.errors import DeadlineExceeded
 
 log = logging.getLogger(__name__)
 
@@ -137,9 +138,7 @@ class Database:
         finally:
             # In a task of its own: a cancellation in the middle of returning would lose the connection to the pool,
             # which goes on counting it. Only a call that leaves something behind waits for its end.
-            returning = asyncio.create_task(self._bring_back(session))
-            self._returning.add(returning)
-            returning.add_done_callback(self._returning.discard)
+            returning = self._in_a_task(self._bring_back(session))
             if not session.at_rest:
                 await asyncio.shield(returning)
 
@@ -151,9 +150,10 @@ class Database:
                 if connection.is_there():
                     return connection
                 # The server was restarted since. No call has to pay for that while there are others.
-                await self._pool.putconn(connection)
+                await asyncio.shield(self._in_a_task(self._pool.putconn(connection)))
         except PoolTimeout as error:
-            raise unavailable() from error
+            # Told apart for the caller: one of them is worth another try.
+            raise (unavailable() if caller.time_left() > 0 else DeadlineExceeded()) from error
 
     async def _configure(self, connection: Connection) -> None:
         self.refused = known_holes(connection.info.server_version) if self._settings.safe_only else None
@@ -163,7 +163,17 @@ class Database:
             raise psycopg.OperationalError(self.refused)
         await connection.start_pipelining(self._traffic)
 
+    def _in_a_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._returning.add(task)
+        task.add_done_callback(self._returning.discard)
+        return task
+
     async def _bring_back(self, session: Session) -> None:
-        if not session.at_rest:
-            await session.abandon()
-        await self._pool.putconn(session.connection)
+        try:
+            if not session.at_rest:
+                await session.abandon()
+        finally:
+            if not session.at_rest:
+                await session.connection.close()
+            await self._pool.putconn(session.connection)

@@ -125,12 +125,15 @@ class Session:
         received = await self._exchange()
         results: list[pq.abc.PGresult] = []
         failure: Failed | None = None
-        for (query, name), result in zip(self._sent, received, strict=True):
+        for (query, name), result in zip(self._sent, received, strict=False):
             if result.status in (_FAILED, _ABORTED):
                 if result.status == _FAILED:
                     failure = Failed(errors.error_from_result(result), query)
             elif name is None:
                 results.append(result)
+        if len(received) > len(self._sent) and failure is None:
+            # What ends without BEGIN and COMMIT ends at the sync, and may fail there.
+            failure = Failed(errors.error_from_result(received[-1]), None)
         if failure is not None:
             self._keep_account()
             if isinstance(failure.error, errors.FeatureNotSupported):
@@ -176,7 +179,8 @@ class Session:
     def _keep_account(self) -> None:
         """After a failure or a cancellation: what was to be prepared or closed behind it was not."""
         prepared = self._connection.prepared
-        for (query, name), result in zip(self._sent, self._received, strict=True):
+        # A failure at the sync itself is one answer more.
+        for (query, name), result in zip(self._sent, self._received, strict=False):
             if name is None or result.status not in (_FAILED, _ABORTED):
                 continue
             if query is None:
