@@ -49,7 +49,7 @@ class Raw:
 async def ask(client: Client, method: MethodDescriptor, request: Request | Raw | list[Raw]) -> Answer:
     sent: Any = request
     if method.client_streaming:
-        sent = _stream(request if isinstance(request, list) else [request])
+        sent = stream(request if isinstance(request, list) else [request])
     invoked = client.call(method, sent)
     try:
         if method.server_streaming:
@@ -64,7 +64,7 @@ async def ask(client: Client, method: MethodDescriptor, request: Request | Raw |
     return Answer("OK")
 
 
-async def _stream(messages: Iterable[Message | Raw]) -> AsyncIterator[Message | Raw]:
+async def stream(messages: Iterable[Message | Raw]) -> AsyncIterator[Message | Raw]:
     for message in messages:
         yield message
 

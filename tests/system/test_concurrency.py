@@ -11,18 +11,21 @@ from typing import Any
 import grpc.aio
 import psycopg
 import pytest
+from bulkhead_kit import clock
 from bulkhead_kit.caller import Role
 from bulkhead_kit.ids import new_id
 from google.protobuf.descriptor import MethodDescriptor
 
+from tests.isolation.bending import as_new
 from tests.isolation.outcomes import Outcome, call
 from tests.isolation.rpc_probes import name_of
 from tests.isolation.samples import SAMPLES
 from tests.isolation.world import Company
+from tests.support import people
 from tests.support.builders import make_comment, make_issue, make_label, make_project
 from tests.support.client import reason_of
 from tests.support.house import House
-from tests.system.calls import Twin, every
+from tests.system.calls import METHODS, Twin, every
 from tests.system.contents import Contents, Tables
 from tests.system.fields import named
 
@@ -121,8 +124,12 @@ async def updates(method: str, company: Company) -> list[dict[str, Any]]:
     """Requests for one thing, all with the etag it has now and each with something else to change."""
     owner, numbers = company.client(Role.OWNER), range(AT_ONCE)
     if method == "ChangeRole":
-        user_id = company.things["user"][-1]
-        members = (await owner.identity.ListMembers()).members
+        connection = await company.tenant.house.connection()
+        person = await people.make_person(connection)
+        inviter = company.tenant.people[Role.OWNER]
+        await people.add_member(connection, company.tenant.tenant_id, inviter, person, Role.VIEWER)
+        user_id = str(person.user_id)
+        members = (await owner.identity.ListMembers(page_size=200)).members
         (member,) = (one for one in members if one.user_id == user_id)
         others = [role.value for role in Role if role != member.role]
         return [{"user_id": user_id, "role": others[n % 4], "etag": member.etag} for n in numbers]
@@ -203,3 +210,50 @@ async def test_more_at_once_than_there_are_connections(house: House, ours: Compa
     made = await asyncio.gather(*(make_issue(ours.client(Role.MEMBER), project.project_id) for _ in range(60)))
     assert sorted(issue.number for issue in made) == list(range(1, 61))
     assert house.running["issues"].health.serving
+
+
+async def cut_short(twin: Twin, rng: random.Random) -> str:
+    """One call, which most often is cancelled or runs out of time on its way. Its code, or CUT."""
+    request = as_new(twin.request)
+    way, moment = rng.choice(["cancel", "cancel", "deadline", "let be"]), rng.uniform(0.0, 0.03)
+    if way == "deadline" and not twin.method.client_streaming:
+        assert not isinstance(request, list)
+        invoked = twin.client.call(twin.method, request, timeout=moment)
+        code = str((await invoked.code()).name)
+        return "CUT" if code == "DEADLINE_EXCEEDED" else code
+    calling = asyncio.create_task(call(twin.client, twin.method, request))
+    if way == "cancel":
+        await asyncio.sleep(moment)
+        calling.cancel()
+        await asyncio.wait([calling])
+        if calling.cancelled():
+            return "CUT"
+    return (await calling).code
+
+
+async def test_a_storm_of_calls_that_are_cut_short_leaves_no_trace(
+    house: House, ours: Company, admin: psycopg.Connection, rng: random.Random
+) -> None:
+    """Wherever a call is cut, its connection is as good as new for the next one."""
+    twins = [await Twin.make(method, ours) for method in METHODS if not method.name.startswith("Sign")]
+    found: Counter[str] = Counter()
+    for _ in range(25):
+        found += Counter(await asyncio.gather(*(cut_short(rng.choice(twins), rng) for _ in range(20))))
+    assert found["CUT"] > 100, found
+    assert not found.keys() & {"INTERNAL", "UNKNOWN", "UNAVAILABLE"}, found
+    await until_idle(admin)
+    for method in METHODS:
+        await (await Twin.make(method, ours)).goes_through()
+    assert all(service.health.serving for service in house.running.values())
+
+
+async def until_idle(admin: psycopg.Connection) -> None:
+    """No session of a service is left in a transaction or at work."""
+    question = (
+        "select usename, state, wait_event, age(clock_timestamp(), state_change)::text, left(query, 200)"
+        " from pg_stat_activity where usename like '%_app' and datname = current_database() and state <> 'idle'"
+    )
+    ends = clock.monotonic() + 5
+    while left := admin.execute(question).fetchall():
+        assert clock.monotonic() < ends, left
+        await asyncio.sleep(0.05)
