@@ -23,7 +23,7 @@ from bulkhead_kit.caller import Caller
 from bulkhead_kit.client import Channel, connect
 from bulkhead_kit.db import Database, PoolSettings, ServerState
 from bulkhead_kit.db.database import known_holes
-from bulkhead_kit.errors import PermissionDenied, Unavailable
+from bulkhead_kit.errors import DeadlineExceeded, PermissionDenied, Unavailable
 from bulkhead_kit.interceptors.base import Chain
 from bulkhead_kit.interceptors.caller import Callers
 from bulkhead_kit.interceptors.limits import Limits
@@ -202,8 +202,8 @@ class Readiness:
             self._opened = True
         try:
             state = await self._database.state(self._settings.service, _probe_caller(self._settings.service))
-        except Unavailable as error:
-            return self._database.refused or error.message
+        except (Unavailable, DeadlineExceeded):
+            return self._database.refused or "the database cannot be reached"
         except (PermissionDenied, UndefinedTable):
             return self._behind("is not there")
         self._warn_of(state)
