@@ -7,7 +7,7 @@ import json
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -150,20 +150,29 @@ def locked(site: Site, table: str) -> Iterator[None]:
         holder.rollback()
 
 
+@contextmanager
+def dead(site: Site, name: str) -> Iterator[None]:
+    """Killed with -9 and, at the end, started again."""
+    site.kill(name)
+    try:
+        yield
+    finally:
+        site.start_again(name)
+
+
 def log_of(site: Site, name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in site.words(name).splitlines() if line.startswith("{")]
 
 
 async def test_a_service_without_a_database_starts_and_serves_when_it_comes(site: Site, desk: Desk) -> None:
-    site.kill("issues")
-    site.kill("postgres")
-    site.start_again("issues")
-    await until_health(site, "issues", "NOT_SERVING")
-    with refused("UNAVAILABLE", "DATABASE_UNAVAILABLE"):
-        await desk.client.issues.ListIssues()
-    said = [entry for entry in log_of(site, "issues") if entry["event"] == "not_serving"]
-    assert said[-1]["missing"].startswith("the database cannot be reached")
-    site.start_again("postgres")
+    with dead(site, "postgres"):
+        with dead(site, "issues"):
+            pass  # only to be started anew
+        await until_health(site, "issues", "NOT_SERVING")
+        with refused("UNAVAILABLE", "DATABASE_UNAVAILABLE"):
+            await desk.client.issues.ListIssues()
+        said = [entry for entry in log_of(site, "issues") if entry["event"] == "not_serving"]
+        assert said[-1]["missing"] == "the database cannot be reached"
     await until_health(site, "issues", "SERVING")
     await desk.client.issues.ListIssues()
 
@@ -188,9 +197,8 @@ async def test_a_database_killed_during_work_costs_only_time(site: Site, desk: D
         for worker in range(6):
             group.create_task(work(desk, worker, done, answers))
         await until(lambda: answers["OK"] > 10)
-        await asyncio.to_thread(site.kill, "postgres")
-        await until(lambda: answers["DATABASE_UNAVAILABLE"] > 10)
-        await asyncio.to_thread(site.start_again, "postgres")
+        with dead(site, "postgres"):
+            await until(lambda: answers["DATABASE_UNAVAILABLE"] > 10)
         before = answers["OK"]
         await until(lambda: answers["OK"] > before + 10)
         done.set()
@@ -209,20 +217,19 @@ def outbox(site: Site) -> int:
 
 async def test_without_audit_work_goes_on_and_the_log_follows(site: Site, desk: Desk) -> None:
     await until(lambda: outbox(site) == 0)
-    site.kill("audit")
-    times = []
-    for number in range(20):
-        started = clock.monotonic()
-        assert await desk.create(f"without audit {number}", str(new_id())) == "OK"
-        times.append(clock.monotonic() - started)
-    await asyncio.sleep(1)
-    # An issue and its label each.
-    assert outbox(site) == 40
-    assert max(times) < 2
-    assert await health(site, "issues") == "SERVING"
-    with refused("UNAVAILABLE"):
-        await desk.client.audit.ListEvents(timeout=5)
-    site.start_again("audit")
+    with dead(site, "audit"):
+        times = []
+        for number in range(20):
+            started = clock.monotonic()
+            assert await desk.create(f"without audit {number}", str(new_id())) == "OK"
+            times.append(clock.monotonic() - started)
+        await asyncio.sleep(1)
+        # An issue and its label each.
+        assert outbox(site) == 40
+        assert max(times) < 2
+        assert await health(site, "issues") == "SERVING"
+        with refused("UNAVAILABLE"):
+            await desk.client.audit.ListEvents(timeout=5)
     await until_health(site, "audit", "SERVING")
     await until(lambda: outbox(site) == 0)
     assert all(desk.rows(f"without audit {number}") == WHOLE for number in range(20))
@@ -250,17 +257,17 @@ async def test_a_stop_lets_the_running_call_end(site: Site, desk: Desk) -> None:
 @pytest.mark.parametrize("table", ["request_ids", "projects", "issue_status_history", "issue_labels", "outbox"])
 async def test_a_service_killed_between_statements_leaves_nothing_half_done(table: str, site: Site, desk: Desk) -> None:
     title, request_id = f"killed at {table}", str(new_id())
-    with locked(site, table):
-        running = asyncio.create_task(desk.create(title, request_id))
-        await until(lambda: sessions(site, waiting=True) == 1)
-        site.kill("issues")
-        assert await running == "UNAVAILABLE"
-    await until(lambda: sessions(site, waiting=False) == 0)
-    # What the server had been sent to its COMMIT it may have carried out; nothing in between.
-    found = desk.rows(title)
-    assert found in (NOTHING, WHOLE)
-    assert desk.requests(request_id) == found["issues"]
-    site.start_again("issues")
+    with ExitStack() as stack:
+        with locked(site, table):
+            running = asyncio.create_task(desk.create(title, request_id))
+            await until(lambda: sessions(site, waiting=True) == 1)
+            stack.enter_context(dead(site, "issues"))
+            assert await running == "UNAVAILABLE"
+        await until(lambda: sessions(site, waiting=False) == 0)
+        # What the server had been sent to its COMMIT it may have carried out; nothing in between.
+        found = desk.rows(title)
+        assert found in (NOTHING, WHOLE)
+        assert desk.requests(request_id) == found["issues"]
     await until_health(site, "issues", "SERVING")
     assert await desk.create(title, request_id) == "OK"
     assert desk.rows(title) == WHOLE
