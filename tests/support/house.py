@@ -13,6 +13,7 @@ from uuid import UUID
 
 import grpc.aio
 import psycopg
+import structlog
 from bulkhead_kit import logs
 from bulkhead_kit.caller import Role
 from bulkhead_kit.keyfiles import ACCESS, generate_keys, load_signer
@@ -78,8 +79,10 @@ class House:
         await self.stop()
 
     async def start(self) -> None:
-        # Faults of ours show in a failing test's output; a line a call would only bury them.
+        # Faults of ours show in a failing test's output; a line a call would only bury them. Undone at the end, and
+        # kept by no logger in between: other tests read what is said below an error.
         logs.configure("test", output="json", level="error")
+        structlog.configure(cache_logger_on_first_use=False)
         addresses: dict[str, str] = {}
         for name in SERVICES:
             service = self.build(name, addresses)
@@ -111,6 +114,7 @@ class House:
             await self._connection.close()
         # All of them, even if one fails: a pool that is left open keeps its database from being dropped.
         results = await asyncio.gather(*(s.stop() for s in self.running.values()), return_exceptions=True)
+        structlog.reset_defaults()
         for result in results:
             if isinstance(result, BaseException):
                 raise result

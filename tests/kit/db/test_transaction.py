@@ -192,7 +192,7 @@ async def test_database_that_went_away_is_unavailable_and_comes_back(
 
 
 async def test_pool_that_is_empty_answers_unavailable_in_its_time(database: ScratchDatabase, owner: Make) -> None:
-    one = Database(database.dsn("issues_app"), PoolSettings(min_size=1, max_size=1, wait=0.2))
+    one = Database(database.dsn("issues_app"), PoolSettings(min_size=1, max_size=1, wait=1.0))
     await one.open()
     try:
         holding = asyncio.create_task(one.read(owner()).all(labels.SLEEP))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -66,16 +66,17 @@ def fresh(world: World) -> None:
 
 Metadata = list[tuple[str, str]]
 TENANT = new_id()
-CALLERS: dict[str, Metadata] = {
-    "nobody": [],
-    "without tenant": Person(tenant_id=None).metadata(),
-    "viewer": Person(TENANT, Role.VIEWER).metadata(),
-    "member": Person(TENANT, Role.MEMBER).metadata(),
-    "owner": Person(TENANT, Role.OWNER).metadata(),
-    "platform": Person(tenant_id=None, platform_admin=True).metadata(),
-    "api key": named({"authorization": f"Bearer {API_KEY}"}),
-    "friend": service_metadata(FRIEND, x_tenant_id=str(TENANT)),
-    "stranger": service_metadata("stranger", x_tenant_id=str(TENANT)),
+# Made when they are sent: a long run would outlive tokens made at its beginning.
+CALLERS: dict[str, Callable[[], Metadata]] = {
+    "nobody": list,
+    "without tenant": lambda: Person(tenant_id=None).metadata(),
+    "viewer": lambda: Person(TENANT, Role.VIEWER).metadata(),
+    "member": lambda: Person(TENANT, Role.MEMBER).metadata(),
+    "owner": lambda: Person(TENANT, Role.OWNER).metadata(),
+    "platform": lambda: Person(tenant_id=None, platform_admin=True).metadata(),
+    "api key": lambda: named({"authorization": f"Bearer {API_KEY}"}),
+    "friend": lambda: service_metadata(FRIEND, x_tenant_id=str(TENANT)),
+    "stranger": lambda: service_metadata("stranger", x_tenant_id=str(TENANT)),
 }
 MISSING, NO_TENANT, NOT_YOU, TOO_LOW = "TOKEN_MISSING", "TENANT_NOT_SELECTED", "CALLER_NOT_ALLOWED", "ROLE_TOO_LOW"
 MATRIX = {
@@ -111,9 +112,9 @@ MATRIX = {
 async def test_who_may_call_what(world: World, stub: Any, method: str, who: str) -> None:
     refusal = MATRIX[method].get(who)
     if refusal is None:
-        assert await invoke(stub, method, metadata=CALLERS[who]) == ["hi"]
+        assert await invoke(stub, method, metadata=CALLERS[who]()) == ["hi"]
         return
-    answer = await failed(stub, method, metadata=CALLERS[who])
+    answer = await failed(stub, method, metadata=CALLERS[who]())
     assert reason_of(answer) == refusal
     unknown = refusal in (MISSING, NO_TENANT)
     assert answer.code().name == ("UNAUTHENTICATED" if unknown else "PERMISSION_DENIED")
@@ -153,7 +154,7 @@ async def test_the_handler_is_told_of_a_service_and_its_tenant(world: World, stu
 
 
 async def test_the_handler_is_told_of_an_api_key(world: World, stub: Any) -> None:
-    await invoke(stub, "Ask", metadata=CALLERS["api key"])
+    await invoke(stub, "Ask", metadata=CALLERS["api key"]())
     caller = world.servicer.callers[-1]
     assert (caller.actor_type, caller.tenant_id, caller.user_id) == ("service_account", KEY_TENANT, KEY_USER)
     wrong = await failed(stub, "Ask", metadata=[("authorization", "Bearer bh_wrong_0123456789")])
@@ -162,8 +163,8 @@ async def test_the_handler_is_told_of_an_api_key(world: World, stub: Any) -> Non
 
 async def test_a_server_without_api_keys_refuses_them() -> None:
     async with running() as world, world.stub() as stub:
-        assert reason_of(await failed(stub, "Ask", metadata=CALLERS["api key"])) == "TOKEN_INVALID"
-        assert await invoke(stub, "AsAnyone", metadata=CALLERS["api key"]) == ["hi"]
+        assert reason_of(await failed(stub, "Ask", metadata=CALLERS["api key"]())) == "TOKEN_INVALID"
+        assert await invoke(stub, "AsAnyone", metadata=CALLERS["api key"]()) == ["hi"]
         assert world.servicer.callers[-1].actor_type == "anonymous"
 
 
@@ -172,7 +173,7 @@ async def test_another_tenant_in_the_metadata_is_refused(world: World, stub: Any
     person = Person(TENANT, Role.OWNER)
     answer = await failed(stub, method, metadata=person.metadata(x_tenant_id=str(new_id())))
     assert (answer.code().name, reason_of(answer)) == ("UNAUTHENTICATED", "TENANT_MISMATCH")
-    api_key = await failed(stub, "Ask", metadata=[*CALLERS["api key"], ("x-tenant-id", str(TENANT))])
+    api_key = await failed(stub, "Ask", metadata=[*CALLERS["api key"](), ("x-tenant-id", str(TENANT))])
     assert reason_of(api_key) == "TENANT_MISMATCH"
     without = Person(tenant_id=None).metadata(x_tenant_id=str(TENANT))
     assert reason_of(await failed(stub, "AsUser", metadata=without)) == "TENANT_NOT_SELECTED"
