@@ -142,7 +142,8 @@ def bench(*, rounds: int = 3, seconds: float = 2.0, json: Json = False, state: S
     if json:
         sys.stdout.write(kept.read_text(encoding="utf-8"))
     else:
-        report.show(results, Console())
+        # A pipe says it is 80 columns wide, which is too narrow to read.
+        report.show(results, Console() if sys.stdout.isatty() else Console(width=report.WIDTH))
 
 
 imports = App(name="import", help="Brings work from other trackers into a running installation.")

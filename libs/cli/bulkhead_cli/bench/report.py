@@ -10,6 +10,8 @@ from rich.table import Table
 
 from bulkhead_cli.bench.load import Load
 
+WIDTH = 160
+
 
 @dataclass(frozen=True)
 class Result:
