@@ -7,7 +7,6 @@ import email
 import email.policy
 import re
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -40,7 +39,6 @@ from bulkhead_cli.errors import MendableError
 
 Q = TypeVar("Q")
 R = TypeVar("R")
-Stub = TypeVar("Stub")
 
 CONTRACTS = {
     "identity": (auth_service_pb2, tenant_service_pb2, membership_service_pb2),
@@ -108,9 +106,6 @@ class Person:
         """Raises the DomainError of the answer."""
         await self.stay_logged_in()
         return await self.channels[service].call(method, request, caller=None, within=within)
-
-    def stub(self, service: str, make: Callable[[Channel], Stub]) -> Stub:
-        return make(self.channels[service])
 
     async def sign_up(self) -> None:
         """Returns when the address is verified by the mail that came."""
