@@ -29,20 +29,7 @@ class Outcome:
         return f"{self.code} {self.reason}".strip()
 
 
-TRIES = 3
-
-
 async def call(client: Client, method: MethodDescriptor, request: Request) -> Outcome:
-    """Repeats what grpc's own client made up: on a stream that the server ends early it may say INTERNAL by itself.
-    Our servers' INTERNAL carries a reason and is never repeated."""
-    for _ in range(TRIES):
-        outcome = await _call(client, method, request)
-        if (outcome.code, outcome.reason) != ("INTERNAL", "") or not method.client_streaming:
-            break
-    return outcome
-
-
-async def _call(client: Client, method: MethodDescriptor, request: Request) -> Outcome:
     sent: Any = _stream(request) if isinstance(request, list) else request
     invoked = client.call(method, sent, timeout=10)
     try:
