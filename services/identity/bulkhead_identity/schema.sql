@@ -26,7 +26,8 @@ create table identity.mails (
     constraint mails_pkey primary key (mail_id),
     constraint mails_attempts_check check (attempts >= 0),
     constraint mails_details_check check (jsonb_typeof(details) = 'object' and pg_column_size(details) <= 4096),
-    constraint mails_kind_check check (kind in ('verify_email', 'already_registered', 'invitation')),
+    constraint mails_kind_check
+    check (kind in ('verify_email', 'already_registered', 'invitation', 'reset_password', 'password_changed', 'new_device', 'account_closed')),
     constraint mails_last_error_check check (length(last_error) <= 500),
     constraint mails_request_digest_check check (octet_length(request_digest) = 32),
     constraint mails_sent_at_check check (sent_at is null or failed_at is null),
