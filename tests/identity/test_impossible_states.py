@@ -94,6 +94,11 @@ AS_APP = {
         "update identity.memberships set disabled_by = %(owner)s where tenant_id = %(tenant)s and user_id = %(member)s",
         DENIED,
     ),
+    "a member made to leave": (
+        "update identity.memberships set status = 'disabled', left_at = now()"
+        " where tenant_id = %(tenant)s and user_id = %(member)s",
+        DENIED,
+    ),
     "a deleted membership": ("delete from identity.memberships where tenant_id = %(tenant)s", DENIED),
     "all memberships gone at once": ("truncate identity.memberships", DENIED),
     "another plan": ("update identity.tenants set plan_code = 'enterprise' where tenant_id = %(tenant)s", DENIED),
@@ -247,6 +252,10 @@ AS_OWNER = {
     "a disabled membership without who": (
         "update identity.memberships set status = 'disabled' where tenant_id = %(tenant)s and user_id = %(member)s",
         CHECK,
+    ),
+    "a member with rights who has left": (
+        "update identity.memberships set left_at = now() where tenant_id = %(tenant)s and user_id = %(member)s",
+        REFUSED,
     ),
     "a membership of another kind than its user": (
         "update identity.memberships set kind = 'service' where tenant_id = %(tenant)s and user_id = %(member)s",

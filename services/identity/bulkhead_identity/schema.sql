@@ -552,6 +552,7 @@ create table identity.memberships (
     created_by uuid,
     updated_at timestamptz default now() not null,
     version integer default 1 not null,
+    left_at timestamptz,
     constraint memberships_pkey primary key (tenant_id, user_id),
     constraint memberships_external_id_key unique (tenant_id, external_source, external_id),
     constraint memberships_disabled_by_fkey
@@ -567,6 +568,7 @@ create table identity.memberships (
     check ((external_source is null) = (external_id is null) and length(external_id) between 1 and 200),
     constraint memberships_external_source_check check (length(external_source) between 1 and 100),
     constraint memberships_kind_role_check check (role < 5 or kind = 'person'),
+    constraint memberships_left_at_check check (left_at is null or status = 'disabled'),
     constraint memberships_placeholder_role_check check (role = 1 or kind <> 'placeholder'),
     constraint memberships_role_check check (role between 1 and 5),
     constraint memberships_status_check check (status in ('active', 'disabled'))
@@ -588,7 +590,9 @@ comment on column identity.memberships.disabled_at is
 comment on column identity.memberships.disabled_by is
 'Who disabled her; set by trigger.';
 comment on column identity.memberships.version is
-'Raised when role or status change, and only then: tokens carry it, and one with an older version is refused.';
+'Raised when role, status or left_at change, and only then: tokens carry it, and one with an older version is refused.';
+comment on column identity.memberships.left_at is
+'When she left the tenant or closed her account; set by trigger. She comes back by an invitation only.';
 create index memberships_disabled_by_idx on identity.memberships (tenant_id, disabled_by) where disabled_by is not null;
 create index memberships_role_status_idx on identity.memberships (tenant_id, role, status);
 create index memberships_user_id_idx on identity.memberships (user_id, kind, tenant_id);
@@ -601,6 +605,9 @@ create policy definer_insert on identity.memberships for insert to identity_defi
 with check (true);
 create policy definer_read on identity.memberships for select to identity_definer
 using (true);
+create policy definer_update on identity.memberships for update to identity_definer
+using (true)
+with check (true);
 create policy owner_right on identity.memberships for all to identity_owner
 using (true)
 with check (true);
@@ -612,7 +619,8 @@ with check (app.role_level() >= 4 and role <= app.role_level());
 grant select, update (role, status) on identity.memberships to identity_app;
 grant
     select,
-    insert (tenant_id, user_id, kind, role, display_name, avatar_url, external_source, external_id)
+    insert (tenant_id, user_id, kind, role, display_name, avatar_url, external_source, external_id),
+    update (role, status, display_name, avatar_url, left_at)
 on identity.memberships to identity_definer;
 grant references (tenant_id, user_id) on identity.memberships to issues_owner;
 
@@ -1016,10 +1024,10 @@ as $function$
             elsif tg_op = 'INSERT' then
                 r := new;
                 v_verb := 'created';
-                if r.kind is not null then v_changes := v_changes || jsonb_build_object('kind', jsonb_build_array(null, to_jsonb(r.kind))); end if; if r.role is not null then v_changes := v_changes || jsonb_build_object('role', jsonb_build_array(null, to_jsonb(r.role))); end if; if r.status is not null then v_changes := v_changes || jsonb_build_object('status', jsonb_build_array(null, to_jsonb(r.status))); end if; if r.display_name is not null then v_changes := v_changes || jsonb_build_object('display_name', jsonb_build_array(null, to_jsonb(r.display_name))); end if; if r.avatar_url is not null then v_changes := v_changes || jsonb_build_object('avatar_url', jsonb_build_array(null, to_jsonb(r.avatar_url))); end if; if r.joined_at is not null then v_changes := v_changes || jsonb_build_object('joined_at', jsonb_build_array(null, to_jsonb(r.joined_at))); end if; if r.disabled_at is not null then v_changes := v_changes || jsonb_build_object('disabled_at', jsonb_build_array(null, to_jsonb(r.disabled_at))); end if; if r.disabled_by is not null then v_changes := v_changes || jsonb_build_object('disabled_by', jsonb_build_array(null, to_jsonb(r.disabled_by))); end if; if r.external_source is not null then v_changes := v_changes || jsonb_build_object('external_source', jsonb_build_array(null, to_jsonb(r.external_source))); end if; if r.external_id is not null then v_changes := v_changes || jsonb_build_object('external_id', jsonb_build_array(null, to_jsonb(r.external_id))); end if; 
+                if r.kind is not null then v_changes := v_changes || jsonb_build_object('kind', jsonb_build_array(null, to_jsonb(r.kind))); end if; if r.role is not null then v_changes := v_changes || jsonb_build_object('role', jsonb_build_array(null, to_jsonb(r.role))); end if; if r.status is not null then v_changes := v_changes || jsonb_build_object('status', jsonb_build_array(null, to_jsonb(r.status))); end if; if r.display_name is not null then v_changes := v_changes || jsonb_build_object('display_name', jsonb_build_array(null, to_jsonb(r.display_name))); end if; if r.avatar_url is not null then v_changes := v_changes || jsonb_build_object('avatar_url', jsonb_build_array(null, to_jsonb(r.avatar_url))); end if; if r.joined_at is not null then v_changes := v_changes || jsonb_build_object('joined_at', jsonb_build_array(null, to_jsonb(r.joined_at))); end if; if r.disabled_at is not null then v_changes := v_changes || jsonb_build_object('disabled_at', jsonb_build_array(null, to_jsonb(r.disabled_at))); end if; if r.disabled_by is not null then v_changes := v_changes || jsonb_build_object('disabled_by', jsonb_build_array(null, to_jsonb(r.disabled_by))); end if; if r.external_source is not null then v_changes := v_changes || jsonb_build_object('external_source', jsonb_build_array(null, to_jsonb(r.external_source))); end if; if r.external_id is not null then v_changes := v_changes || jsonb_build_object('external_id', jsonb_build_array(null, to_jsonb(r.external_id))); end if; if r.left_at is not null then v_changes := v_changes || jsonb_build_object('left_at', jsonb_build_array(null, to_jsonb(r.left_at))); end if; 
             else
                 r := new;
-                if r.kind is distinct from old.kind then v_changes := v_changes || jsonb_build_object('kind', jsonb_build_array(to_jsonb(old.kind), to_jsonb(r.kind))); end if; if r.role is distinct from old.role then v_changes := v_changes || jsonb_build_object('role', jsonb_build_array(to_jsonb(old.role), to_jsonb(r.role))); end if; if r.status is distinct from old.status then v_changes := v_changes || jsonb_build_object('status', jsonb_build_array(to_jsonb(old.status), to_jsonb(r.status))); end if; if r.display_name is distinct from old.display_name then v_changes := v_changes || jsonb_build_object('display_name', jsonb_build_array(to_jsonb(old.display_name), to_jsonb(r.display_name))); end if; if r.avatar_url is distinct from old.avatar_url then v_changes := v_changes || jsonb_build_object('avatar_url', jsonb_build_array(to_jsonb(old.avatar_url), to_jsonb(r.avatar_url))); end if; if r.joined_at is distinct from old.joined_at then v_changes := v_changes || jsonb_build_object('joined_at', jsonb_build_array(to_jsonb(old.joined_at), to_jsonb(r.joined_at))); end if; if r.disabled_at is distinct from old.disabled_at then v_changes := v_changes || jsonb_build_object('disabled_at', jsonb_build_array(to_jsonb(old.disabled_at), to_jsonb(r.disabled_at))); end if; if r.disabled_by is distinct from old.disabled_by then v_changes := v_changes || jsonb_build_object('disabled_by', jsonb_build_array(to_jsonb(old.disabled_by), to_jsonb(r.disabled_by))); end if; if r.external_source is distinct from old.external_source then v_changes := v_changes || jsonb_build_object('external_source', jsonb_build_array(to_jsonb(old.external_source), to_jsonb(r.external_source))); end if; if r.external_id is distinct from old.external_id then v_changes := v_changes || jsonb_build_object('external_id', jsonb_build_array(to_jsonb(old.external_id), to_jsonb(r.external_id))); end if; 
+                if r.kind is distinct from old.kind then v_changes := v_changes || jsonb_build_object('kind', jsonb_build_array(to_jsonb(old.kind), to_jsonb(r.kind))); end if; if r.role is distinct from old.role then v_changes := v_changes || jsonb_build_object('role', jsonb_build_array(to_jsonb(old.role), to_jsonb(r.role))); end if; if r.status is distinct from old.status then v_changes := v_changes || jsonb_build_object('status', jsonb_build_array(to_jsonb(old.status), to_jsonb(r.status))); end if; if r.display_name is distinct from old.display_name then v_changes := v_changes || jsonb_build_object('display_name', jsonb_build_array(to_jsonb(old.display_name), to_jsonb(r.display_name))); end if; if r.avatar_url is distinct from old.avatar_url then v_changes := v_changes || jsonb_build_object('avatar_url', jsonb_build_array(to_jsonb(old.avatar_url), to_jsonb(r.avatar_url))); end if; if r.joined_at is distinct from old.joined_at then v_changes := v_changes || jsonb_build_object('joined_at', jsonb_build_array(to_jsonb(old.joined_at), to_jsonb(r.joined_at))); end if; if r.disabled_at is distinct from old.disabled_at then v_changes := v_changes || jsonb_build_object('disabled_at', jsonb_build_array(to_jsonb(old.disabled_at), to_jsonb(r.disabled_at))); end if; if r.disabled_by is distinct from old.disabled_by then v_changes := v_changes || jsonb_build_object('disabled_by', jsonb_build_array(to_jsonb(old.disabled_by), to_jsonb(r.disabled_by))); end if; if r.external_source is distinct from old.external_source then v_changes := v_changes || jsonb_build_object('external_source', jsonb_build_array(to_jsonb(old.external_source), to_jsonb(r.external_source))); end if; if r.external_id is distinct from old.external_id then v_changes := v_changes || jsonb_build_object('external_id', jsonb_build_array(to_jsonb(old.external_id), to_jsonb(r.external_id))); end if; if r.left_at is distinct from old.left_at then v_changes := v_changes || jsonb_build_object('left_at', jsonb_build_array(to_jsonb(old.left_at), to_jsonb(r.left_at))); end if; 
                 if v_changes = '{}' then
                     return null;
                 end if;
@@ -1578,7 +1586,19 @@ begin
     new.version := old.version;
     new.disabled_at := old.disabled_at;
     new.disabled_by := old.disabled_by;
-    if new.role is distinct from old.role or new.status is distinct from old.status then
+    if (new.left_at is null) <> (old.left_at is null) then
+        new.left_at := case when new.left_at is not null then now() end;
+    else
+        new.left_at := old.left_at;
+    end if;
+    if new.status = 'active' and new.left_at is not null then
+        perform app.refuse(
+            9, 'STATE_NOT_ALLOWED', 'she has left the tenant and comes back by an invitation', '{"state": "left"}'
+        );
+    end if;
+    if new.role is distinct from old.role or new.status is distinct from old.status
+        or new.left_at is distinct from old.left_at
+    then
         perform 1 from identity.tenant_usage where tenant_id = new.tenant_id for no key update;
         -- Waits for the member's writes that were let in before, and keeps later ones out until this commits.
         perform pg_advisory_xact_lock(identity.membership_key(new.tenant_id, new.user_id));
