@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from bulkhead.identity.v1 import auth_pb2, auth_service_pb2
 from bulkhead_cli.bench import report
+from bulkhead_cli.bench.doors import RepeatedTokenError, Rotations
 from bulkhead_cli.bench.load import Load
 
-CALLS = {"GetIssue", "ListIssues(1)", "ListIssues(50)", "CreateIssue", "CreateIssue with request_id", "AddComment"}
+CALLS = {
+    *("GetIssue", "ListIssues(1)", "ListIssues(50)", "CreateIssue", "CreateIssue with request_id", "AddComment"),
+    *("Login", "RefreshToken", "ListMembers(50)"),
+}
+ROUND_TRIPS = {"GetIssue": 1, "Login": 3, "RefreshToken": 2, "ListMembers(50)": 1}
 
 
 def load(cpu_us: float, latencies: int = 100) -> Load:
@@ -25,6 +32,31 @@ def test_the_ratio_is_the_median_of_each_rounds_own() -> None:
     assert result.cpu_ratio == 3.0
     assert (result.p50_ms, result.p95_ms, result.p99_ms) == (51.0, 96.0, 100.0)
     assert result.rps == 50.0
+
+
+def test_the_hash_is_named_apart() -> None:
+    pairs = [
+        (replace(load(20_800), apart_us=20_000.0), load(100)),
+        (replace(load(30_500), apart_us=30_000.0), load(50)),
+    ]
+    result = report.summed_up("Login", 16, pairs, 2.0, 1.0)
+    assert result.hash_cpu_us == 25_000.0
+    assert result.cpu_ratio_without_hash == 9.0
+    assert report.summed_up("GetIssue", 16, [(load(300), load(100))], 2.0, 1.0).hash_cpu_us is None
+
+
+def test_a_refresh_that_repeats_a_token_is_no_rotation() -> None:
+    def answer(token: str) -> bytes:
+        given = auth_pb2.RefreshToken(token=token)
+        return auth_service_pb2.RefreshTokenResponse(refresh_token=given).SerializeToString()
+
+    rotations = Rotations(["a", "b"])
+    sent = [auth_service_pb2.RefreshTokenRequest.FromString(rotations.following()).refresh_token for _ in range(2)]
+    assert sent == ["a", "b"]
+    rotations.heard(answer("c"))
+    assert auth_service_pb2.RefreshTokenRequest.FromString(rotations.following()).refresh_token == "c"
+    with pytest.raises(RepeatedTokenError):
+        rotations.heard(answer("a"))
 
 
 @pytest.mark.soak
@@ -44,4 +76,8 @@ def test_a_short_bench_measures_every_call(tmp_path: Path) -> None:
     # Neither grows with the page.
     for figure in ("statements", "round_trips"):
         assert written["ListIssues(50)"][figure] == written["ListIssues(1)"][figure]
-    assert written["GetIssue"]["round_trips"] == 1
+    for call, expected in ROUND_TRIPS.items():
+        assert written[call]["round_trips"] == expected, call
+    login = written["Login"]
+    assert 0 < login["hash_cpu_us"] < login["cpu_us"]
+    assert 1 < login["cpu_ratio_without_hash"] < login["cpu_ratio"]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from typing import Final, TypeVar
 
 import argon2
 from argon2.exceptions import VerifyMismatchError
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
 from bulkhead_kit.errors import ResourceExhausted
+from prometheus_client import Counter
 
 # 19 MiB, two passes, one lane: OWASP's and ASVS's parameters, 17 ms a hash.
 MEMORY_KIB: Final = 19 * 1024
@@ -54,13 +57,26 @@ class Passwords:
             raise ResourceExhausted(
                 ErrorReason.OVERLOADED, "too many passwords are being checked, try again", retry_after=RETRY_AFTER
             )
-        job = self._pool.submit(work)
+        job = self._pool.submit(_counted, work)
         # When the work ends, not when the caller stops waiting: a thread cannot be stopped.
         job.add_done_callback(self._give_back)
         return await asyncio.wrap_future(job)
 
     def _give_back(self, _job: Future[Result]) -> None:
         self._room.release()
+
+
+@cache
+def _cpu_seconds() -> Counter:
+    return Counter("bulkhead_password_cpu_seconds", "CPU spent on hashing and checking passwords.")
+
+
+def _counted(work: Callable[[], Result]) -> Result:
+    began = time.thread_time()
+    try:
+        return work()
+    finally:
+        _cpu_seconds().inc(time.thread_time() - began)
 
 
 def _normal(password: str) -> str:

@@ -30,6 +30,9 @@ class Result:
     p99_ms: float
     statements: float
     round_trips: float
+    hash_cpu_us: float | None = None
+    """Of cpu_us, the password's hash; None for calls without one."""
+    cpu_ratio_without_hash: float | None = None
 
 
 def summed_up(
@@ -41,6 +44,7 @@ def summed_up(
         return round(statistics.median(values), 3)
 
     ours = [pair[0] for pair in pairs]
+    hashed = [(load.apart_us, load, bare) for load, bare in pairs if load.apart_us is not None]
     return Result(
         rpc=rpc,
         in_flight=in_flight,
@@ -55,6 +59,10 @@ def summed_up(
         p99_ms=median([load.percentile_ms(0.99) for load in ours]),
         statements=statements,
         round_trips=round_trips,
+        hash_cpu_us=median([spent for spent, _, _ in hashed]) if hashed else None,
+        cpu_ratio_without_hash=(
+            median([(load.cpu_us - spent) / bare.cpu_us for spent, load, bare in hashed]) if hashed else None
+        ),
     )
 
 
@@ -92,4 +100,10 @@ def show(results: list[Result], console: Console) -> None:
             f"{one.statements:.1f}",
             f"{one.round_trips:.1f}",
         )
+        if one.hash_cpu_us is not None and one.cpu_ratio_without_hash is not None:
+            for part, spent, ratio in (
+                ("its argon2 hash", one.hash_cpu_us, one.cpu_ratio - one.cpu_ratio_without_hash),
+                ("all the rest of it", one.cpu_us - one.hash_cpu_us, one.cpu_ratio_without_hash),
+            ):
+                table.add_row(f"  {part}", str(one.in_flight), f"{spent:.0f}", f"{one.bare_cpu_us:.0f}", f"{ratio:.2f}")
     console.print(table)

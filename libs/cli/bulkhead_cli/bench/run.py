@@ -11,7 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -24,7 +24,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bulkhead_cli import ports
 from bulkhead_cli.bench import report
-from bulkhead_cli.bench.load import Load, Metadata, Method, run
+from bulkhead_cli.bench.doors import at_the_door
+from bulkhead_cli.bench.load import Load, Metadata, Meter, Method, run
 from bulkhead_cli.bench.scene import Call, furnish
 from bulkhead_cli.demo.company import Company
 from bulkhead_cli.endpoints import Endpoints
@@ -79,22 +80,25 @@ class _Bench:
         self._console = console
         self._folder = folder
         self._postgres = _postgres_of(endpoints)
+        self._requests: dict[str, bytes] = {}
 
     async def all(self) -> list[report.Result]:
         async with Person(self._endpoints, "Bench", "bench@example.com", "the-tide-is-low-at-4") as owner:
             company = Company(owner, "bench")
             await company.found("Bench")
             await company.start_project("PUMP", "Pumps")
-            calls = await furnish(company)
+            calls = [*await furnish(company), *await at_the_door(self._endpoints, company)]
             await self._record(calls, owner)
             return await self._rounds(calls, owner)
 
     async def _record(self, calls: list[Call], owner: Person) -> None:
         """What the bare server is to answer: the very bytes of ours."""
-        async with grpc.aio.insecure_channel(self._endpoints.services["issues"]) as channel:
-            for call in calls:
+        for call in calls:
+            async with grpc.aio.insecure_channel(self._endpoints.services[call.service]) as channel:
                 method: Method = channel.unary_unary(call.path)
-                answer = await method(call.following(), metadata=_metadata(owner))
+                request = self._requests[call.name] = call.following()
+                answer = await method(request, metadata=_metadata(call, owner))
+                call.heard(answer)
                 self._replies(call).write_text(json.dumps({call.path: answer.hex()}), encoding="utf-8")
 
     def _replies(self, call: Call) -> Path:
@@ -110,7 +114,7 @@ class _Bench:
             for _ in range(self._extent.rounds):
                 for call in calls:
                     await owner.stay_logged_in()
-                    with self._ours() as ours, self._bare(call) as bare:
+                    with self._ours(call.service) as ours, self._bare(call) as bare:
                         counted[call.name] = await _traffic(ours, call, owner)
                         for in_flight in IN_FLIGHT:
                             pair = await self._pair(ours, bare, call, owner, in_flight)
@@ -120,7 +124,9 @@ class _Bench:
 
     async def _pair(self, ours: Serving, bare: Serving, call: Call, owner: Person, in_flight: int) -> tuple[Load, Load]:
         first = await self._load(ours, call, owner, in_flight)
-        return first, await self._load(bare, call, owner, in_flight)
+        # The bare server's answers are one and the same: no next request can come of them.
+        echo = replace(call, following=lambda: self._requests[call.name], heard=lambda _: None)
+        return first, await self._load(bare, echo, owner, in_flight)
 
     async def _load(self, serving: Serving, call: Call, owner: Person, in_flight: int) -> Load:
         async with grpc.aio.insecure_channel(serving.address) as channel:
@@ -128,26 +134,29 @@ class _Bench:
                 channel,
                 call.path,
                 call.following,
-                _metadata(owner),
+                _metadata(call, owner),
                 in_flight=in_flight,
                 seconds=self._extent.seconds,
                 serving=serving.process,
                 database=self._postgres,
+                heard=call.heard,
+                apart=_password_cpu(serving.metrics) if call.hashes and serving.metrics else None,
             )
 
     @contextmanager
-    def _ours(self) -> Iterator[Serving]:
+    def _ours(self, service: str) -> Iterator[Serving]:
         port, metrics = ports.free(), ports.free()
         told = {
-            **shared(self._settings, self._endpoints, "issues"),
+            **shared(self._settings, self._endpoints, service),
             "LISTEN": f"127.0.0.1:{port}",
-            "DATABASE_URL": self._endpoints.database_roles["issues_app"],
+            "DATABASE_URL": self._endpoints.database_roles[f"{service}_app"],
             "METRICS_LISTEN": f"127.0.0.1:{metrics}",
             "LOG_LEVEL": "warning",
             "LOG_FORMAT": "json",
         }
-        environment = inherited_environment() | {f"BULKHEAD_ISSUES_{name}": value for name, value in told.items()}
-        address, command = f"127.0.0.1:{port}", [sys.executable, "-m", "bulkhead_issues", "serve"]
+        prefix = f"BULKHEAD_{service.upper()}_"
+        environment = inherited_environment() | {f"{prefix}{name}": value for name, value in told.items()}
+        address, command = f"127.0.0.1:{port}", [sys.executable, "-m", f"bulkhead_{service}", "serve"]
         with _started(command, environment, self._folder / "ours.log", lambda: health(address) == "SERVING") as process:
             yield Serving(address, process, f"http://127.0.0.1:{metrics}/metrics")
 
@@ -166,25 +175,36 @@ async def _traffic(serving: Serving, call: Call, owner: Person) -> tuple[float, 
     assert serving.metrics is not None
     async with grpc.aio.insecure_channel(serving.address) as channel:
         method: Method = channel.unary_unary(call.path)
-        await method(call.following(), metadata=_metadata(owner))
+        call.heard(await method(call.following(), metadata=_metadata(call, owner)))
         before = await asyncio.to_thread(_counters, serving.metrics)
         for _ in range(COUNTED_CALLS):
-            await method(call.following(), metadata=_metadata(owner))
+            call.heard(await method(call.following(), metadata=_metadata(call, owner)))
         after = await asyncio.to_thread(_counters, serving.metrics)
     return (after[0] - before[0]) / COUNTED_CALLS, (after[1] - before[1]) / COUNTED_CALLS
 
 
 def _counters(url: str) -> tuple[float, float]:
+    lines = _lines(url)
+    return _counter(lines, "bulkhead_db_statements_total{"), _counter(lines, "bulkhead_db_round_trips_total{")
+
+
+def _password_cpu(url: str) -> Meter:
+    return lambda: _counter(_lines(url), "bulkhead_password_cpu_seconds_total ")
+
+
+def _lines(url: str) -> list[str]:
     with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own process, by http
-        lines = answer.read().decode().splitlines()
-    return _counter(lines, "bulkhead_db_statements_total"), _counter(lines, "bulkhead_db_round_trips_total")
+        text: str = answer.read().decode()
+    return text.splitlines()
 
 
-def _counter(lines: list[str], name: str) -> float:
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name + "{"))
+def _counter(lines: list[str], start: str) -> float:
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(start))
 
 
-def _metadata(owner: Person) -> Metadata:
+def _metadata(call: Call, owner: Person) -> Metadata:
+    if call.is_public:
+        return ()
     return metadata.outgoing(token=owner.token, tenant_id=UUID(owner.tenant_id))
 
 

@@ -17,7 +17,7 @@ from bulkhead_kit.ids import new_id
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
-from bulkhead_cli.bench.load import Next
+from bulkhead_cli.bench.load import Heard, Next
 from bulkhead_cli.demo.company import Company
 
 ISSUES = 200
@@ -32,6 +32,13 @@ class Call:
     name: str
     path: str
     following: Next
+    service: str = "issues"
+    heard: Heard = lambda _: None
+    """Is told the answers, for a call whose next request depends on them."""
+    is_public: bool = False
+    """Made without a token."""
+    hashes: bool = False
+    """Checks a password, whose cost is named apart."""
 
 
 async def furnish(company: Company) -> list[Call]:
