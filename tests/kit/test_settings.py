@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from bulkhead_kit import settings
 from bulkhead_kit.keyfiles import generate_keys
+from bulkhead_kit.rates.rate import Rate
 from bulkhead_kit.settings import Address, ServiceSettings, Settings, SettingsError
 from bulkhead_kit.transport import TlsFiles
 from pydantic import Field
@@ -160,3 +161,29 @@ def test_the_page_token_key_comes_from_the_keys_folder_unless_given(
 def test_programs_of_ours_inherit_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/somewhere")
     assert settings.inherited_environment()["PATH"] == "/somewhere"
+
+
+def test_rates_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"IP": "off", "PRINCIPAL": "5/second", "METHOD": "Login=7/hour"}.items():
+        monkeypatch.setenv(f"BULKHEAD_PROBE_RATE_PER_{name}", value)
+    loaded = ProbeSettings.load()
+    assert (loaded.rate_per_ip, loaded.rate_per_principal, str(loaded.rate_per_tenant)) == (
+        None,
+        Rate(5, 1),
+        "30000/minute",
+    )
+    # What is named stands over the defaults; a word on all methods stands in their place.
+    assert loaded.method_rates() == {"Login": Rate(7, 3600), "*": Rate(300, 60)}
+    monkeypatch.setenv("BULKHEAD_PROBE_RATE_PER_METHOD", "*=1/second")
+    assert ProbeSettings.load().method_rates() == {"*": Rate(1, 1)}
+    monkeypatch.setenv("BULKHEAD_PROBE_RATE_PER_TENANT", "lots")
+    with pytest.raises(SettingsError, match="BULKHEAD_PROBE_RATE_PER_TENANT: must be a number of calls and a time"):
+        ProbeSettings.load()
+
+
+def test_redis_is_the_same_for_all_services(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BULKHEAD_REDIS_URL", "redis://example:6379/0")
+    url = ProbeSettings.load().redis_url
+    assert url is not None
+    assert url.get_secret_value() == "redis://example:6379/0"
+    assert ProbeSettings.variable("redis_url") == "BULKHEAD_REDIS_URL"

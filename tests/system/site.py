@@ -90,6 +90,8 @@ class Site:
             "AUDIT_ADDRESS": self.addresses["audit"],
             "KEYS_DIR": str(self.mint.keys),
             "POOL_MAX": "8",
+            "RATE_PER_PRINCIPAL": "999999999/minute",
+            "RATE_PER_TENANT": "999999999/minute",
             "LOG_LEVEL": "warning",
             "LOG_FORMAT": "json",
         }

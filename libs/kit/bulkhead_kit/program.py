@@ -30,6 +30,9 @@ from bulkhead_kit.interceptors.limits import Limits
 from bulkhead_kit.interceptors.telemetry import RpcMetrics
 from bulkhead_kit.keyfiles import ACCESS, SERVICES, KeyFileError, load_public_keys, load_signer
 from bulkhead_kit.page_tokens import PageTokens
+from bulkhead_kit.policy import Scope, read_policies
+from bulkhead_kit.rates.limiter import RateLimits, Rates
+from bulkhead_kit.rates.rate import ANY_METHOD
 from bulkhead_kit.revisions import head
 from bulkhead_kit.server import AddressError, Close, ServerOptions, Service
 from bulkhead_kit.services_auth import Authenticator, ServiceAllowList, ServiceTokens, service_verifier
@@ -90,7 +93,7 @@ def build(settings: ServiceSettings, register: Register, allowed: ServiceAllowLi
     chain = Chain(
         callers=Callers(authenticator),
         services=allowed,
-        limits=Limits(calls=settings.max_calls, streams=settings.max_streams),
+        limits=Limits(calls=settings.max_calls, streams=settings.max_streams, rate_limit=_rate_limits(settings)),
         metrics=_rpc_metrics(),
     )
     options = ServerOptions(
@@ -103,7 +106,7 @@ def build(settings: ServiceSettings, register: Register, allowed: ServiceAllowLi
     )
     probe = Readiness(settings, database)
     parts.closing.append(database.close)
-    return Service(
+    service = Service(
         settings.service,
         chain=chain,
         options=options,
@@ -111,6 +114,26 @@ def build(settings: ServiceSettings, register: Register, allowed: ServiceAllowLi
         register=lambda server: register(parts, server),
         close=parts.closing,
     )
+    _demand_public(settings, service.server.services)
+    return service
+
+
+def _rate_limits(settings: ServiceSettings) -> RateLimits | None:
+    if not settings.rate_limits:
+        return None
+    rates = Rates(settings.rate_per_ip, settings.rate_per_principal, settings.rate_per_tenant, settings.method_rates())
+    return RateLimits(rates, _rate_metrics())
+
+
+def _demand_public(settings: ServiceSettings, services: Iterable[str]) -> None:
+    """A rate for a method that is not there, or that no address is counted for, would limit nothing."""
+    policies = read_policies(services).values()
+    public = {policy.method.partition("/")[2] for policy in policies if policy.scope == Scope.SCOPE_PUBLIC}
+    if strange := settings.method_rates().keys() - public - {ANY_METHOD}:
+        name = settings.variable("rate_per_method")
+        raise SettingsError(
+            f"{name} names what is no public method of {settings.service}: {', '.join(sorted(strange))}"
+        )
 
 
 def open_database(settings: ServiceSettings, url: str = "database_url") -> Database:
@@ -234,6 +257,11 @@ def _probe_caller(service: str) -> Caller:
 def _rpc_metrics() -> RpcMetrics:
     # One registry a process: services built side by side in tests share the counters.
     return RpcMetrics()
+
+
+@cache
+def _rate_metrics() -> telemetry.RateMetrics:
+    return telemetry.RateMetrics()
 
 
 @cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bulkhead_kit.keyfiles import load_page_token_key
+from bulkhead_kit.rates.rate import ANY_METHOD, MINUTE, MethodRatesSetting, Rate, RateSetting
 from bulkhead_kit.transport import TlsFiles
 
 _address_form = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]*):([0-9]{1,5})", re.ASCII).fullmatch
@@ -62,6 +63,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True, extra="forbid", validate_default=True)
     prefix: ClassVar[str] = "BULKHEAD_"
+    common: ClassVar[Mapping[str, str]] = {}
+    """Variables that all services read alike, by field."""
 
     @classmethod
     def settings_customise_sources(
@@ -118,7 +121,7 @@ def _fields(settings: type[BaseSettings]) -> Iterator[tuple[str, FieldInfo]]:
 
 def _variable(settings: type[BaseSettings], field: str) -> str:
     assert issubclass(settings, Settings)
-    return settings.prefix + field.upper()
+    return settings.common.get(field) or settings.prefix + field.upper()
 
 
 class ServiceSettings(Settings):
@@ -129,6 +132,7 @@ class ServiceSettings(Settings):
     """
 
     service: ClassVar[str]
+    common: ClassVar[Mapping[str, str]] = {"redis_url": "BULKHEAD_REDIS_URL"}
 
     environment: Literal["development", "production"] = Field(
         "development", description="In production nothing unsafe is let through with a warning."
@@ -139,6 +143,18 @@ class ServiceSettings(Settings):
     max_message_bytes: int = Field(1_048_576, ge=65_536, description="Longest request and reply.")
     max_calls: int = Field(200, ge=1, description="Short calls in work at once.")
     max_streams: int = Field(500, ge=1, description="Streams open at once.")
+    rate_limits: bool = Field(True, description="Whether calls are counted against the rates below.")
+    rate_per_ip: RateSetting = Field(
+        Rate(600, MINUTE), description="Calls of an address that names no principal, or off."
+    )
+    rate_per_principal: RateSetting = Field(Rate(6000, MINUTE), description="Calls of a person or an API key, or off.")
+    rate_per_tenant: RateSetting = Field(Rate(30_000, MINUTE), description="Calls of all members of a tenant, or off.")
+    rate_per_method: MethodRatesSetting = Field(
+        {ANY_METHOD: Rate(300, MINUTE)}, description="Calls of public methods by an address, by method; * is any other."
+    )
+    redis_url: SecretStr | None = Field(
+        None, description="Redis that counts calls for all processes; unset: each counts its own."
+    )
     grace_seconds: float = Field(10.0, ge=0, description="Time that running calls get to end at a stop.")
     tls_certificate: Path | None = Field(None, description="PEM file; with TLS_KEY switches TLS on.")
     tls_key: Path | None = Field(None, description="PEM file.")
@@ -193,6 +209,12 @@ class ServiceSettings(Settings):
             names = f"{self.variable('tls_certificate')} and {self.variable('tls_key')}"
             raise SettingsError(f"{names} belong together: set both or none")
         return TlsFiles(self.tls_certificate, self.tls_key, self.tls_ca)
+
+    def method_rates(self) -> Mapping[str, Rate | None]:
+        """What is set stands over the defaults, and in place of all of them when it says what any other method gets."""
+        defaults = type(self).model_fields["rate_per_method"].default
+        chosen = self.rate_per_method
+        return chosen if ANY_METHOD in chosen else {**defaults, **chosen}
 
     def page_token_secret(self) -> bytes:
         if self.page_token_key is not None:

@@ -159,6 +159,22 @@ class RelayMetrics:
         )
 
 
+class RateMetrics:
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.refused = Counter(
+            "bulkhead_rate_limited", "Calls refused because of a rate limit.", ["limit"], registry=registry
+        )
+        self.shared = Gauge(
+            "bulkhead_rate_limits_shared",
+            "1 while calls are counted in Redis, 0 while each process counts alone.",
+            ["service"],
+            registry=registry,
+        )
+        self.redis_failures = Counter(
+            "bulkhead_rate_redis_failures", "Times that Redis did not count in time.", ["service"], registry=registry
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Exposition:
     port: int

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bulkhead_kit.rates.rate import ANY_METHOD, MINUTE, MethodRatesSetting, Rate
 from bulkhead_kit.settings import Address, ServiceSettings
 from pydantic import Field
 
 
 class IdentitySettings(ServiceSettings, service="identity"):
     listen: Address = Field("127.0.0.1:7101", description="Where the service answers.")
+
+    rate_per_method: MethodRatesSetting = Field(
+        # People behind one address share it, so these are for a large office; what protects one account is counted by
+        # the account. A mail is asked for seldom.
+        {
+            "Login": Rate(60, MINUTE),
+            "SignUp": Rate(60, MINUTE),
+            "RefreshToken": Rate(600, MINUTE),
+            "VerifyEmail": Rate(60, MINUTE),
+            ANY_METHOD: Rate(300, MINUTE),
+        },
+        description="Calls of public methods by an address, by method; * is any other.",
+    )
 
     # Longer than five minutes and a verifier refuses the token.
     access_token_seconds: int = Field(300, ge=10, le=300, description="Life of an access token.")

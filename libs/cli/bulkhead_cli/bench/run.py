@@ -151,6 +151,9 @@ class _Bench:
             "LISTEN": f"127.0.0.1:{port}",
             "DATABASE_URL": self._endpoints.database_roles[f"{service}_app"],
             "METRICS_LISTEN": f"127.0.0.1:{metrics}",
+            # Counted, so that it costs what it costs, but out of reach.
+            "RATE_PER_PRINCIPAL": "999999999/minute",
+            "RATE_PER_TENANT": "999999999/minute",
             "LOG_LEVEL": "warning",
             "LOG_FORMAT": "json",
         }

@@ -1,0 +1,133 @@
+"""Which limits a call counts against, and the refusal of those that are over one.
+
+What a call must pass before anything is decoded or the database is asked. Other Bulkhead services are not limited:
+they call for somebody who was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Final, NamedTuple, Protocol
+
+from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
+from bulkhead.rpc.v1.options_pb2 import Scope
+
+from bulkhead_kit import clock
+from bulkhead_kit.caller import Caller
+from bulkhead_kit.errors import ResourceExhausted
+from bulkhead_kit.policy import MethodPolicy
+from bulkhead_kit.rates.counters import Counter
+from bulkhead_kit.rates.rate import ANY_METHOD, Rate
+from bulkhead_kit.telemetry import RateMetrics
+
+NETWORK_BITS: Final = 64
+"""Of an IPv6 address: what one customer of a provider has, with more addresses in it than could be counted."""
+NO_ADDRESS: Final = "local"
+"""Whose call came through a unix socket."""
+
+
+class Rates(NamedTuple):
+    """None where there is no limit."""
+
+    ip: Rate | None = None
+    principal: Rate | None = None
+    tenant: Rate | None = None
+    methods: Mapping[str, Rate | None] = {}
+    """By the method's own name, or * for the ones that are not named: of public methods, for each address."""
+
+
+class Check(NamedTuple):
+    counter: Counter
+    subject: Hashable
+
+
+class Shared(Protocol):
+    """Counts what all processes see together."""
+
+    async def exceeded(self, checks: list[Check]) -> tuple[Check, float] | None:
+        """Counts the call, or says against what it may not be counted and for how many seconds."""
+
+
+class RateLimits:
+    def __init__(self, rates: Rates, metrics: RateMetrics, *, shared: Shared | None = None) -> None:
+        self._metrics = metrics
+        self._shared = shared
+        self._rates = rates
+        self._ip = _counter("ip", rates.ip)
+        self._principal = _counter("principal", rates.principal)
+        self._tenant = _counter("tenant", rates.tenant)
+        self._methods: dict[str, Counter | None] = {}
+
+    async def __call__(self, caller: Caller, policy: MethodPolicy) -> None:
+        """Raises RATE_LIMITED. A call that is refused counts against nothing."""
+        checks = self._checks(caller, policy)
+        at = clock.monotonic()
+        for counter, subject in checks:
+            # Asked even where counts are shared: who is over a limit here is over it everywhere.
+            wait = counter.wait(subject, at)
+            if wait > 0:
+                raise self._refusal(counter, wait)
+        if self._shared is not None and checks:
+            exceeded = await self._shared.exceeded(checks)
+            if exceeded is not None:
+                (counter, subject), wait = exceeded
+                counter.block(subject, clock.monotonic() + wait)
+                raise self._refusal(counter, wait)
+        for counter, subject in checks:
+            counter.count(subject)
+
+    def _checks(self, caller: Caller, policy: MethodPolicy) -> list[Check]:
+        if caller.actor_type == "service":
+            return []
+        checks = []
+        if policy.scope == Scope.SCOPE_PUBLIC:
+            method = self._method(policy.method)
+            if method is not None:
+                checks.append(Check(method, network_of(caller.ip)))
+        if caller.user_id is None:
+            if self._ip is not None:
+                checks.append(Check(self._ip, network_of(caller.ip)))
+        elif self._principal is not None:
+            # The number, as a UUID's own hash is computed in Python.
+            checks.append(Check(self._principal, caller.user_id.int))
+        if caller.tenant_id is not None and self._tenant is not None:
+            checks.append(Check(self._tenant, caller.tenant_id.int))
+        return checks
+
+    def _method(self, method: str) -> Counter | None:
+        try:
+            return self._methods[method]
+        except KeyError:
+            name = method.partition("/")[2]
+            rates = self._rates.methods
+            rate = rates[name] if name in rates else rates.get(ANY_METHOD)
+            counter = self._methods[method] = _counter(f"method:{name}", rate)
+            return counter
+
+    def _refusal(self, counter: Counter, wait: float) -> ResourceExhausted:
+        self._metrics.refused.labels(counter.name).inc()
+        return ResourceExhausted(
+            ErrorReason.RATE_LIMITED,
+            f"too many calls, {counter.rate} are allowed",
+            metadata={"limit": counter.name, "rate": str(counter.rate)},
+            retry_after=wait,
+        )
+
+
+def _counter(name: str, rate: Rate | None) -> Counter | None:
+    return None if rate is None else Counter(name, rate)
+
+
+@lru_cache(maxsize=4096)
+def network_of(ip: str | None) -> str:
+    """Whom an address stands for."""
+    if ip is None:
+        return NO_ADDRESS
+    address = ip_address(ip)
+    if not isinstance(address, IPv6Address):
+        return ip
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ip_network((address, NETWORK_BITS), strict=False))

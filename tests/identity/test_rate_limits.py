@@ -1,0 +1,52 @@
+"""Identity's own limits: its public methods by address, before any password is looked at."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import grpc.aio
+import pytest
+from bulkhead_identity.settings import IdentitySettings
+from bulkhead_kit.rates.rate import Rate
+from bulkhead_kit.settings import SettingsError
+from prometheus_client import REGISTRY
+
+from tests.support.client import Client, reason_of
+from tests.support.house import House
+
+
+def round_trips() -> float:
+    return REGISTRY.get_sample_value("bulkhead_db_round_trips_total", {"pool": "identity"}) or 0.0
+
+
+async def test_guesses_over_many_accounts_from_one_address_are_refused_before_the_database(house: House) -> None:
+    service = house.build("identity", {}, rate_per_method="Login=20/hour")
+    address = await service.start()
+    outcomes: Counter[str] = Counter()
+    try:
+        async with grpc.aio.insecure_channel(address) as channel:
+            stranger = Client({"identity": channel}, lambda _: ())
+            for n in range(1000):
+                if n == 20:
+                    before = round_trips()
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await stranger.identity.Login(email=f"nobody{n}@example.com", password="a guess of somebody")
+                outcomes[reason_of(caught.value)] += 1
+            spent = round_trips() - before
+    finally:
+        await service.stop()
+    print(f"1,000 guesses from one address: {dict(outcomes)}, {spent:.0f} round trips for those refused")
+    assert outcomes == {"CREDENTIALS_INVALID": 20, "RATE_LIMITED": 980}
+    # Health looks in on the database now and then.
+    assert spent < 10
+
+
+async def test_a_rate_for_a_method_that_is_not_there_is_no_rate(house: House) -> None:
+    with pytest.raises(SettingsError, match=r"IDENTITY_RATE_PER_METHOD names .* of identity: CreateTenant, Log$"):
+        house.build("identity", {}, rate_per_method="Log=20/hour,CreateTenant=1/hour,Login=5/minute")
+
+
+async def test_the_defaults_name_methods_that_are_there(house: House) -> None:
+    defaults = IdentitySettings.model_fields["rate_per_method"].default
+    assert defaults["Login"] == Rate(60, 60)
+    assert house.build("identity", {}, rate_per_method=defaults) is not None
