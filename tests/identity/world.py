@@ -36,6 +36,7 @@ class Mail:
     to: str
     subject: str
     text: str
+    html: str
 
     @property
     def token(self) -> str:
@@ -76,7 +77,10 @@ def read_folder(folder: Path) -> list[Mail]:
 def read_mail(file: Path) -> Mail:
     message = message_from_bytes(file.read_bytes(), policy=SMTPUTF8)
     assert isinstance(message, EmailMessage)
-    return Mail(str(message["To"]), str(message["Subject"]), str(message.get_content()))
+    plain, html = message.get_body(("plain",)), message.get_body(("html",))
+    assert plain is not None
+    assert html is not None
+    return Mail(str(message["To"]), str(message["Subject"]), plain.get_content(), html.get_content())
 
 
 def new_address(name: str = "ann") -> str:

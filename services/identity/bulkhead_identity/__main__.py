@@ -23,7 +23,7 @@ from bulkhead_kit.worker import Duty
 from bulkhead_identity.derived import DerivedTokens
 from bulkhead_identity.expiry.actions import expire
 from bulkhead_identity.mail.actions import Post, send_due
-from bulkhead_identity.mail.folder import MailFolder
+from bulkhead_identity.mail.outlet import outlet_of
 from bulkhead_identity.membership.handler import MembershipHandler
 from bulkhead_identity.passwords import Passwords
 from bulkhead_identity.session.actions import Tools
@@ -86,7 +86,7 @@ def duties(parts: Parts) -> list[Duty]:
     post = Post(
         database=parts.database,
         derived=DerivedTokens(load_identity_secret(settings.keys_dir)),
-        outlet=MailFolder(settings.mail_dir, settings.mail_from),
+        outlet=outlet_of(settings),
         web_address=settings.web_address,
     )
     return [

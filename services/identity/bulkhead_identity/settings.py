@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 from bulkhead_kit.rates.rate import ANY_METHOD, MINUTE, MethodRatesSetting, Rate
 from bulkhead_kit.settings import Address, ServiceSettings
-from pydantic import Field
+from pydantic import AfterValidator, Field, SecretStr
+
+from bulkhead_identity.mail.message import address_of
+
+
+def _sender(text: str) -> str:
+    address_of(text)
+    return text
 
 
 class IdentitySettings(ServiceSettings, service="identity"):
@@ -35,8 +43,20 @@ class IdentitySettings(ServiceSettings, service="identity"):
     hash_threads: int = Field(2, ge=1, description="Passwords hashed at once; each takes 19 MiB.")
     hash_queue: int = Field(50, ge=0, description="Passwords that may wait to be hashed.")
 
-    mail_dir: Path = Field(Path(".run/mail"), description="Folder that mails are written to.")
-    mail_from: str = Field("Bulkhead <no-reply@bulkhead.invalid>", description="Sender of the mails.")
+    mail_smtp_host: str | None = Field(None, min_length=1, description="Mail server; unset: mails go to MAIL_DIR.")
+    mail_smtp_port: int | None = Field(None, ge=1, le=65535, description="Unset: 587, with tls 465, with none 25.")
+    mail_smtp_tls: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="How the connection is protected; a server that does not offer it gets no mail."
+    )
+    mail_smtp_ca: Path | None = Field(None, description="Certificates that the mail server's is checked by.")
+    mail_smtp_user: str | None = Field(None, min_length=1, description="Login at the mail server.")
+    mail_smtp_password: SecretStr | None = Field(None, description="Password of that login.")
+    # A batch has to be settled within the worker's turn.
+    mail_timeout_seconds: float = Field(10.0, gt=0, le=20, description="Time to hand one mail over.")
+    mail_dir: Path = Field(Path(".run/mail"), description="Folder that mails are written to without a mail server.")
+    mail_from: Annotated[str, AfterValidator(_sender)] = Field(
+        "Bulkhead <no-reply@bulkhead.invalid>", description="Sender of the mails."
+    )
     web_address: str = Field("http://localhost:8080", description="Where the links in mails lead.")
     mails_every_seconds: float = Field(1.0, gt=0, description="How often the worker looks for mails to send.")
     expiry_every_seconds: float = Field(60.0, gt=0, description="How often the worker removes what has expired.")

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
 from bulkhead_identity.mail import rules
-from bulkhead_identity.mail.actions import BATCH, Post, send_due
+from bulkhead_identity.mail.actions import AT_ONCE, BATCH, LEASE, SLOWEST_SECONDS, Post, send_due
 from bulkhead_identity.mail.folder import MailFolder
-from bulkhead_identity.mail.rules import Letter, MailRow
-from bulkhead_kit.ids import new_id
+from bulkhead_identity.mail.rules import Letter, MailRefusedError
+from bulkhead_kit.worker import TURN_SECONDS
 
+from tests.identity.mail.queue import due_again, empty, queue, state
 from tests.identity.world import (
     PASSWORD,
     PostOffice,
     as_owner,
-    as_role,
     new_address,
     read_folder,
     read_mail,
@@ -35,47 +35,15 @@ class Broken:
     def __init__(self) -> None:
         self.tried: list[str] = []
 
-    def send(self, mail_id: str, _letter: Letter) -> None:
+    async def send(self, mail_id: str, _letter: Letter) -> None:
         self.tried.append(mail_id)
         raise ConnectionRefusedError("no mail server")
 
 
 @pytest_asyncio.fixture(autouse=True)
 async def empty_queue(house: House) -> AsyncIterator[None]:
-    async with as_owner(house.database) as connection:
-        await connection.execute(
-            "update identity.mails set sent_at = now() where sent_at is null and failed_at is null"
-        )
+    await empty(house)
     yield
-
-
-async def queue(house: House, many: int = 1) -> list[str]:
-    addresses = [new_address() for _ in range(many)]
-    async with as_role(house.database, "identity_app") as connection:
-        for address in addresses:
-            await connection.execute(
-                "insert into identity.mails (mail_id, kind, to_address, subject_id)"
-                " values (%s, 'verify_email', %s, %s)",
-                (new_id(), address, new_id()),
-            )
-    return addresses
-
-
-async def state(house: House, address: str) -> tuple[Any, ...]:
-    async with as_role(house.database, "identity_worker") as connection:
-        cursor = await connection.execute(
-            "select attempts, sent_at is not null, failed_at is not null, last_error, due_at > now() + interval '5 s'"
-            " from identity.mails where to_address = %s",
-            (address,),
-        )
-        row = await cursor.fetchone()
-    assert row is not None
-    return tuple(row)
-
-
-async def due_again(house: House) -> None:
-    async with as_owner(house.database) as connection:
-        await connection.execute("update identity.mails set due_at = now() where sent_at is null and failed_at is null")
 
 
 async def test_is_sent_once_by_however_many_workers(house: House, mails: PostOffice) -> None:
@@ -116,7 +84,7 @@ async def test_a_worker_that_dies_leaves_the_mail_to_others(house: House, mails:
         """Nothing catches it, as nothing catches a kill."""
 
     class Dying:
-        def send(self, _mail_id: str, _letter: Letter) -> None:
+        async def send(self, _mail_id: str, _letter: Letter) -> None:
             raise Killed
 
     with pytest.raises(Killed):
@@ -152,38 +120,64 @@ async def test_a_retry_has_the_same_token(house: House, mails: PostOffice, tmp_p
     assert [mail.token for mail in read_folder(tmp_path)] == [first.token]
 
 
+async def test_a_refused_mail_is_given_up_at_once_with_the_reason(house: House, mails: PostOffice) -> None:
+    class Refusing:
+        async def send(self, _mail_id: str, _letter: Letter) -> None:
+            raise MailRefusedError("SMTPRecipientRefused 550", "5.1.1 nobody of that name")
+
+    (address,) = await queue(house)
+    assert await send_due(replace(mails.post, outlet=Refusing()), worker_caller()) == 1
+    reason = "SMTPRecipientRefused 550: 5.1.1 nobody of that name"
+    assert (await state(house, address))[:4] == (1, False, True, reason)
+    assert await send_due(mails.post, worker_caller()) == 0
+
+
+def test_a_batch_is_settled_before_its_turn_and_its_lease_end() -> None:
+    slowest = SLOWEST_SECONDS * BATCH / AT_ONCE
+    assert slowest < min(TURN_SECONDS, LEASE.total_seconds())
+
+
+def left_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
 class TestFolder:
-    def test_writes_what_a_mail_program_reads(self, tmp_path: Path) -> None:
+    async def test_writes_what_a_mail_program_reads(self, tmp_path: Path) -> None:
         letter = Letter(
-            "zo\u00eb@b\u00fccher.example", "Hallo \U0001f98a", "Line 1\n" + "x" * 300 + "\n\u00fc \U0001f98a\n"
+            "zo\u00eb@b\u00fccher.example",
+            "Hallo \U0001f98a",
+            "Line 1\n" + "x" * 300 + "\n\u00fc \U0001f98a\n",
+            "<p>\u00fc</p>\n",
         )
-        MailFolder(tmp_path / "new", "Bulkhead <no-reply@example.com>").send("some-id", letter)
+        await MailFolder(tmp_path / "new", "Bulkhead <no-reply@example.com>").send("some-id", letter)
         (file,) = (tmp_path / "new").iterdir()
         mail = read_mail(file)
         assert (mail.to, mail.subject) == (letter.to_address, letter.subject)
         assert mail.text.replace("\r\n", "\n") == letter.text
+        assert mail.html.replace("\r\n", "\n") == letter.html
         assert ("x" * 300).encode() in file.read_bytes()
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
     @pytest.mark.parametrize("field", ["to_address", "subject"])
-    def test_nobody_adds_a_header(self, tmp_path: Path, field: str) -> None:
-        letter = replace(Letter("a@example.com", "Hello", "Text"), **{field: "a@example.com\r\nBcc: eve@example.com"})
-        with pytest.raises(ValueError, match="linefeed"):
-            MailFolder(tmp_path, "x@example.com").send("some-id", letter)
-        assert not list(tmp_path.iterdir())
+    async def test_nobody_adds_a_header(self, tmp_path: Path, field: str) -> None:
+        letter = replace(
+            Letter("a@example.com", "Hello", "Text", "<p>"), **{field: "a@example.com\r\nBcc: eve@example.com"}
+        )
+        with pytest.raises(ValueError, match=r"linefeed|not an e-mail address"):
+            await MailFolder(tmp_path, "x@example.com").send("some-id", letter)
+        assert not left_in(tmp_path)
+
+    @pytest.mark.parametrize("address", ["a@example.com, eve@example.com", "a@example.com>, <eve@example.com", "Eve"])
+    async def test_nobody_adds_a_reader(self, tmp_path: Path, address: str) -> None:
+        with pytest.raises(ValueError, match="not an e-mail address"):
+            await MailFolder(tmp_path, "x@example.com").send("some-id", Letter(address, "Hello", "Text", "<p>"))
+        assert not left_in(tmp_path)
 
 
-class TestRules:
-    def test_pauses_grow_and_end(self) -> None:
-        pauses = [rules.pause_after(attempts) for attempts in range(1, rules.MAX_ATTEMPTS + 1)]
-        seconds = [pause.total_seconds() for pause in pauses[:-1] if pause is not None]
-        assert seconds[:4] == [10, 20, 40, 80]
-        assert seconds == sorted(seconds)
-        assert max(seconds) == 3600
-        assert pauses[-1] is None
-
-    def test_what_the_kinds_say(self) -> None:
-        mail = MailRow("m", "x", "a@example.com", "s", {"tenant_name": "Acme", "invited_by": "Eve"}, 1)
-        assert "https://b.example/verify-email?token=T" in rules.verify_email(mail, "https://b.example", "T").text
-        assert "https://b.example/accept-invitation?token=T" in rules.invitation(mail, "https://b.example", "T").text
-        assert rules.invitation(mail, "", "T").subject == "Eve invites you to Acme"
-        assert "token" not in rules.already_registered(mail, "https://b.example").text
+def test_pauses_grow_and_end() -> None:
+    pauses = [rules.pause_after(attempts) for attempts in range(1, rules.MAX_ATTEMPTS + 1)]
+    seconds = [pause.total_seconds() for pause in pauses[:-1] if pause is not None]
+    assert seconds[:4] == [10, 20, 40, 80]
+    assert seconds == sorted(seconds)
+    assert max(seconds) == 3600
+    assert pauses[-1] is None

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, Protocol
-from uuid import UUID
+from typing import Final
 
 import structlog
 from bulkhead_kit import clock
@@ -15,17 +14,16 @@ from bulkhead_kit.db import Database
 
 from bulkhead_identity.derived import DerivedTokens
 from bulkhead_identity.mail import rules, store
-from bulkhead_identity.mail.rules import Letter, MailRow
+from bulkhead_identity.mail.letters import letter
+from bulkhead_identity.mail.rules import MailError, MailRefusedError, MailRow, Outlet
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.mail")
 
-BATCH: Final = 20
+BATCH: Final = 10
+AT_ONCE: Final = 5
+SLOWEST_SECONDS: Final = 20
+"""What one mail may take at most: a batch must be settled within the worker's turn and before its lease ends."""
 LEASE: Final = timedelta(minutes=2)
-
-
-class Outlet(Protocol):
-    def send(self, mail_id: str, letter: Letter) -> None:
-        """Blocks until the mail is out. Raises OSError when it cannot be sent now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,29 +38,40 @@ async def send_due(post: Post, caller: Caller) -> int:
     """The number of mails that were tried. No connection is held while one is sent."""
     async with post.database.transaction(caller) as tx:
         mails = await store.claim(tx, BATCH, clock.now() + LEASE)
-    for mail in mails:
-        await _send(post, caller, mail)
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def in_place(mail: MailRow) -> None:
+        async with places:
+            await _send(post, caller, mail)
+
+    # All of them come to their end before a fault is told: one that is sent is to be marked so.
+    results = await asyncio.gather(*(in_place(mail) for mail in mails), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
     return len(mails)
 
 
 async def _send(post: Post, caller: Caller, mail: MailRow) -> None:
     try:
-        await asyncio.to_thread(post.outlet.send, mail.mail_id, _letter(post, mail))
-    except (OSError, ValueError, LookupError) as error:
+        await post.outlet.send(mail.mail_id, letter(mail, post.web_address, post.derived))
+    except (MailError, OSError, ValueError, LookupError) as error:
         # A mail that cannot be written is put off like one that cannot be sent: the others must not wait for it.
-        reason = f"{type(error).__name__}: {error}"[:500]
-        log.warning("mail_not_sent", mail_id=mail.mail_id, attempts=mail.attempts, reason=reason)
-        async with post.database.transaction(caller) as tx:
-            store.mark_failed(tx, mail.mail_id, reason, clock.now(), rules.pause_after(mail.attempts))
+        await _settle_failure(post, caller, mail, error)
         return
     async with post.database.transaction(caller) as tx:
         store.mark_sent(tx, mail.mail_id)
 
 
-def _letter(post: Post, mail: MailRow) -> Letter:
-    subject = UUID(mail.subject_id)
-    if mail.kind == "verify_email":
-        return rules.verify_email(mail, post.web_address, post.derived.one_time(subject))
-    if mail.kind == "invitation":
-        return rules.invitation(mail, post.web_address, post.derived.invitation(subject))
-    return rules.already_registered(mail, post.web_address)
+async def _settle_failure(post: Post, caller: Caller, mail: MailRow, error: Exception) -> None:
+    reason = str(error) if isinstance(error, MailError) else f"{type(error).__name__}: {error}"
+    pause = None if isinstance(error, MailRefusedError) else rules.pause_after(mail.attempts)
+    log.warning(
+        "mail_not_sent" if pause else "mail_given_up",
+        mail_id=mail.mail_id,
+        kind=mail.kind,
+        attempts=mail.attempts,
+        reason=error.what if isinstance(error, MailError) else reason[:500],
+    )
+    async with post.database.transaction(caller) as tx:
+        store.mark_failed(tx, mail.mail_id, reason[:500], clock.now(), pause)

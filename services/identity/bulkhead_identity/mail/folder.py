@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from email.message import EmailMessage
-from email.policy import SMTPUTF8
-from email.utils import format_datetime
+import asyncio
+import os
+import secrets
 from pathlib import Path
 
-from bulkhead_kit import clock
-
+from bulkhead_identity.mail.message import compose, recipient
 from bulkhead_identity.mail.rules import Letter
 
 
@@ -17,17 +16,20 @@ class MailFolder:
         self._directory = directory
         self._sender = sender
 
-    def send(self, mail_id: str, letter: Letter) -> None:
+    async def send(self, mail_id: str, letter: Letter) -> None:
         """Whole or not at all; a second time under the same name. Raises OSError."""
-        message = EmailMessage(policy=SMTPUTF8)
-        message["From"] = self._sender
-        message["To"] = letter.to_address
-        message["Subject"] = letter.subject
-        message["Date"] = format_datetime(clock.now())
-        message["Message-ID"] = f"<{mail_id}@bulkhead.invalid>"
+        await asyncio.to_thread(self._write, mail_id, letter)
+
+    def _write(self, mail_id: str, letter: Letter) -> None:
         # As it stands: a link that is broken over two lines cannot be clicked.
-        message.set_content(letter.text, cte="8bit")
+        content = compose(self._sender, recipient(letter.to_address).shown, mail_id, letter, "8bit").as_bytes()
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = self._directory / f".{mail_id}.draft"
-        draft.write_bytes(message.as_bytes())
-        draft.replace(self._directory / f"{mail_id}.eml")
+        draft = self._directory / f".{mail_id}.{secrets.token_hex(4)}.draft"
+        try:
+            # Who reads a mail can take an account over.
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            draft.replace(self._directory / f"{mail_id}.eml")
+        finally:
+            draft.unlink(missing_ok=True)

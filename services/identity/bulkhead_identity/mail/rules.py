@@ -1,11 +1,11 @@
-"""Mails: what each kind says, and when a failed one is tried again."""
+"""Mails: what the queue holds of one, what it becomes, and when a failed one is tried again."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 MAX_ATTEMPTS: Final = 12
 _FIRST_PAUSE: Final = timedelta(seconds=10)
@@ -18,6 +18,7 @@ class MailRow(NamedTuple):
     to_address: str
     subject_id: str
     details: Mapping[str, str]
+    created_at: int
     attempts: int
     """This one included."""
 
@@ -27,40 +28,30 @@ class Letter:
     to_address: str
     subject: str
     text: str
+    html: str
 
 
-def verify_email(mail: MailRow, web_address: str, token: str) -> Letter:
-    return Letter(
-        mail.to_address,
-        "Confirm your e-mail address",
-        # Without the name that was given: a stranger may have chosen it, and this mail goes to whom she likes.
-        "Hello,\n\n"
-        "somebody, we hope you, signed up at Bulkhead with this address. To confirm that it is yours, open\n\n"
-        f"{web_address}/verify-email?token={token}\n\n"
-        "and give the password that you signed up with.\n\n"
-        "If it was not you, do nothing: without this confirmation nobody can log in with your address.\n",
-    )
+class MailError(Exception):
+    """`what` may be logged; `answer` is the server's, which likes to name the address."""
+
+    def __init__(self, what: str, answer: str = "") -> None:
+        super().__init__(f"{what}: {answer}" if answer else what)
+        self.what = what
 
 
-def already_registered(mail: MailRow, web_address: str) -> Letter:
-    return Letter(
-        mail.to_address,
-        "You have an account already",
-        "Hello,\n\n"
-        "somebody, we hope you, signed up at Bulkhead with this address. There is an account with it already; "
-        f"nothing has been changed. Log in at\n\n{web_address}/login\n",
-    )
+class MailPutOffError(MailError):
+    """The mail cannot be sent now."""
 
 
-def invitation(mail: MailRow, web_address: str, token: str) -> Letter:
-    tenant, sender = mail.details["tenant_name"], mail.details["invited_by"]
-    return Letter(
-        mail.to_address,
-        f"{sender} invites you to {tenant}",
-        f"Hello,\n\n{sender} invites you to join {tenant} at Bulkhead. Log in or sign up with this address, then "
-        f"open\n\n{web_address}/accept-invitation?token={token}\n\n"
-        "If you do not know the sender, do nothing.\n",
-    )
+class MailRefusedError(MailError):
+    """The mail will never be taken: trying again would only annoy the server."""
+
+
+class Outlet(Protocol):
+    async def send(self, mail_id: str, letter: Letter) -> None:
+        """Returns when the mail is out. Raises MailRefusedError when it never will be; MailPutOffError or OSError when
+        it cannot be sent now."""
+        ...
 
 
 def pause_after(attempts: int) -> timedelta | None:

@@ -36,6 +36,7 @@ MAILS = Table(
     Column("sent_at", Time),
     Column("failed_at", Time),
     Column("last_error", Text),
+    Column("created_at", Time),
 )
 _open = and_(MAILS.c.sent_at.is_(None), MAILS.c.failed_at.is_(None))
 _due = (
