@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import AsyncIterator, Generator, Iterator
 
@@ -17,6 +18,9 @@ from tests.support.postgres import Databases, PostgresServer, ScratchDatabase, p
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "soak: long: kills, races, many rounds; left out of `make test`")
+    if url := os.environ.get("BULKHEAD_TEST_REDIS_URL"):
+        # Every service that a test builds or starts counts its calls there.
+        os.environ["BULKHEAD_REDIS_URL"] = url
     if config.getoption("--hypothesis-seed", None) is None:
         # What --hypothesis-seed itself sets.
         setattr(hypothesis.core, "global_force_seed", seeds.SEED)  # noqa: B010 - declared as None there

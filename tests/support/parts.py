@@ -40,5 +40,10 @@ def look_around() -> None:
         PARTS.absent["Docker"] = "no test ran against PostgreSQL in a container"
     else:
         PARTS.found["Docker"] = f"engine {engine}"
-    if not os.environ.get("BULKHEAD_TEST_REDIS_URL") and shutil.which("redis-server") is None:
-        PARTS.absent["Redis"] = "nothing in this release uses it yet"
+    server, url = shutil.which("redis-server"), os.environ.get("BULKHEAD_TEST_REDIS_URL")
+    if url:
+        PARTS.found["Redis"] = "the services of every test counted their calls in BULKHEAD_TEST_REDIS_URL"
+    elif server is not None:
+        PARTS.found["Redis"] = f"{server}, for the tests of shared rate limits"
+    if server is None:
+        PARTS.absent["redis-server"] = "no test shared rate limits between processes or killed what they share"

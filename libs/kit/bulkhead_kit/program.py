@@ -33,6 +33,7 @@ from bulkhead_kit.page_tokens import PageTokens
 from bulkhead_kit.policy import Scope, read_policies
 from bulkhead_kit.rates.limiter import RateLimits, Rates
 from bulkhead_kit.rates.rate import ANY_METHOD
+from bulkhead_kit.rates.shared import RedisCounts
 from bulkhead_kit.revisions import head
 from bulkhead_kit.server import AddressError, Close, ServerOptions, Service
 from bulkhead_kit.services_auth import Authenticator, ServiceAllowList, ServiceTokens, service_verifier
@@ -90,10 +91,11 @@ def build(settings: ServiceSettings, register: Register, allowed: ServiceAllowLi
         ),
         service_verifier(load_public_keys(keys, SERVICES), audience=settings.service),
     )
+    rate_limit = _rate_limits(settings, parts.closing)
     chain = Chain(
         callers=Callers(authenticator),
         services=allowed,
-        limits=Limits(calls=settings.max_calls, streams=settings.max_streams, rate_limit=_rate_limits(settings)),
+        limits=Limits(calls=settings.max_calls, streams=settings.max_streams, rate_limit=rate_limit),
         metrics=_rpc_metrics(),
     )
     options = ServerOptions(
@@ -118,11 +120,18 @@ def build(settings: ServiceSettings, register: Register, allowed: ServiceAllowLi
     return service
 
 
-def _rate_limits(settings: ServiceSettings) -> RateLimits | None:
+def _rate_limits(settings: ServiceSettings, closing: list[Close]) -> RateLimits | None:
     if not settings.rate_limits:
         return None
     rates = Rates(settings.rate_per_ip, settings.rate_per_principal, settings.rate_per_tenant, settings.method_rates())
-    return RateLimits(rates, _rate_metrics())
+    if settings.redis_url is None:
+        return RateLimits(rates, _rate_metrics())
+    try:
+        shared = RedisCounts(settings.redis_url.get_secret_value(), settings.service, _rate_metrics())
+    except ValueError:
+        raise SettingsError(f"{settings.variable('redis_url')} is not a URL of a Redis: redis://host:6379/0") from None
+    closing.append(shared.close)
+    return RateLimits(rates, _rate_metrics(), shared=shared)
 
 
 def _demand_public(settings: ServiceSettings, services: Iterable[str]) -> None:

@@ -30,7 +30,8 @@ class Counter:
         self._blocked: dict[Hashable, float] = {}
 
     def wait(self, subject: Hashable, at: float) -> float:
-        """Seconds until the subject may call again; 0 when it may now. `at` is on the monotonic clock."""
+        """Seconds until the subject may call again; 0 when it may now. `at` is in seconds since 1970: windows
+        begin when Redis has them begin."""
         rate = self.rate
         number, passed = divmod(at, rate.seconds)
         if number != self._number:

@@ -63,20 +63,25 @@ class RateLimits:
     async def __call__(self, caller: Caller, policy: MethodPolicy) -> None:
         """Raises RATE_LIMITED. A call that is refused counts against nothing."""
         checks = self._checks(caller, policy)
-        at = clock.monotonic()
-        for counter, subject in checks:
-            # Asked even where counts are shared: who is over a limit here is over it everywhere.
-            wait = counter.wait(subject, at)
-            if wait > 0:
-                raise self._refusal(counter, wait)
+        # Asked even where counts are shared: who is over a limit here is over it everywhere.
+        self._demand_room(checks)
         if self._shared is not None and checks:
             exceeded = await self._shared.exceeded(checks)
             if exceeded is not None:
                 (counter, subject), wait = exceeded
-                counter.block(subject, clock.monotonic() + wait)
+                counter.block(subject, clock.unix() + wait)
                 raise self._refusal(counter, wait)
+            # Others have been let through since; when Redis did not answer, nobody else has counted them.
+            self._demand_room(checks)
         for counter, subject in checks:
             counter.count(subject)
+
+    def _demand_room(self, checks: list[Check]) -> None:
+        at = clock.unix()
+        for counter, subject in checks:
+            wait = counter.wait(subject, at)
+            if wait > 0:
+                raise self._refusal(counter, wait)
 
     def _checks(self, caller: Caller, policy: MethodPolicy) -> list[Check]:
         if caller.actor_type == "service":
