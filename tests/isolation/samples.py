@@ -87,6 +87,8 @@ fixed("identity.v1.TenantService/ListMyTenants")
 fixed("identity.v1.MembershipService/ListMembers")
 fixed("identity.v1.MembershipService/AcceptInvitation", token="unknown", expects="FAILED_PRECONDITION")
 fixed("identity.v1.AuthService/Logout")
+fixed("identity.v1.AuthService/ListSessions")
+fixed("identity.v1.AuthService/RevokeOtherSessions")
 
 
 @sample("identity.v1.AuthService/SignUp")
@@ -102,6 +104,15 @@ async def _sign_up(_company: Company, _role: Role) -> Fields:
 @sample("identity.v1.AuthService/SelectTenant")
 async def _select_tenant(company: Company, _role: Role) -> Fields:
     return {"tenant_id": company.one("tenant")}
+
+
+@sample("identity.v1.AuthService/RevokeSession")
+async def _revoke_session(company: Company, _role: Role) -> Fields:
+    house = company.tenant.house
+    return {
+        "session_id": str(await people.start_session(await house.connection(), company.tenant.people[Role.OWNER])),
+        "request_id": rid(),
+    }
 
 
 @sample("identity.v1.TenantService/CreateTenant")

@@ -41,7 +41,7 @@ def register(parts: Parts, server: grpc.aio.Server) -> None:
     assert isinstance(settings, IdentitySettings)
     database, page_tokens = parts.database, parts.page_tokens
     tools = _tools(settings, parts)
-    auth = AuthHandler(tools, load_public_keys(settings.keys_dir, [ACCESS]))
+    auth = AuthHandler(tools, page_tokens, load_public_keys(settings.keys_dir, [ACCESS]))
     auth_service_pb2_grpc.add_AuthServiceServicer_to_server(auth, server)
     tenants = TenantHandler(database, page_tokens)
     tenant_service_pb2_grpc.add_TenantServiceServicer_to_server(tenants, server)

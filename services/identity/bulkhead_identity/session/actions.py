@@ -9,6 +9,7 @@ from uuid import UUID
 
 from bulkhead_kit.caller import Caller, Role
 from bulkhead_kit.db import Database, Transaction
+from bulkhead_kit.errors import NotFound
 from bulkhead_kit.ids import new_id
 
 from bulkhead_identity.derived import DerivedTokens, hash_of
@@ -84,7 +85,7 @@ async def refresh(tools: Tools, caller: Caller, token: str) -> SignedIn:
 
 
 async def select_tenant(tools: Tools, caller: Caller, tenant_id: UUID) -> tuple[Issued, Role]:
-    session_id, ends_by = _session(caller), caller.token_expires_at
+    session_id, ends_by = own_session(caller), caller.token_expires_at
     if ends_by is None:
         raise LookupError("a person's token without an end")
     entry = await store.select_tenant(tools.database.read(caller), session_id, tenant_id)
@@ -102,10 +103,24 @@ async def select_tenant(tools: Tools, caller: Caller, tenant_id: UUID) -> tuple[
 
 
 async def logout(tx: Transaction) -> None:
-    await store.end(tx, _session(tx.caller))
+    await store.end(tx, own_session(tx.caller), "logout")
 
 
-def _session(caller: Caller) -> UUID:
+async def revoke_session(tx: Transaction, session_id: UUID) -> None:
+    rules.demand_session(await store.lasts(tx, own_session(tx.caller)))
+    if not await store.is_own(tx, session_id):
+        raise NotFound("session")
+    await store.end(tx, session_id, "revoked")
+
+
+async def revoke_other_sessions(tx: Transaction) -> int:
+    """How many were ended."""
+    own = own_session(tx.caller)
+    rules.demand_session(await store.lasts(tx, own))
+    return await store.end_others(tx, own, "revoked")
+
+
+def own_session(caller: Caller) -> UUID:
     if caller.session_id is None:
         raise LookupError("a person's token without a session")
     return caller.session_id

@@ -9,19 +9,21 @@ from bulkhead.identity.v1.auth_service_pb2_grpc import AuthServiceServicer
 from bulkhead_kit.caller import current_caller
 from bulkhead_kit.ids import parse_id, parse_optional_id
 from bulkhead_kit.keysets import KeySet
+from bulkhead_kit.page_tokens import PageTokens
 from grpc.aio import ServicerContext
 
 from bulkhead_identity import texts
-from bulkhead_identity.calls import PERSONAL_REQUEST_IDS, as_anybody, as_person
-from bulkhead_identity.session import actions, wire
+from bulkhead_identity.calls import PERSONAL_REQUEST_IDS, as_anybody, as_person, cut
+from bulkhead_identity.session import actions, rules, store, wire
 from bulkhead_identity.session.actions import Tools
 
 Context = ServicerContext[Any, Any]
 
 
 class AuthHandler(AuthServiceServicer):
-    def __init__(self, tools: Tools, public_keys: KeySet) -> None:
+    def __init__(self, tools: Tools, page_tokens: PageTokens, public_keys: KeySet) -> None:
         self._tools = tools
+        self._page_tokens = page_tokens
         self._public_keys = public_keys
 
     async def SignUp(self, request: pb.SignUpRequest, _context: Context) -> pb.SignUpResponse:
@@ -54,6 +56,43 @@ class AuthHandler(AuthServiceServicer):
         caller = as_person(current_caller())
         return await PERSONAL_REQUEST_IDS.once(
             self._tools.database, caller, request, pb.LogoutResponse, actions.logout, lambda _: pb.LogoutResponse()
+        )
+
+    async def ListSessions(self, request: pb.ListSessionsRequest, _context: Context) -> pb.ListSessionsResponse:
+        caller = as_person(current_caller())
+        own = actions.own_session(caller)
+        page = self._page_tokens.page(
+            rpc=caller.rpc,
+            tenant=None,
+            page_size=request.page_size,
+            page_token=request.page_token,
+            query=[str(caller.user())],
+        )
+        lasts, rows = await store.list_live(self._tools.database.read(caller), own, page.after, page.size + 1)
+        rules.demand_session(lasts)
+        return wire.sessions(*cut(rows, page, lambda row: (row.expires_at, row.session_id)), own)
+
+    async def RevokeSession(self, request: pb.RevokeSessionRequest, _context: Context) -> pb.RevokeSessionResponse:
+        session_id = parse_id(request.session_id, "session_id")
+        return await PERSONAL_REQUEST_IDS.once(
+            self._tools.database,
+            as_person(current_caller()),
+            request,
+            pb.RevokeSessionResponse,
+            lambda tx: actions.revoke_session(tx, session_id),
+            lambda _: pb.RevokeSessionResponse(),
+        )
+
+    async def RevokeOtherSessions(
+        self, request: pb.RevokeOtherSessionsRequest, _context: Context
+    ) -> pb.RevokeOtherSessionsResponse:
+        return await PERSONAL_REQUEST_IDS.once(
+            self._tools.database,
+            as_person(current_caller()),
+            request,
+            pb.RevokeOtherSessionsResponse,
+            actions.revoke_other_sessions,
+            lambda count: pb.RevokeOtherSessionsResponse(revoked_count=count),
         )
 
     async def GetJwks(self, _request: pb.GetJwksRequest, _context: Context) -> pb.GetJwksResponse:

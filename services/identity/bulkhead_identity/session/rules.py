@@ -89,6 +89,21 @@ class Entry(NamedTuple):
     """As it is now, whatever the token says that she selects with."""
 
 
+class SessionRow(NamedTuple):
+    session_id: str
+    created_at: int
+    last_seen_at: int
+    expires_at: int
+    ip: str | None
+    user_agent: str | None
+
+
+def demand_session(lasts: bool) -> None:
+    """An access token outlives its session by minutes, in which a thief is not to end the sessions of the owner."""
+    if not lasts:
+        raise Unauthenticated(ErrorReason.SESSION_ENDED, "the session has ended, log in again")
+
+
 def demand_login(found: Credentials | None, password_is_right: bool) -> Credentials:
     """Only one who knows the password learns anything about the account."""
     if found is None or not password_is_right or not found.is_active:

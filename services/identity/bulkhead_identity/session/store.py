@@ -8,15 +8,38 @@ from uuid import UUID
 
 from bulkhead_kit.db import Id, Query, Reader, Time, Transaction
 from bulkhead_kit.ids import new_id
-from sqlalchemy import Column, MetaData, Table, Text, bindparam, column, func, text, update
+from bulkhead_kit.page_tokens import KeyValue
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    MetaData,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    column,
+    exists,
+    func,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import INET
 
-from bulkhead_identity.session.rules import NOBODY, Credentials, Entry, Lives, Rotation
+from bulkhead_identity.session.rules import NOBODY, Credentials, Entry, Lives, Rotation, SessionRow
 
 SESSIONS = Table(
     "sessions",
     MetaData(schema="identity"),
     Column("session_id", Id),
     Column("user_id", Id),
+    Column("created_at", Time),
+    Column("last_seen_at", Time),
+    Column("expires_at", Time),
+    Column("ip", INET),
+    Column("user_agent", Text),
     Column("revoked_at", Time),
     Column("revoked_reason", Text),
 )
@@ -28,6 +51,10 @@ class _UserId(NamedTuple):
 
 class _PasswordHash(NamedTuple):
     password_hash: str | None
+
+
+class _Truth(NamedTuple):
+    is_true: bool
 
 
 class _ExpiresAt(NamedTuple):
@@ -93,14 +120,30 @@ _SELECT_TENANT = Query(
     ),
     row=Entry,
 )
-_END: Query[Any] = Query(
-    update(SESSIONS)
-    .where(
-        SESSIONS.c.session_id == bindparam("session_id"),
-        SESSIONS.c.user_id == bindparam("caller_id"),
-        SESSIONS.c.revoked_at.is_(None),
-    )
-    .values(revoked_at=func.now(), revoked_reason="logout")
+_own = SESSIONS.c.user_id == bindparam("caller_id")
+_this = SESSIONS.c.session_id == bindparam("session_id")
+_live = and_(_own, SESSIONS.c.revoked_at.is_(None), SESSIONS.c.expires_at > func.now())
+_LASTS = Query(select(exists().where(_live, _this).label("is_true")), row=_Truth)
+_IS_OWN = Query(select(exists().where(_own, _this).label("is_true")), row=_Truth)
+_ROW = tuple(cast(SESSIONS.c.ip, Text).label("ip") if name == "ip" else SESSIONS.c[name] for name in SessionRow._fields)
+_FIRST = (
+    select(*_ROW)
+    .where(_live)
+    .order_by(SESSIONS.c.expires_at.desc(), SESSIONS.c.session_id.desc())
+    .limit(bindparam("rows", type_=BigInteger))
+)
+_LIST = Query(_FIRST, row=SessionRow)
+_LIST_ON = Query(
+    _FIRST.where(
+        tuple_(SESSIONS.c.expires_at, SESSIONS.c.session_id)
+        < tuple_(bindparam("expires_at", type_=Time), bindparam("session_id", type_=Id))
+    ),
+    row=SessionRow,
+)
+_ended = {"revoked_at": func.now(), "revoked_reason": bindparam("reason", type_=Text)}
+_END: Query[Any] = Query(update(SESSIONS).where(_own, _this, SESSIONS.c.revoked_at.is_(None)).values(_ended))
+_END_OTHERS: Query[Any] = Query(
+    update(SESSIONS).where(_live, SESSIONS.c.session_id != bindparam("session_id")).values(_ended)
 )
 
 
@@ -181,9 +224,35 @@ async def select_tenant(tx: Reader, session_id: UUID, tenant_id: UUID) -> Entry:
     return await tx.one(_SELECT_TENANT, session_id=session_id, chosen_tenant=tenant_id)
 
 
-async def end(tx: Transaction, session_id: UUID) -> None:
+async def lasts(tx: Reader, session_id: UUID) -> bool:
+    """Whether it is a session of the caller's that has not ended."""
+    return (await tx.one(_LASTS, session_id=session_id)).is_true
+
+
+async def is_own(tx: Reader, session_id: UUID) -> bool:
+    """Whether it is or was a session of the caller's."""
+    return (await tx.one(_IS_OWN, session_id=session_id)).is_true
+
+
+async def list_live(
+    tx: Reader, own: UUID, after: tuple[KeyValue, ...] | None, rows: int
+) -> tuple[bool, list[SessionRow]]:
+    """Whether `own` lasts, and the sessions that do, the one that ends last first."""
+    if after is None:
+        page = _LIST.bind(rows=rows)
+    else:
+        page = _LIST_ON.bind(rows=rows, expires_at=after[0], session_id=after[1])
+    (lasts,), found = await tx.together(_LASTS.bind(session_id=own), page)
+    return lasts.is_true, found
+
+
+async def end(tx: Transaction, session_id: UUID, reason: str) -> None:
     """A session that has ended already is left as it is."""
-    await tx.execute(_END, session_id=session_id)
+    await tx.execute(_END, session_id=session_id, reason=reason)
+
+
+async def end_others(tx: Transaction, session_id: UUID, reason: str) -> int:
+    return await tx.execute(_END_OTHERS, session_id=session_id, reason=reason)
 
 
 def _seconds(life: timedelta) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from uuid import UUID
+
 from bulkhead.identity.v1 import auth_pb2 as auth_pb
 from bulkhead.identity.v1 import auth_service_pb2 as pb
 from bulkhead.rpc.v1 import options_pb2
@@ -11,7 +14,7 @@ from bulkhead_kit.wire import timestamp
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bulkhead_identity import texts
-from bulkhead_identity.session.rules import Issued, SignedIn, SignUp
+from bulkhead_identity.session.rules import Issued, SessionRow, SignedIn, SignUp
 
 
 def sign_up(request: pb.SignUpRequest, digest: bytes) -> SignUp:
@@ -51,6 +54,24 @@ def refreshed(done: SignedIn) -> pb.RefreshTokenResponse:
 
 def selected(issued: Issued, role: int) -> pb.SelectTenantResponse:
     return pb.SelectTenantResponse(access_token=access_token(issued), role=options_pb2.Role.ValueType(role))
+
+
+def sessions(rows: Sequence[SessionRow], next_page_token: str, own: UUID) -> pb.ListSessionsResponse:
+    return pb.ListSessionsResponse(
+        sessions=[session(row, is_current=row.session_id == str(own)) for row in rows], next_page_token=next_page_token
+    )
+
+
+def session(row: SessionRow, *, is_current: bool) -> auth_pb.Session:
+    return auth_pb.Session(
+        session_id=row.session_id,
+        create_time=timestamp(row.created_at),
+        last_seen_time=timestamp(row.last_seen_at),
+        expire_time=timestamp(row.expires_at),
+        ip=(row.ip or "").removesuffix("/32").removesuffix("/128"),
+        user_agent=row.user_agent or "",
+        is_current=is_current,
+    )
 
 
 def jwks(keys: KeySet) -> pb.GetJwksResponse:

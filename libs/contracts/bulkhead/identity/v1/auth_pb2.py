@@ -26,7 +26,7 @@ from bulkhead.rpc.v1 import options_pb2 as bulkhead_dot_rpc_dot_v1_dot_options__
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62ulkhead/identity/v1/auth.proto\x12\x14\x62ulkhead.identity.v1\x1a\x1d\x62ulkhead/rpc/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"S\n\x0b\x41\x63\x63\x65ssToken\x12\x13\n\x05token\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"T\n\x0cRefreshToken\x12\x13\n\x05token\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"c\n\nJsonWebKey\x12\x0b\n\x03kty\x18\x01 \x01(\t\x12\x0b\n\x03\x63rv\x18\x02 \x01(\t\x12\x0b\n\x03\x61lg\x18\x03 \x01(\t\x12\x0b\n\x03use\x18\x04 \x01(\t\x12\x0b\n\x03kid\x18\x05 \x01(\t\x12\t\n\x01x\x18\x06 \x01(\t\x12\t\n\x01y\x18\x07 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62ulkhead/identity/v1/auth.proto\x12\x14\x62ulkhead.identity.v1\x1a\x1d\x62ulkhead/rpc/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"S\n\x0b\x41\x63\x63\x65ssToken\x12\x13\n\x05token\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"T\n\x0cRefreshToken\x12\x13\n\x05token\x18\x01 \x01(\tB\x04\xa0\xbb\x18\x01\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"c\n\nJsonWebKey\x12\x0b\n\x03kty\x18\x01 \x01(\t\x12\x0b\n\x03\x63rv\x18\x02 \x01(\t\x12\x0b\n\x03\x61lg\x18\x03 \x01(\t\x12\x0b\n\x03use\x18\x04 \x01(\t\x12\x0b\n\x03kid\x18\x05 \x01(\t\x12\t\n\x01x\x18\x06 \x01(\t\x12\t\n\x01y\x18\x07 \x01(\t\"\xe7\x01\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_seen_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\n\n\x02ip\x18\x05 \x01(\t\x12\x12\n\nuser_agent\x18\x06 \x01(\t\x12\x12\n\nis_current\x18\x07 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,4 +43,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REFRESHTOKEN']._serialized_end=290
   _globals['_JSONWEBKEY']._serialized_start=292
   _globals['_JSONWEBKEY']._serialized_end=391
+  _globals['_SESSION']._serialized_start=394
+  _globals['_SESSION']._serialized_end=625
 # @@protoc_insertion_point(module_scope)

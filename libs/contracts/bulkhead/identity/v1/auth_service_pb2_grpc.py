@@ -65,6 +65,21 @@ class AuthServiceStub:
                 request_serializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.LogoutRequest.SerializeToString,
                 response_deserializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.LogoutResponse.FromString,
                 _registered_method=True)
+        self.ListSessions = channel.unary_unary(
+                '/bulkhead.identity.v1.AuthService/ListSessions',
+                request_serializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ListSessionsRequest.SerializeToString,
+                response_deserializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ListSessionsResponse.FromString,
+                _registered_method=True)
+        self.RevokeSession = channel.unary_unary(
+                '/bulkhead.identity.v1.AuthService/RevokeSession',
+                request_serializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RevokeSessionRequest.SerializeToString,
+                response_deserializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RevokeSessionResponse.FromString,
+                _registered_method=True)
+        self.RevokeOtherSessions = channel.unary_unary(
+                '/bulkhead.identity.v1.AuthService/RevokeOtherSessions',
+                request_serializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RevokeOtherSessionsRequest.SerializeToString,
+                response_deserializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RevokeOtherSessionsResponse.FromString,
+                _registered_method=True)
         self.GetJwks = channel.unary_unary(
                 '/bulkhead.identity.v1.AuthService/GetJwks',
                 request_serializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.GetJwksRequest.SerializeToString,
@@ -167,6 +182,47 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSessions(self, request, context):
+        """Lists the caller's sessions that have not ended, the one that was begun last first. The one she calls with is marked.
+
+        Permission: signed-in persons whose session has not ended.
+
+        Errors: UNAUTHENTICATED (SESSION_ENDED), INVALID_ARGUMENT (INVALID_FIELD, INVALID_PAGE_TOKEN).
+
+        A read: repeating it is safe.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeSession(self, request, context):
+        """Ends one of the caller's sessions, on a device that was lost for example: its refresh token is worth nothing any more
+        and no tenant can be selected with it. Access tokens that are out last until they end, 5 minutes at most.
+
+        Permission: signed-in persons whose session has not ended.
+
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "session"; alike for another person's), UNAUTHENTICATED
+        (SESSION_ENDED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+        Idempotent: ending a session that has ended changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeOtherSessions(self, request, context):
+        """Ends all of the caller's sessions but the one she calls with.
+
+        Permission: signed-in persons whose session has not ended.
+
+        Errors: UNAUTHENTICATED (SESSION_ENDED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+        Idempotent: a repeat ends what has been begun since; with the same request_id it ends nothing more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetJwks(self, request, context):
         """Returns the public keys that access tokens are verified with. In JSON the answer is a JWKS.
 
@@ -212,6 +268,21 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.Logout,
                     request_deserializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.LogoutRequest.FromString,
                     response_serializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.LogoutResponse.SerializeToString,
+            ),
+            'ListSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSessions,
+                    request_deserializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ListSessionsRequest.FromString,
+                    response_serializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ListSessionsResponse.SerializeToString,
+            ),
+            'RevokeSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeSession,
+                    request_deserializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RevokeSessionRequest.FromString,
+                    response_serializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RevokeSessionResponse.SerializeToString,
+            ),
+            'RevokeOtherSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeOtherSessions,
+                    request_deserializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RevokeOtherSessionsRequest.FromString,
+                    response_serializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RevokeOtherSessionsResponse.SerializeToString,
             ),
             'GetJwks': grpc.unary_unary_rpc_method_handler(
                     servicer.GetJwks,
@@ -382,6 +453,87 @@ class AuthService:
             '/bulkhead.identity.v1.AuthService/Logout',
             bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.LogoutRequest.SerializeToString,
             bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.LogoutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bulkhead.identity.v1.AuthService/ListSessions',
+            bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ListSessionsRequest.SerializeToString,
+            bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ListSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bulkhead.identity.v1.AuthService/RevokeSession',
+            bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RevokeSessionRequest.SerializeToString,
+            bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RevokeSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeOtherSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bulkhead.identity.v1.AuthService/RevokeOtherSessions',
+            bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RevokeOtherSessionsRequest.SerializeToString,
+            bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RevokeOtherSessionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -83,6 +83,35 @@ class AuthServiceStub:
 
     Idempotent: ending a session that has ended changes nothing.
     """
+    ListSessions: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListSessionsRequest, _auth_service_pb2.ListSessionsResponse]
+    """Lists the caller's sessions that have not ended, the one that was begun last first. The one she calls with is marked.
+
+    Permission: signed-in persons whose session has not ended.
+
+    Errors: UNAUTHENTICATED (SESSION_ENDED), INVALID_ARGUMENT (INVALID_FIELD, INVALID_PAGE_TOKEN).
+
+    A read: repeating it is safe.
+    """
+    RevokeSession: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeSessionRequest, _auth_service_pb2.RevokeSessionResponse]
+    """Ends one of the caller's sessions, on a device that was lost for example: its refresh token is worth nothing any more
+    and no tenant can be selected with it. Access tokens that are out last until they end, 5 minutes at most.
+
+    Permission: signed-in persons whose session has not ended.
+
+    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "session"; alike for another person's), UNAUTHENTICATED
+    (SESSION_ENDED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+    Idempotent: ending a session that has ended changes nothing.
+    """
+    RevokeOtherSessions: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeOtherSessionsRequest, _auth_service_pb2.RevokeOtherSessionsResponse]
+    """Ends all of the caller's sessions but the one she calls with.
+
+    Permission: signed-in persons whose session has not ended.
+
+    Errors: UNAUTHENTICATED (SESSION_ENDED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+    Idempotent: a repeat ends what has been begun since; with the same request_id it ends nothing more.
+    """
     GetJwks: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetJwksRequest, _auth_service_pb2.GetJwksResponse]
     """Returns the public keys that access tokens are verified with. In JSON the answer is a JWKS.
 
@@ -197,6 +226,53 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: INVALID_ARGUMENT (INVALID_FIELD).
 
         Idempotent: ending a session that has ended changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSessions(
+        self,
+        request: _auth_service_pb2.ListSessionsRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.ListSessionsRequest, _abc.Awaitable[_auth_service_pb2.ListSessionsResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.ListSessionsResponse]:
+        """Lists the caller's sessions that have not ended, the one that was begun last first. The one she calls with is marked.
+
+        Permission: signed-in persons whose session has not ended.
+
+        Errors: UNAUTHENTICATED (SESSION_ENDED), INVALID_ARGUMENT (INVALID_FIELD, INVALID_PAGE_TOKEN).
+
+        A read: repeating it is safe.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeSession(
+        self,
+        request: _auth_service_pb2.RevokeSessionRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.RevokeSessionRequest, _abc.Awaitable[_auth_service_pb2.RevokeSessionResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.RevokeSessionResponse]:
+        """Ends one of the caller's sessions, on a device that was lost for example: its refresh token is worth nothing any more
+        and no tenant can be selected with it. Access tokens that are out last until they end, 5 minutes at most.
+
+        Permission: signed-in persons whose session has not ended.
+
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "session"; alike for another person's), UNAUTHENTICATED
+        (SESSION_ENDED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+        Idempotent: ending a session that has ended changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeOtherSessions(
+        self,
+        request: _auth_service_pb2.RevokeOtherSessionsRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.RevokeOtherSessionsRequest, _abc.Awaitable[_auth_service_pb2.RevokeOtherSessionsResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.RevokeOtherSessionsResponse]:
+        """Ends all of the caller's sessions but the one she calls with.
+
+        Permission: signed-in persons whose session has not ended.
+
+        Errors: UNAUTHENTICATED (SESSION_ENDED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+        Idempotent: a repeat ends what has been begun since; with the same request_id it ends nothing more.
         """
 
     @_abc_1.abstractmethod
