@@ -128,7 +128,7 @@ RULES = [
     ),
     Rule(
         "SQL lives in stores",
-        _only_in(("store", "history"), ("sqlalchemy", "psycopg"), "SQL belongs into store.py"),
+        _only_in(("store", "history", "invitations"), ("sqlalchemy", "psycopg"), "SQL belongs into store.py"),
         Source(f"{_SLICE}/actions.py", "from sqlalchemy import select"),
         within=("services/",),
         allowed={"services/identity/bulkhead_identity/calls.py": "names the column that answered calls are kept by"},

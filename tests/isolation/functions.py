@@ -15,6 +15,7 @@ DEFINERS = {
     "identity.find_credentials": "Login, before anybody is known",
     "identity.has_member": "whether an address belongs to a member of the context's tenant",
     "identity.import_members": "makes placeholders in the context's tenant, and their users rows",
+    "identity.leave_tenant": "ends the caller's own membership, which is not the context's",
     "identity.lock_limits": "locks the usage of the context's tenant",
     "identity.my_tenants": "the caller's own memberships over all tenants",
     "identity.record_event": "events without a row, such as a failed login",

@@ -85,6 +85,7 @@ fixed(
 )
 fixed("identity.v1.TenantService/ListMyTenants")
 fixed("identity.v1.MembershipService/ListMembers")
+fixed("identity.v1.MembershipService/ListInvitations", filter="state = OPEN")
 fixed("identity.v1.MembershipService/AcceptInvitation", token="unknown", expects="FAILED_PRECONDITION")
 fixed("identity.v1.AuthService/Logout")
 fixed("identity.v1.AuthService/ListSessions")
@@ -129,6 +130,27 @@ async def _get_tenant(company: Company, _role: Role) -> Fields:
 @sample("identity.v1.MembershipService/InviteMember")
 async def _invite(_company: Company, _role: Role) -> Fields:
     return {"email": f"{rid()}@example.com", "role": Role.VIEWER.value, "request_id": rid()}
+
+
+@sample("identity.v1.MembershipService/RevokeInvitation")
+async def _revoke_invitation(company: Company, role: Role) -> Fields:
+    invitation = await company.client(Role.OWNER).identity.InviteMember(email=f"{rid()}@example.com", role=role.value)
+    return {"invitation_id": invitation.invitation_id, "request_id": rid()}
+
+
+@sample("identity.v1.MembershipService/GetMember")
+async def _get_member(company: Company, _role: Role) -> Fields:
+    return {"user_id": company.one("member")}
+
+
+@sample("identity.v1.MembershipService/LeaveTenant")
+async def _leave_tenant(company: Company, _role: Role) -> Fields:
+    """Another's tenant, which our owner has joined: her own she could not leave."""
+    connection = await company.tenant.house.connection()
+    founder = await people.make_person(connection)
+    tenant_id = await people.make_tenant(connection, founder, slug=f"t{rid()}")
+    await people.add_member(connection, tenant_id, founder, company.tenant.people[Role.OWNER], Role.MEMBER)
+    return {"tenant_id": str(tenant_id), "request_id": rid()}
 
 
 @sample("identity.v1.MembershipService/ChangeRole")

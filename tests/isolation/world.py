@@ -130,9 +130,10 @@ async def _make_people(house: House, company: Company) -> None:
     await signed_in.identity.CreateTenant(tenant={"slug": slug, "name": slug}, request_id=str(new_id()))
     # Two answered calls in each service, of two members.
     for role in (Role.OWNER, Role.ADMIN):
-        await company.client(role).identity.InviteMember(
+        invitation = await company.client(role).identity.InviteMember(
             email=f"{company.canary}-{role.name}@example.com", role=Role.MEMBER.value, request_id=str(new_id())
         )
+        company.keep("invitation", invitation.invitation_id)
         await company.client(role).issues.CreateLabel(label={"name": company.text()}, request_id=str(new_id()))
 
 

@@ -697,8 +697,8 @@ with check (true);
 create policy read_right on identity.invitations for select to identity_app
 using (app.role_level() >= 4);
 create policy update_right on identity.invitations for update to identity_app
-using (app.role_level() >= 4)
-with check (app.role_level() >= 4);
+using (app.role_level() >= 4 and role <= app.role_level())
+with check (app.role_level() >= 4 and role <= app.role_level());
 grant
     select (tenant_id, invitation_id, email, email_key, role, status, expires_at, accepted_at, accepted_by,
         revoked_at, revoked_by, created_at, created_by, updated_at, version),
@@ -1554,6 +1554,9 @@ begin
         if old.status <> 'open' then
             perform app.refuse(9, 'INVITATION_INVALID', 'the invitation is not open any more');
         end if;
+        if new.status = 'expired' and new.expires_at > now() then
+            perform app.refuse(9, 'STATE_NOT_ALLOWED', 'the invitation can still be accepted', '{"state": "open"}');
+        end if;
         if new.status = 'revoked' then
             new.revoked_at := now();
             new.revoked_by := app.current_user_id();
@@ -1687,6 +1690,7 @@ declare
     v_avatar_url text;
     v_tenant_status text;
     v_member_status text;
+    v_left boolean;
 begin
     select i.tenant_id, i.invitation_id into v_tenant_id, v_invitation_id
     from identity.invitations as i where i.token_hash = p_token_hash;
@@ -1700,11 +1704,12 @@ begin
     and u.email_verified_at is not null and u.email_key = v_email_key;
     select t.status into v_tenant_status from identity.tenants as t
     where t.tenant_id = v_tenant_id and t.status <> 'deleted';
-    select m.status into v_member_status from identity.memberships as m
+    select m.status, m.left_at is not null into v_member_status, v_left from identity.memberships as m
     where m.tenant_id = v_tenant_id and m.user_id = v_user_id;
     accept_invitation.tenant_id := v_tenant_id;
     accept_invitation.role := v_role;
-    if v_user_id is null or v_tenant_status is null or v_member_status = 'disabled'
+    if v_user_id is null or v_tenant_status is null
+        or v_member_status = 'disabled' and not (v_left and v_status = 'open')
         or not (v_status = 'open' and v_in_time or v_status = 'accepted' and v_accepted_by = v_user_id)
     then
         perform app.refuse(9, 'INVITATION_INVALID', 'the invitation is used, revoked, expired or for another address');
@@ -1724,7 +1729,16 @@ begin
     elsif v_tenant_status = 'suspended' then
         perform app.refuse(9, 'TENANT_SUSPENDED', 'the tenant is suspended: reads work, writes are refused');
     end if;
-    if v_member_status is null then
+    if v_left then
+        -- The invitation first: the seat it gives up is hers.
+        update identity.invitations as i set status = 'accepted', accepted_at = now(), accepted_by = v_user_id
+        where i.tenant_id = v_tenant_id and i.invitation_id = v_invitation_id;
+        update identity.memberships as m
+        set role = v_role, status = 'active', left_at = null, display_name = v_full_name, avatar_url = v_avatar_url
+        where m.tenant_id = v_tenant_id and m.user_id = v_user_id;
+        return next;
+        return;
+    elsif v_member_status is null then
         insert into identity.memberships (tenant_id, user_id, kind, role, display_name, avatar_url)
         values (v_tenant_id, v_user_id, 'person', v_role, v_full_name, v_avatar_url);
     end if;
@@ -1921,7 +1935,8 @@ as $function$
     select exists (
         select from identity.users as u
         inner join identity.memberships as m on m.user_id = u.user_id
-        where u.email_key = lower(p_email collate "C") and m.tenant_id = app.current_tenant_id()
+        where
+            u.email_key = lower(p_email collate "C") and m.tenant_id = app.current_tenant_id() and m.left_at is null
     );
 $function$;
 alter function identity.has_member(text) owner to identity_definer;
@@ -1983,6 +1998,49 @@ revoke all on function identity.import_members(text, uuid[], text[], text[], tex
 grant execute on function identity.import_members(text, uuid[], text[], text[], text[]) to identity_app;
 comment on function identity.import_members(text, uuid[], text[], text[], text[]) is
 'Placeholders for the authors of an import, each made once a tenant, source and external id.';
+
+create or replace function identity.leave_tenant(p_tenant_id uuid)
+ returns void
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_tenant_status text;
+    v_member_status text;
+    v_left boolean;
+begin
+    -- A stranger takes no lock of theirs.
+    if not exists (
+        select from identity.memberships as m where m.tenant_id = p_tenant_id and m.user_id = app.current_user_id()
+    ) then
+        perform app.refuse(5, 'RESOURCE_NOT_FOUND', 'no such tenant', '{"resource": "tenant"}');
+    end if;
+    perform identity.lock_limits(p_tenant_id);
+    perform pg_advisory_xact_lock_shared(identity.tenant_key(p_tenant_id));
+    select t.status, m.status, m.left_at is not null into v_tenant_status, v_member_status, v_left
+    from identity.memberships as m
+    inner join identity.tenants as t on t.tenant_id = m.tenant_id
+    where
+        m.tenant_id = p_tenant_id and m.user_id = app.current_user_id() and m.kind = 'person' and t.status <> 'deleted';
+    if v_left then
+        return;
+    elsif v_member_status = 'active' then
+        if v_tenant_status = 'suspended' then
+            perform app.refuse(9, 'TENANT_SUSPENDED', 'the tenant is suspended: reads work, writes are refused');
+        end if;
+        update identity.memberships as m set status = 'disabled', left_at = now()
+        where m.tenant_id = p_tenant_id and m.user_id = app.current_user_id();
+    else
+        perform app.refuse(5, 'RESOURCE_NOT_FOUND', 'no such tenant', '{"resource": "tenant"}');
+    end if;
+end
+$function$;
+alter function identity.leave_tenant(uuid) owner to identity_definer;
+revoke all on function identity.leave_tenant(uuid) from public;
+grant execute on function identity.leave_tenant(uuid) to identity_app;
+comment on function identity.leave_tenant(uuid) is
+'Ends the membership of the person in context in a tenant; again changes nothing.';
 
 create or replace function identity.lock_limits(p_tenant uuid)
  returns void

@@ -16,6 +16,11 @@ def address(text: str, field: str) -> str:
     return found.normalized
 
 
+def address_key(text: str) -> str:
+    """What addresses are compared by, as the database makes it: only the capitals A to Z are lowered."""
+    return "".join(one.lower() if one.isascii() else one for one in text)
+
+
 def name(text: str, field: str) -> str:
     """One line with something to see on it."""
     found = wire.line(text, field).strip()

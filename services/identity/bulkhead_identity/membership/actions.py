@@ -12,7 +12,7 @@ from bulkhead_kit.errors import AlreadyExists, NotFound
 from bulkhead_kit.ids import new_id
 
 from bulkhead_identity.derived import DerivedTokens, hash_of
-from bulkhead_identity.membership import rules, store
+from bulkhead_identity.membership import invitations, rules, store
 from bulkhead_identity.membership.rules import (
     Author,
     Imported,
@@ -26,11 +26,11 @@ from bulkhead_identity.membership.rules import (
 
 async def invite_member(tx: Transaction, derived: DerivedTokens, new: NewInvitation) -> InvitationRow:
     rules.demand_not_above(tx.caller.role, new.role)
-    is_member, letterhead = await store.look_up_for_invitation(tx, new.email)
+    is_member, letterhead = await invitations.look_up_for_invitation(tx, new.email)
     if is_member:
         raise AlreadyExists.field("email", "the address is a member's already")
     invitation_id = new_id()
-    row = await store.invite(
+    row = await invitations.invite(
         tx,
         invitation_id,
         email=new.email,
@@ -38,12 +38,22 @@ async def invite_member(tx: Transaction, derived: DerivedTokens, new: NewInvitat
         token_hash=hash_of(derived.invitation(invitation_id)),
         expires_at=clock.now() + new.life,
     )
-    store.queue_mail(tx, invitation_id, new.email, letterhead)
+    invitations.queue_mail(tx, invitation_id, new.email, letterhead)
     return row
 
 
 async def accept_invitation(tx: Transaction, token: str) -> Joined:
-    return await store.accept(tx, hash_of(token))
+    return await invitations.accept(tx, hash_of(token))
+
+
+async def revoke_invitation(tx: Transaction, invitation_id: UUID) -> InvitationRow:
+    """The tenant's limits are locked, so nobody accepts it between this look and the write."""
+    invitation = _invitation(await invitations.load(tx, invitation_id))
+    rules.demand_not_above(tx.caller.role, invitation.role)
+    if invitation.status == "revoked":
+        return invitation
+    rules.demand_revocable(invitation)
+    return _invitation(await invitations.revoke(tx, invitation_id))
 
 
 async def change_role(tx: Transaction, change: RoleChange) -> MemberRow:
@@ -64,6 +74,10 @@ async def enable_member(tx: Transaction, user_id: UUID) -> MemberRow:
     return await _set_status(tx, user_id, "active")
 
 
+async def leave_tenant(tx: Transaction, tenant_id: UUID) -> None:
+    await store.leave(tx, tenant_id)
+
+
 async def import_members(database: Database, caller: Caller, source: str, authors: Sequence[Author]) -> list[Imported]:
     rules.demand_distinct(authors)
     async with database.transaction(caller, locks_limits=True) as tx:
@@ -74,6 +88,7 @@ async def _set_status(tx: Transaction, user_id: UUID, status: str) -> MemberRow:
     member = await _changeable(tx, user_id)
     if member.status == status:
         return member
+    rules.demand_not_left(member)
     return _found(await store.set_status(tx, user_id, status))
 
 
@@ -88,3 +103,9 @@ def _found(member: MemberRow | None) -> MemberRow:
     if member is None:
         raise NotFound("member")
     return member
+
+
+def _invitation(invitation: InvitationRow | None) -> InvitationRow:
+    if invitation is None:
+        raise NotFound("invitation")
+    return invitation

@@ -11,6 +11,7 @@ from bulkhead.identity.v1.membership_service_pb2_grpc import MembershipServiceSe
 from bulkhead_kit import wire as kit_wire
 from bulkhead_kit.caller import current_caller
 from bulkhead_kit.db import Database
+from bulkhead_kit.errors import NotFound
 from bulkhead_kit.ids import parse_id
 from bulkhead_kit.metadata import TENANT_ID, malformed
 from bulkhead_kit.page_tokens import PageTokens
@@ -18,7 +19,7 @@ from grpc.aio import ServicerContext
 
 from bulkhead_identity.calls import PERSONAL_REQUEST_IDS, REQUEST_IDS, as_person, cut
 from bulkhead_identity.derived import DerivedTokens
-from bulkhead_identity.membership import actions, store, wire
+from bulkhead_identity.membership import actions, invitations, store, wire
 
 Context = ServicerContext[Any, Any]
 
@@ -44,6 +45,33 @@ class MembershipHandler(MembershipServiceServicer):
             locks_limits=True,
         )
 
+    async def RevokeInvitation(self, request: pb.RevokeInvitationRequest, _context: Context) -> member_pb.Invitation:
+        invitation_id = parse_id(request.invitation_id, "invitation_id")
+        return await REQUEST_IDS.once(
+            self._database,
+            current_caller(),
+            request,
+            member_pb.Invitation,
+            lambda tx: actions.revoke_invitation(tx, invitation_id),
+            wire.invitation,
+            locks_limits=True,
+        )
+
+    async def ListInvitations(
+        self, request: pb.ListInvitationsRequest, _context: Context
+    ) -> pb.ListInvitationsResponse:
+        caller = current_caller()
+        asked = invitations.FILTERS.parse(request.filter, words={"me": str(caller.user_id)})
+        page = self._page_tokens.page(
+            rpc=caller.rpc,
+            tenant=caller.tenant(),
+            page_size=request.page_size,
+            page_token=request.page_token,
+            query=[request.filter],
+        )
+        rows = await invitations.list_invitations(self._database.read(caller), asked, page.after, page.size + 1)
+        return wire.invitations(*cut(rows, page, lambda row: (row.invitation_id,)))
+
     async def AcceptInvitation(
         self, request: pb.AcceptInvitationRequest, _context: Context
     ) -> pb.AcceptInvitationResponse:
@@ -55,6 +83,23 @@ class MembershipHandler(MembershipServiceServicer):
             lambda tx: actions.accept_invitation(tx, request.token),
             wire.joined,
         )
+
+    async def LeaveTenant(self, request: pb.LeaveTenantRequest, _context: Context) -> pb.LeaveTenantResponse:
+        tenant_id = parse_id(request.tenant_id, "tenant_id")
+        return await PERSONAL_REQUEST_IDS.once(
+            self._database,
+            as_person(current_caller()),
+            request,
+            pb.LeaveTenantResponse,
+            lambda tx: actions.leave_tenant(tx, tenant_id),
+            wire.left,
+        )
+
+    async def GetMember(self, request: pb.GetMemberRequest, _context: Context) -> member_pb.Member:
+        row = await store.load(self._database.read(current_caller()), parse_id(request.user_id, "user_id"))
+        if row is None:
+            raise NotFound("member")
+        return wire.member(row)
 
     async def ListMembers(self, request: pb.ListMembersRequest, _context: Context) -> pb.ListMembersResponse:
         caller = current_caller()

@@ -18,6 +18,7 @@ OWNER: Final = 5
 # By the contract's names without their prefix: what is stored.
 ROLES: Final = {"VIEWER": 1, "MEMBER": 2, "MANAGER": 3, "ADMIN": 4, "OWNER": 5}
 STATES: Final = {"ACTIVE": "active", "DISABLED": "disabled"}
+INVITATION_STATES: Final = {"OPEN": "open", "ACCEPTED": "accepted", "REVOKED": "revoked", "EXPIRED": "expired"}
 KINDS: Final = {"PERSON": "person", "SERVICE_ACCOUNT": "service", "PLACEHOLDER": "placeholder"}
 
 
@@ -34,6 +35,7 @@ class MemberRow(NamedTuple):
     external_source: str | None
     external_id: str | None
     version: int
+    left_at: int | None
 
 
 class InvitationRow(NamedTuple):
@@ -44,6 +46,10 @@ class InvitationRow(NamedTuple):
     expires_at: int
     created_at: int
     created_by: str | None
+    accepted_at: int | None
+    accepted_by: str | None
+    revoked_at: int | None
+    revoked_by: str | None
 
 
 class Letterhead(NamedTuple):
@@ -99,6 +105,25 @@ def demand_fitting(member: MemberRow, role: int) -> None:
             ErrorReason.STATE_NOT_ALLOWED,
             "a placeholder stays a viewer, and only a person can be an owner",
             metadata={"state": member.kind},
+        )
+
+
+def demand_not_left(member: MemberRow) -> None:
+    """Who went by her own will is not fetched back by somebody else's."""
+    if member.left_at is not None:
+        raise FailedPrecondition(
+            ErrorReason.STATE_NOT_ALLOWED,
+            "she has left the tenant and comes back by an invitation",
+            metadata={"state": "left"},
+        )
+
+
+def demand_revocable(invitation: InvitationRow) -> None:
+    if invitation.status != "open":
+        raise FailedPrecondition(
+            ErrorReason.STATE_NOT_ALLOWED,
+            "the invitation is settled, there is nothing to take back",
+            metadata={"state": invitation.status},
         )
 
 

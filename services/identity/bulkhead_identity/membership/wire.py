@@ -28,10 +28,7 @@ from bulkhead_identity.membership.rules import (
 _KINDS = {stored: member_pb.Member.Kind.Value(f"KIND_{name}") for name, stored in rules.KINDS.items()}
 _MEMBER_STATES = {stored: member_pb.Member.State.Value(f"STATE_{name}") for name, stored in rules.STATES.items()}
 _INVITATION_STATES = {
-    "open": member_pb.Invitation.STATE_OPEN,
-    "accepted": member_pb.Invitation.STATE_ACCEPTED,
-    "revoked": member_pb.Invitation.STATE_REVOKED,
-    "expired": member_pb.Invitation.STATE_EXPIRED,
+    stored: member_pb.Invitation.State.Value(f"STATE_{name}") for name, stored in rules.INVITATION_STATES.items()
 }
 
 
@@ -68,6 +65,7 @@ def member(row: MemberRow) -> member_pb.Member:
         external_source=row.external_source or "",
         external_id=row.external_id or "",
         etag=etag(row.version),
+        leave_time=timestamp(row.left_at),
     )
 
 
@@ -84,11 +82,23 @@ def invitation(row: InvitationRow) -> member_pb.Invitation:
         expire_time=timestamp(row.expires_at),
         create_time=timestamp(row.created_at),
         invited_by=row.created_by or "",
+        accept_time=timestamp(row.accepted_at),
+        accepted_by=row.accepted_by or "",
+        revoke_time=timestamp(row.revoked_at),
+        revoked_by=row.revoked_by or "",
     )
+
+
+def invitations(rows: Iterable[InvitationRow], next_page_token: str) -> pb.ListInvitationsResponse:
+    return pb.ListInvitationsResponse(invitations=map(invitation, rows), next_page_token=next_page_token)
 
 
 def joined(row: Joined) -> pb.AcceptInvitationResponse:
     return pb.AcceptInvitationResponse(tenant_id=row.tenant_id, role=options_pb2.Role.ValueType(row.role))
+
+
+def left(_: None) -> pb.LeaveTenantResponse:
+    return pb.LeaveTenantResponse()
 
 
 def imported(rows: Iterable[Imported]) -> pb.ImportMembersResponse:

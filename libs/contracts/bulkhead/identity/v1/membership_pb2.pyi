@@ -87,6 +87,7 @@ class Member(_message.Message):
     EXTERNAL_SOURCE_FIELD_NUMBER: _builtins.int
     EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    LEAVE_TIME_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """UUID of the user; the same person has the same one in all her tenants."""
     kind: Global___Member.Kind.ValueType
@@ -100,7 +101,7 @@ class Member(_message.Message):
     avatar_url: _builtins.str
     """Address of a picture; empty: none."""
     disabled_by: _builtins.str
-    """UUID of the member who disabled her; empty: she is not disabled."""
+    """UUID of the member who disabled her, or her own if she left; empty: she is not disabled."""
     external_source: _builtins.str
     """Where an imported author comes from, such as "github"; empty: she was not imported."""
     external_id: _builtins.str
@@ -114,6 +115,12 @@ class Member(_message.Message):
     @_builtins.property
     def disable_time(self) -> _timestamp_pb2.Timestamp:
         """When she was disabled; unset: she is not."""
+
+    @_builtins.property
+    def leave_time(self) -> _timestamp_pb2.Timestamp:
+        """When she left the tenant or closed her account; unset: she did not. Such a member is disabled as well, and comes back
+        by an invitation, not by EnableMember.
+        """
 
     def __init__(
         self,
@@ -130,10 +137,11 @@ class Member(_message.Message):
         external_source: _builtins.str = ...,
         external_id: _builtins.str = ...,
         etag: _builtins.str = ...,
+        leave_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["disable_time", b"disable_time", "join_time", b"join_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["disable_time", b"disable_time", "join_time", b"join_time", "leave_time", b"leave_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar_url", b"avatar_url", "disable_time", b"disable_time", "disabled_by", b"disabled_by", "display_name", b"display_name", "etag", b"etag", "external_id", b"external_id", "external_source", b"external_source", "join_time", b"join_time", "kind", b"kind", "role", b"role", "state", b"state", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar_url", b"avatar_url", "disable_time", b"disable_time", "disabled_by", b"disabled_by", "display_name", b"display_name", "etag", b"etag", "external_id", b"external_id", "external_source", b"external_source", "join_time", b"join_time", "kind", b"kind", "leave_time", b"leave_time", "role", b"role", "state", b"state", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -183,6 +191,10 @@ class Invitation(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     INVITED_BY_FIELD_NUMBER: _builtins.int
+    ACCEPT_TIME_FIELD_NUMBER: _builtins.int
+    ACCEPTED_BY_FIELD_NUMBER: _builtins.int
+    REVOKE_TIME_FIELD_NUMBER: _builtins.int
+    REVOKED_BY_FIELD_NUMBER: _builtins.int
     invitation_id: _builtins.str
     """UUID, given by the server."""
     email: _builtins.str
@@ -193,6 +205,10 @@ class Invitation(_message.Message):
     """Where it stands."""
     invited_by: _builtins.str
     """UUID of the member who invited."""
+    accepted_by: _builtins.str
+    """UUID of the member that the invited person became; empty: it was not accepted."""
+    revoked_by: _builtins.str
+    """UUID of the member who took it back; empty: it was not taken back."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """Until when it can be accepted: 7 days after it was made."""
@@ -200,6 +216,14 @@ class Invitation(_message.Message):
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
+
+    @_builtins.property
+    def accept_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was accepted; unset: it was not."""
+
+    @_builtins.property
+    def revoke_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was taken back; unset: it was not."""
 
     def __init__(
         self,
@@ -211,10 +235,14 @@ class Invitation(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         invited_by: _builtins.str = ...,
+        accept_time: _timestamp_pb2.Timestamp | None = ...,
+        accepted_by: _builtins.str = ...,
+        revoke_time: _timestamp_pb2.Timestamp | None = ...,
+        revoked_by: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "create_time", b"create_time", "expire_time", b"expire_time", "revoke_time", b"revoke_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "email", b"email", "expire_time", b"expire_time", "invitation_id", b"invitation_id", "invited_by", b"invited_by", "role", b"role", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "accepted_by", b"accepted_by", "create_time", b"create_time", "email", b"email", "expire_time", b"expire_time", "invitation_id", b"invitation_id", "invited_by", b"invited_by", "revoke_time", b"revoke_time", "revoked_by", b"revoked_by", "role", b"role", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

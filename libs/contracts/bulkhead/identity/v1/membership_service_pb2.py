@@ -29,7 +29,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-bulkhead/identity/v1/membership_service.proto\x12\x14\x62ulkhead.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a%bulkhead/identity/v1/membership.proto\x1a\x1d\x62ulkhead/rpc/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\"\x8a\x01\n\x13InviteMemberRequest\x12\x1d\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x03\x18\xfe\x01\x12\x33\n\x04role\x18\x02 \x01(\x0e\x32\x15.bulkhead.rpc.v1.RoleB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\\\n\x17\x41\x63\x63\x65ptInvitationRequest\x12 \n\x05token\x18\x01 \x01(\tB\x11\xe2\x41\x01\x02\xbaH\x06r\x04\x10\x01\x18\x64\xa0\xbb\x18\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"R\n\x18\x41\x63\x63\x65ptInvitationResponse\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12#\n\x04role\x18\x02 \x01(\x0e\x32\x15.bulkhead.rpc.v1.Role\"_\n\x12ListMembersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80@\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\"]\n\x13ListMembersResponse\x12-\n\x07members\x18\x01 \x03(\x0b\x32\x1c.bulkhead.identity.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa9\x01\n\x11\x43hangeRoleRequest\x12\'\n\x07user_id\x18\x01 \x01(\tB\x16\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x06member\x12\x33\n\x04role\x18\x02 \x01(\x0e\x32\x15.bulkhead.rpc.v1.RoleB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1f\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"`\n\x14\x44isableMemberRequest\x12\'\n\x07user_id\x18\x01 \x01(\tB\x16\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x06member\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"_\n\x13\x45nableMemberRequest\x12\'\n\x07user_id\x18\x01 \x01(\tB\x16\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x06member\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x86\x02\n\x14ImportMembersRequest\x12&\n\x0f\x65xternal_source\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\x10\x01\x18\x64\x12S\n\x07\x61uthors\x18\x02 \x03(\x0b\x32\x31.bulkhead.identity.v1.ImportMembersRequest.AuthorB\x0f\xe2\x41\x01\x02\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x1aq\n\x06\x41uthor\x12#\n\x0b\x65xternal_id\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12$\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x1c\n\navatar_url\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\"N\n\x15ImportMembersResponse\x12\x35\n\x07members\x18\x01 \x03(\x0b\x32$.bulkhead.identity.v1.ImportedMember2\xec\x07\n\x11MembershipService\x12\x83\x01\n\x0cInviteMember\x12).bulkhead.identity.v1.InviteMemberRequest\x1a .bulkhead.identity.v1.Invitation\"&\xa2\xbb\x18\x08\x08\x03\x10\x04\x18\x01 \x01\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/invitations:\x01*\x12\x9e\x01\n\x10\x41\x63\x63\x65ptInvitation\x12-.bulkhead.identity.v1.AcceptInvitationRequest\x1a..bulkhead.identity.v1.AcceptInvitationResponse\"+\xa2\xbb\x18\x06\x08\x02\x18\x01 \x01\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/invitations:accept:\x01*\x12\x81\x01\n\x0bListMembers\x12(.bulkhead.identity.v1.ListMembersRequest\x1a).bulkhead.identity.v1.ListMembersResponse\"\x1d\xa2\xbb\x18\x06\x08\x03\x10\x01 \x01\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/members\x12\x8c\x01\n\nChangeRole\x12\'.bulkhead.identity.v1.ChangeRoleRequest\x1a\x1c.bulkhead.identity.v1.Member\"7\xa2\xbb\x18\x08\x08\x03\x10\x04\x18\x01 \x01\x82\xd3\xe4\x93\x02%\" /v1/members/{user_id}:changeRole:\x01*\x12\x8f\x01\n\rDisableMember\x12*.bulkhead.identity.v1.DisableMemberRequest\x1a\x1c.bulkhead.identity.v1.Member\"4\xa2\xbb\x18\x08\x08\x03\x10\x04\x18\x01 \x01\x82\xd3\xe4\x93\x02\"\"\x1d/v1/members/{user_id}:disable:\x01*\x12\x8c\x01\n\x0c\x45nableMember\x12).bulkhead.identity.v1.EnableMemberRequest\x1a\x1c.bulkhead.identity.v1.Member\"3\xa2\xbb\x18\x08\x08\x03\x10\x04\x18\x01 \x01\x82\xd3\xe4\x93\x02!\"\x1c/v1/members/{user_id}:enable:\x01*\x12|\n\rImportMembers\x12*.bulkhead.identity.v1.ImportMembersRequest\x1a+.bulkhead.identity.v1.ImportMembersResponse\"\x12\xa2\xbb\x18\x0e\x08\x04\x18\x01 \x01*\x02\x08\x1e\x32\x02\x08<b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-bulkhead/identity/v1/membership_service.proto\x12\x14\x62ulkhead.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a%bulkhead/identity/v1/membership.proto\x1a\x1d\x62ulkhead/rpc/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\"\x8a\x01\n\x13InviteMemberRequest\x12\x1d\n\x05\x65mail\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x03\x18\xfe\x01\x12\x33\n\x04role\x18\x02 \x01(\x0e\x32\x15.bulkhead.rpc.v1.RoleB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"m\n\x17RevokeInvitationRequest\x12\x31\n\rinvitation_id\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\ninvitation\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"c\n\x16ListInvitationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80@\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\"i\n\x17ListInvitationsResponse\x12\x35\n\x0binvitations\x18\x01 \x03(\x0b\x32 .bulkhead.identity.v1.Invitation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\\\n\x17\x41\x63\x63\x65ptInvitationRequest\x12 \n\x05token\x18\x01 \x01(\tB\x11\xe2\x41\x01\x02\xbaH\x06r\x04\x10\x01\x18\x64\xa0\xbb\x18\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"R\n\x18\x41\x63\x63\x65ptInvitationResponse\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12#\n\x04role\x18\x02 \x01(\x0e\x32\x15.bulkhead.rpc.v1.Role\";\n\x10GetMemberRequest\x12\'\n\x07user_id\x18\x01 \x01(\tB\x16\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x06member\"_\n\x12ListMembersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80@\x12\x18\n\x06\x66ilter\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\"]\n\x13ListMembersResponse\x12-\n\x07members\x18\x01 \x03(\x0b\x32\x1c.bulkhead.identity.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa9\x01\n\x11\x43hangeRoleRequest\x12\'\n\x07user_id\x18\x01 \x01(\tB\x16\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x06member\x12\x33\n\x04role\x18\x02 \x01(\x0e\x32\x15.bulkhead.rpc.v1.RoleB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1f\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"`\n\x14\x44isableMemberRequest\x12\'\n\x07user_id\x18\x01 \x01(\tB\x16\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x06member\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"_\n\x13\x45nableMemberRequest\x12\'\n\x07user_id\x18\x01 \x01(\tB\x16\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x06member\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"`\n\x12LeaveTenantRequest\x12)\n\ttenant_id\x18\x01 \x01(\tB\x16\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x06tenant\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x15\n\x13LeaveTenantResponse\"\x86\x02\n\x14ImportMembersRequest\x12&\n\x0f\x65xternal_source\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\x10\x01\x18\x64\x12S\n\x07\x61uthors\x18\x02 \x03(\x0b\x32\x31.bulkhead.identity.v1.ImportMembersRequest.AuthorB\x0f\xe2\x41\x01\x02\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x1aq\n\x06\x41uthor\x12#\n\x0b\x65xternal_id\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12$\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x1c\n\navatar_url\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\"N\n\x15ImportMembersResponse\x12\x35\n\x07members\x18\x01 \x03(\x0b\x32$.bulkhead.identity.v1.ImportedMember2\xba\x0c\n\x11MembershipService\x12\x83\x01\n\x0cInviteMember\x12).bulkhead.identity.v1.InviteMemberRequest\x1a .bulkhead.identity.v1.Invitation\"&\xa2\xbb\x18\x08\x08\x03\x10\x04\x18\x01 \x01\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/invitations:\x01*\x12\xa2\x01\n\x10RevokeInvitation\x12-.bulkhead.identity.v1.RevokeInvitationRequest\x1a .bulkhead.identity.v1.Invitation\"=\xa2\xbb\x18\x08\x08\x03\x10\x04\x18\x01 \x01\x82\xd3\xe4\x93\x02+\"&/v1/invitations/{invitation_id}:revoke:\x01*\x12\x91\x01\n\x0fListInvitations\x12,.bulkhead.identity.v1.ListInvitationsRequest\x1a-.bulkhead.identity.v1.ListInvitationsResponse\"!\xa2\xbb\x18\x06\x08\x03\x10\x04 \x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/invitations\x12\x9e\x01\n\x10\x41\x63\x63\x65ptInvitation\x12-.bulkhead.identity.v1.AcceptInvitationRequest\x1a..bulkhead.identity.v1.AcceptInvitationResponse\"+\xa2\xbb\x18\x06\x08\x02\x18\x01 \x01\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/invitations:accept:\x01*\x12z\n\tGetMember\x12&.bulkhead.identity.v1.GetMemberRequest\x1a\x1c.bulkhead.identity.v1.Member\"\'\xa2\xbb\x18\x06\x08\x03\x10\x01 \x01\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/members/{user_id}\x12\x81\x01\n\x0bListMembers\x12(.bulkhead.identity.v1.ListMembersRequest\x1a).bulkhead.identity.v1.ListMembersResponse\"\x1d\xa2\xbb\x18\x06\x08\x03\x10\x01 \x01\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/members\x12\x8c\x01\n\nChangeRole\x12\'.bulkhead.identity.v1.ChangeRoleRequest\x1a\x1c.bulkhead.identity.v1.Member\"7\xa2\xbb\x18\x08\x08\x03\x10\x04\x18\x01 \x01\x82\xd3\xe4\x93\x02%\" /v1/members/{user_id}:changeRole:\x01*\x12\x8f\x01\n\rDisableMember\x12*.bulkhead.identity.v1.DisableMemberRequest\x1a\x1c.bulkhead.identity.v1.Member\"4\xa2\xbb\x18\x08\x08\x03\x10\x04\x18\x01 \x01\x82\xd3\xe4\x93\x02\"\"\x1d/v1/members/{user_id}:disable:\x01*\x12\x8c\x01\n\x0c\x45nableMember\x12).bulkhead.identity.v1.EnableMemberRequest\x1a\x1c.bulkhead.identity.v1.Member\"3\xa2\xbb\x18\x08\x08\x03\x10\x04\x18\x01 \x01\x82\xd3\xe4\x93\x02!\"\x1c/v1/members/{user_id}:enable:\x01*\x12\x96\x01\n\x0bLeaveTenant\x12(.bulkhead.identity.v1.LeaveTenantRequest\x1a).bulkhead.identity.v1.LeaveTenantResponse\"2\xa2\xbb\x18\x06\x08\x02\x18\x01 \x01\x82\xd3\xe4\x93\x02\"\"\x1d/v1/tenants/{tenant_id}:leave:\x01*\x12|\n\rImportMembers\x12*.bulkhead.identity.v1.ImportMembersRequest\x1a+.bulkhead.identity.v1.ImportMembersResponse\"\x12\xa2\xbb\x18\x0e\x08\x04\x18\x01 \x01*\x02\x08\x1e\x32\x02\x08<b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,10 +42,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVITEMEMBERREQUEST'].fields_by_name['role']._serialized_options = b'\342A\001\002\272H\007\202\001\004\020\001 \000'
   _globals['_INVITEMEMBERREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_INVITEMEMBERREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_REVOKEINVITATIONREQUEST'].fields_by_name['invitation_id']._loaded_options = None
+  _globals['_REVOKEINVITATIONREQUEST'].fields_by_name['invitation_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001\252\273\030\ninvitation'
+  _globals['_REVOKEINVITATIONREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_REVOKEINVITATIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_LISTINVITATIONSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTINVITATIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200@'
+  _globals['_LISTINVITATIONSREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_LISTINVITATIONSREQUEST'].fields_by_name['filter']._serialized_options = b'\272H\005r\003\030\320\017'
   _globals['_ACCEPTINVITATIONREQUEST'].fields_by_name['token']._loaded_options = None
   _globals['_ACCEPTINVITATIONREQUEST'].fields_by_name['token']._serialized_options = b'\342A\001\002\272H\006r\004\020\001\030d\240\273\030\001'
   _globals['_ACCEPTINVITATIONREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_ACCEPTINVITATIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_GETMEMBERREQUEST'].fields_by_name['user_id']._loaded_options = None
+  _globals['_GETMEMBERREQUEST'].fields_by_name['user_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001\252\273\030\006member'
   _globals['_LISTMEMBERSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTMEMBERSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200@'
   _globals['_LISTMEMBERSREQUEST'].fields_by_name['filter']._loaded_options = None
@@ -66,6 +76,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENABLEMEMBERREQUEST'].fields_by_name['user_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001\252\273\030\006member'
   _globals['_ENABLEMEMBERREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_ENABLEMEMBERREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_LEAVETENANTREQUEST'].fields_by_name['tenant_id']._loaded_options = None
+  _globals['_LEAVETENANTREQUEST'].fields_by_name['tenant_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001\252\273\030\006tenant'
+  _globals['_LEAVETENANTREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_LEAVETENANTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_IMPORTMEMBERSREQUEST_AUTHOR'].fields_by_name['external_id']._loaded_options = None
   _globals['_IMPORTMEMBERSREQUEST_AUTHOR'].fields_by_name['external_id']._serialized_options = b'\342A\001\002\272H\007r\005\020\001\030\310\001'
   _globals['_IMPORTMEMBERSREQUEST_AUTHOR'].fields_by_name['display_name']._loaded_options = None
@@ -78,8 +92,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IMPORTMEMBERSREQUEST'].fields_by_name['authors']._serialized_options = b'\342A\001\002\272H\010\222\001\005\010\001\020\364\003'
   _globals['_MEMBERSHIPSERVICE'].methods_by_name['InviteMember']._loaded_options = None
   _globals['_MEMBERSHIPSERVICE'].methods_by_name['InviteMember']._serialized_options = b'\242\273\030\010\010\003\020\004\030\001 \001\202\323\344\223\002\024\"\017/v1/invitations:\001*'
+  _globals['_MEMBERSHIPSERVICE'].methods_by_name['RevokeInvitation']._loaded_options = None
+  _globals['_MEMBERSHIPSERVICE'].methods_by_name['RevokeInvitation']._serialized_options = b'\242\273\030\010\010\003\020\004\030\001 \001\202\323\344\223\002+\"&/v1/invitations/{invitation_id}:revoke:\001*'
+  _globals['_MEMBERSHIPSERVICE'].methods_by_name['ListInvitations']._loaded_options = None
+  _globals['_MEMBERSHIPSERVICE'].methods_by_name['ListInvitations']._serialized_options = b'\242\273\030\006\010\003\020\004 \001\202\323\344\223\002\021\022\017/v1/invitations'
   _globals['_MEMBERSHIPSERVICE'].methods_by_name['AcceptInvitation']._loaded_options = None
   _globals['_MEMBERSHIPSERVICE'].methods_by_name['AcceptInvitation']._serialized_options = b'\242\273\030\006\010\002\030\001 \001\202\323\344\223\002\033\"\026/v1/invitations:accept:\001*'
+  _globals['_MEMBERSHIPSERVICE'].methods_by_name['GetMember']._loaded_options = None
+  _globals['_MEMBERSHIPSERVICE'].methods_by_name['GetMember']._serialized_options = b'\242\273\030\006\010\003\020\001 \001\202\323\344\223\002\027\022\025/v1/members/{user_id}'
   _globals['_MEMBERSHIPSERVICE'].methods_by_name['ListMembers']._loaded_options = None
   _globals['_MEMBERSHIPSERVICE'].methods_by_name['ListMembers']._serialized_options = b'\242\273\030\006\010\003\020\001 \001\202\323\344\223\002\r\022\013/v1/members'
   _globals['_MEMBERSHIPSERVICE'].methods_by_name['ChangeRole']._loaded_options = None
@@ -88,30 +108,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEMBERSHIPSERVICE'].methods_by_name['DisableMember']._serialized_options = b'\242\273\030\010\010\003\020\004\030\001 \001\202\323\344\223\002\"\"\035/v1/members/{user_id}:disable:\001*'
   _globals['_MEMBERSHIPSERVICE'].methods_by_name['EnableMember']._loaded_options = None
   _globals['_MEMBERSHIPSERVICE'].methods_by_name['EnableMember']._serialized_options = b'\242\273\030\010\010\003\020\004\030\001 \001\202\323\344\223\002!\"\034/v1/members/{user_id}:enable:\001*'
+  _globals['_MEMBERSHIPSERVICE'].methods_by_name['LeaveTenant']._loaded_options = None
+  _globals['_MEMBERSHIPSERVICE'].methods_by_name['LeaveTenant']._serialized_options = b'\242\273\030\006\010\002\030\001 \001\202\323\344\223\002\"\"\035/v1/tenants/{tenant_id}:leave:\001*'
   _globals['_MEMBERSHIPSERVICE'].methods_by_name['ImportMembers']._loaded_options = None
   _globals['_MEMBERSHIPSERVICE'].methods_by_name['ImportMembers']._serialized_options = b'\242\273\030\016\010\004\030\001 \001*\002\010\0362\002\010<'
   _globals['_INVITEMEMBERREQUEST']._serialized_start=234
   _globals['_INVITEMEMBERREQUEST']._serialized_end=372
-  _globals['_ACCEPTINVITATIONREQUEST']._serialized_start=374
-  _globals['_ACCEPTINVITATIONREQUEST']._serialized_end=466
-  _globals['_ACCEPTINVITATIONRESPONSE']._serialized_start=468
-  _globals['_ACCEPTINVITATIONRESPONSE']._serialized_end=550
-  _globals['_LISTMEMBERSREQUEST']._serialized_start=552
-  _globals['_LISTMEMBERSREQUEST']._serialized_end=647
-  _globals['_LISTMEMBERSRESPONSE']._serialized_start=649
-  _globals['_LISTMEMBERSRESPONSE']._serialized_end=742
-  _globals['_CHANGEROLEREQUEST']._serialized_start=745
-  _globals['_CHANGEROLEREQUEST']._serialized_end=914
-  _globals['_DISABLEMEMBERREQUEST']._serialized_start=916
-  _globals['_DISABLEMEMBERREQUEST']._serialized_end=1012
-  _globals['_ENABLEMEMBERREQUEST']._serialized_start=1014
-  _globals['_ENABLEMEMBERREQUEST']._serialized_end=1109
-  _globals['_IMPORTMEMBERSREQUEST']._serialized_start=1112
-  _globals['_IMPORTMEMBERSREQUEST']._serialized_end=1374
-  _globals['_IMPORTMEMBERSREQUEST_AUTHOR']._serialized_start=1261
-  _globals['_IMPORTMEMBERSREQUEST_AUTHOR']._serialized_end=1374
-  _globals['_IMPORTMEMBERSRESPONSE']._serialized_start=1376
-  _globals['_IMPORTMEMBERSRESPONSE']._serialized_end=1454
-  _globals['_MEMBERSHIPSERVICE']._serialized_start=1457
-  _globals['_MEMBERSHIPSERVICE']._serialized_end=2461
+  _globals['_REVOKEINVITATIONREQUEST']._serialized_start=374
+  _globals['_REVOKEINVITATIONREQUEST']._serialized_end=483
+  _globals['_LISTINVITATIONSREQUEST']._serialized_start=485
+  _globals['_LISTINVITATIONSREQUEST']._serialized_end=584
+  _globals['_LISTINVITATIONSRESPONSE']._serialized_start=586
+  _globals['_LISTINVITATIONSRESPONSE']._serialized_end=691
+  _globals['_ACCEPTINVITATIONREQUEST']._serialized_start=693
+  _globals['_ACCEPTINVITATIONREQUEST']._serialized_end=785
+  _globals['_ACCEPTINVITATIONRESPONSE']._serialized_start=787
+  _globals['_ACCEPTINVITATIONRESPONSE']._serialized_end=869
+  _globals['_GETMEMBERREQUEST']._serialized_start=871
+  _globals['_GETMEMBERREQUEST']._serialized_end=930
+  _globals['_LISTMEMBERSREQUEST']._serialized_start=932
+  _globals['_LISTMEMBERSREQUEST']._serialized_end=1027
+  _globals['_LISTMEMBERSRESPONSE']._serialized_start=1029
+  _globals['_LISTMEMBERSRESPONSE']._serialized_end=1122
+  _globals['_CHANGEROLEREQUEST']._serialized_start=1125
+  _globals['_CHANGEROLEREQUEST']._serialized_end=1294
+  _globals['_DISABLEMEMBERREQUEST']._serialized_start=1296
+  _globals['_DISABLEMEMBERREQUEST']._serialized_end=1392
+  _globals['_ENABLEMEMBERREQUEST']._serialized_start=1394
+  _globals['_ENABLEMEMBERREQUEST']._serialized_end=1489
+  _globals['_LEAVETENANTREQUEST']._serialized_start=1491
+  _globals['_LEAVETENANTREQUEST']._serialized_end=1587
+  _globals['_LEAVETENANTRESPONSE']._serialized_start=1589
+  _globals['_LEAVETENANTRESPONSE']._serialized_end=1610
+  _globals['_IMPORTMEMBERSREQUEST']._serialized_start=1613
+  _globals['_IMPORTMEMBERSREQUEST']._serialized_end=1875
+  _globals['_IMPORTMEMBERSREQUEST_AUTHOR']._serialized_start=1762
+  _globals['_IMPORTMEMBERSREQUEST_AUTHOR']._serialized_end=1875
+  _globals['_IMPORTMEMBERSRESPONSE']._serialized_start=1877
+  _globals['_IMPORTMEMBERSRESPONSE']._serialized_end=1955
+  _globals['_MEMBERSHIPSERVICE']._serialized_start=1958
+  _globals['_MEMBERSHIPSERVICE']._serialized_end=3552
 # @@protoc_insertion_point(module_scope)

@@ -28,8 +28,8 @@ if _version_not_supported:
 
 class MembershipServiceStub:
     """Who belongs to a tenant and what each may do. Nobody gives a role above her own or changes a member above herself;
-    a tenant always has an active owner. Once ChangeRole or DisableMember has answered, nothing that the member began
-    before is written any more, in any service.
+    a tenant always has an active owner. Once ChangeRole, DisableMember or LeaveTenant has answered, nothing that the
+    member began before is written any more, in any service.
     """
 
     def __init__(self, channel):
@@ -43,10 +43,25 @@ class MembershipServiceStub:
                 request_serializer=bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.InviteMemberRequest.SerializeToString,
                 response_deserializer=bulkhead_dot_identity_dot_v1_dot_membership__pb2.Invitation.FromString,
                 _registered_method=True)
+        self.RevokeInvitation = channel.unary_unary(
+                '/bulkhead.identity.v1.MembershipService/RevokeInvitation',
+                request_serializer=bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.RevokeInvitationRequest.SerializeToString,
+                response_deserializer=bulkhead_dot_identity_dot_v1_dot_membership__pb2.Invitation.FromString,
+                _registered_method=True)
+        self.ListInvitations = channel.unary_unary(
+                '/bulkhead.identity.v1.MembershipService/ListInvitations',
+                request_serializer=bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.ListInvitationsRequest.SerializeToString,
+                response_deserializer=bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.ListInvitationsResponse.FromString,
+                _registered_method=True)
         self.AcceptInvitation = channel.unary_unary(
                 '/bulkhead.identity.v1.MembershipService/AcceptInvitation',
                 request_serializer=bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.AcceptInvitationRequest.SerializeToString,
                 response_deserializer=bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.AcceptInvitationResponse.FromString,
+                _registered_method=True)
+        self.GetMember = channel.unary_unary(
+                '/bulkhead.identity.v1.MembershipService/GetMember',
+                request_serializer=bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.GetMemberRequest.SerializeToString,
+                response_deserializer=bulkhead_dot_identity_dot_v1_dot_membership__pb2.Member.FromString,
                 _registered_method=True)
         self.ListMembers = channel.unary_unary(
                 '/bulkhead.identity.v1.MembershipService/ListMembers',
@@ -68,6 +83,11 @@ class MembershipServiceStub:
                 request_serializer=bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.EnableMemberRequest.SerializeToString,
                 response_deserializer=bulkhead_dot_identity_dot_v1_dot_membership__pb2.Member.FromString,
                 _registered_method=True)
+        self.LeaveTenant = channel.unary_unary(
+                '/bulkhead.identity.v1.MembershipService/LeaveTenant',
+                request_serializer=bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.LeaveTenantRequest.SerializeToString,
+                response_deserializer=bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.LeaveTenantResponse.FromString,
+                _registered_method=True)
         self.ImportMembers = channel.unary_unary(
                 '/bulkhead.identity.v1.MembershipService/ImportMembers',
                 request_serializer=bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.ImportMembersRequest.SerializeToString,
@@ -77,8 +97,8 @@ class MembershipServiceStub:
 
 class MembershipServiceServicer:
     """Who belongs to a tenant and what each may do. Nobody gives a role above her own or changes a member above herself;
-    a tenant always has an active owner. Once ChangeRole or DisableMember has answered, nothing that the member began
-    before is written any more, in any service.
+    a tenant always has an active owner. Once ChangeRole, DisableMember or LeaveTenant has answered, nothing that the
+    member began before is written any more, in any service.
     """
 
     def InviteMember(self, request, context):
@@ -97,8 +117,37 @@ class MembershipServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RevokeInvitation(self, request, context):
+        """Takes an open invitation back: its token is worth nothing from now on, and its seat is free.
+
+        Permission: admins and above, for invitations up to their own role.
+
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "invitation"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW),
+        FAILED_PRECONDITION (STATE_NOT_ALLOWED, state "accepted" or "expired": there is nothing left to take back;
+        TENANT_SUSPENDED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+        Idempotent: an invitation that was taken back stays as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListInvitations(self, request, context):
+        """Lists the tenant's invitations, settled ones included, oldest first.
+
+        Permission: admins and above.
+
+        Errors: INVALID_ARGUMENT (INVALID_FILTER, INVALID_PAGE_TOKEN, INVALID_FIELD), PERMISSION_DENIED (ROLE_TOO_LOW).
+
+        A read: repeating it is safe.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def AcceptInvitation(self, request, context):
-        """Joins the tenant that invited the caller. Call SelectTenant to enter it.
+        """Joins the tenant that invited the caller. Call SelectTenant to enter it. Who has left comes back with the role of the
+        invitation and in the teams she was in; who was disabled does not.
 
         Permission: the signed-in person whose verified address was invited.
 
@@ -107,6 +156,19 @@ class MembershipServiceServicer:
         "users", if the plan has become smaller), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
 
         Idempotent: accepting again gets the same answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMember(self, request, context):
+        """Returns one member, active or not.
+
+        Permission: viewers and above.
+
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "member"), INVALID_ARGUMENT (INVALID_FIELD).
+
+        A read: repeating it is safe.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -161,10 +223,26 @@ class MembershipServiceServicer:
         Permission: admins and above, for members up to their own role.
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "member"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW),
-        RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "users"), FAILED_PRECONDITION (TENANT_SUSPENDED),
-        INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+        RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "users"), FAILED_PRECONDITION (TENANT_SUSPENDED; STATE_NOT_ALLOWED,
+        state "left": she left by herself and comes back by an invitation), INVALID_ARGUMENT (INVALID_FIELD,
+        REQUEST_ID_REUSED).
 
         Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LeaveTenant(self, request, context):
+        """Ends the caller's own membership, at once. Her things and her teams stay as they are, her seat is free, and her tokens
+        for this tenant are refused; only an invitation brings her back.
+
+        Permission: the signed-in person, in every tenant she is an active member of.
+
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "tenant": she is no active member of such a tenant),
+        FAILED_PRECONDITION (LAST_OWNER, TENANT_SUSPENDED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+        Idempotent: leaving again changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -192,10 +270,25 @@ def add_MembershipServiceServicer_to_server(servicer, server):
                     request_deserializer=bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.InviteMemberRequest.FromString,
                     response_serializer=bulkhead_dot_identity_dot_v1_dot_membership__pb2.Invitation.SerializeToString,
             ),
+            'RevokeInvitation': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeInvitation,
+                    request_deserializer=bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.RevokeInvitationRequest.FromString,
+                    response_serializer=bulkhead_dot_identity_dot_v1_dot_membership__pb2.Invitation.SerializeToString,
+            ),
+            'ListInvitations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListInvitations,
+                    request_deserializer=bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.ListInvitationsRequest.FromString,
+                    response_serializer=bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.ListInvitationsResponse.SerializeToString,
+            ),
             'AcceptInvitation': grpc.unary_unary_rpc_method_handler(
                     servicer.AcceptInvitation,
                     request_deserializer=bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.AcceptInvitationRequest.FromString,
                     response_serializer=bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.AcceptInvitationResponse.SerializeToString,
+            ),
+            'GetMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMember,
+                    request_deserializer=bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.GetMemberRequest.FromString,
+                    response_serializer=bulkhead_dot_identity_dot_v1_dot_membership__pb2.Member.SerializeToString,
             ),
             'ListMembers': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMembers,
@@ -217,6 +310,11 @@ def add_MembershipServiceServicer_to_server(servicer, server):
                     request_deserializer=bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.EnableMemberRequest.FromString,
                     response_serializer=bulkhead_dot_identity_dot_v1_dot_membership__pb2.Member.SerializeToString,
             ),
+            'LeaveTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.LeaveTenant,
+                    request_deserializer=bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.LeaveTenantRequest.FromString,
+                    response_serializer=bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.LeaveTenantResponse.SerializeToString,
+            ),
             'ImportMembers': grpc.unary_unary_rpc_method_handler(
                     servicer.ImportMembers,
                     request_deserializer=bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.ImportMembersRequest.FromString,
@@ -232,8 +330,8 @@ def add_MembershipServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class MembershipService:
     """Who belongs to a tenant and what each may do. Nobody gives a role above her own or changes a member above herself;
-    a tenant always has an active owner. Once ChangeRole or DisableMember has answered, nothing that the member began
-    before is written any more, in any service.
+    a tenant always has an active owner. Once ChangeRole, DisableMember or LeaveTenant has answered, nothing that the
+    member began before is written any more, in any service.
     """
 
     @staticmethod
@@ -264,6 +362,60 @@ class MembershipService:
             _registered_method=True)
 
     @staticmethod
+    def RevokeInvitation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bulkhead.identity.v1.MembershipService/RevokeInvitation',
+            bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.RevokeInvitationRequest.SerializeToString,
+            bulkhead_dot_identity_dot_v1_dot_membership__pb2.Invitation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListInvitations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bulkhead.identity.v1.MembershipService/ListInvitations',
+            bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.ListInvitationsRequest.SerializeToString,
+            bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.ListInvitationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def AcceptInvitation(request,
             target,
             options=(),
@@ -280,6 +432,33 @@ class MembershipService:
             '/bulkhead.identity.v1.MembershipService/AcceptInvitation',
             bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.AcceptInvitationRequest.SerializeToString,
             bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.AcceptInvitationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bulkhead.identity.v1.MembershipService/GetMember',
+            bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.GetMemberRequest.SerializeToString,
+            bulkhead_dot_identity_dot_v1_dot_membership__pb2.Member.FromString,
             options,
             channel_credentials,
             insecure,
@@ -388,6 +567,33 @@ class MembershipService:
             '/bulkhead.identity.v1.MembershipService/EnableMember',
             bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.EnableMemberRequest.SerializeToString,
             bulkhead_dot_identity_dot_v1_dot_membership__pb2.Member.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LeaveTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bulkhead.identity.v1.MembershipService/LeaveTenant',
+            bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.LeaveTenantRequest.SerializeToString,
+            bulkhead_dot_identity_dot_v1_dot_membership__service__pb2.LeaveTenantResponse.FromString,
             options,
             channel_credentials,
             insecure,

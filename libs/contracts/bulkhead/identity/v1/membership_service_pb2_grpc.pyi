@@ -15,8 +15,8 @@ GRPC_VERSION: str
 
 class MembershipServiceStub:
     """Who belongs to a tenant and what each may do. Nobody gives a role above her own or changes a member above herself;
-    a tenant always has an active owner. Once ChangeRole or DisableMember has answered, nothing that the member began
-    before is written any more, in any service.
+    a tenant always has an active owner. Once ChangeRole, DisableMember or LeaveTenant has answered, nothing that the
+    member began before is written any more, in any service.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -32,8 +32,29 @@ class MembershipServiceStub:
 
     Idempotent with a request_id.
     """
+    RevokeInvitation: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.RevokeInvitationRequest, _membership_pb2.Invitation]
+    """Takes an open invitation back: its token is worth nothing from now on, and its seat is free.
+
+    Permission: admins and above, for invitations up to their own role.
+
+    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "invitation"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW),
+    FAILED_PRECONDITION (STATE_NOT_ALLOWED, state "accepted" or "expired": there is nothing left to take back;
+    TENANT_SUSPENDED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+    Idempotent: an invitation that was taken back stays as it is.
+    """
+    ListInvitations: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.ListInvitationsRequest, _membership_service_pb2.ListInvitationsResponse]
+    """Lists the tenant's invitations, settled ones included, oldest first.
+
+    Permission: admins and above.
+
+    Errors: INVALID_ARGUMENT (INVALID_FILTER, INVALID_PAGE_TOKEN, INVALID_FIELD), PERMISSION_DENIED (ROLE_TOO_LOW).
+
+    A read: repeating it is safe.
+    """
     AcceptInvitation: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.AcceptInvitationRequest, _membership_service_pb2.AcceptInvitationResponse]
-    """Joins the tenant that invited the caller. Call SelectTenant to enter it.
+    """Joins the tenant that invited the caller. Call SelectTenant to enter it. Who has left comes back with the role of the
+    invitation and in the teams she was in; who was disabled does not.
 
     Permission: the signed-in person whose verified address was invited.
 
@@ -42,6 +63,15 @@ class MembershipServiceStub:
     "users", if the plan has become smaller), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
 
     Idempotent: accepting again gets the same answer.
+    """
+    GetMember: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.GetMemberRequest, _membership_pb2.Member]
+    """Returns one member, active or not.
+
+    Permission: viewers and above.
+
+    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "member"), INVALID_ARGUMENT (INVALID_FIELD).
+
+    A read: repeating it is safe.
     """
     ListMembers: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.ListMembersRequest, _membership_service_pb2.ListMembersResponse]
     """Lists members, active or not, placeholders included, in the order of their ids.
@@ -80,10 +110,22 @@ class MembershipServiceStub:
     Permission: admins and above, for members up to their own role.
 
     Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "member"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW),
-    RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "users"), FAILED_PRECONDITION (TENANT_SUSPENDED),
-    INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+    RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "users"), FAILED_PRECONDITION (TENANT_SUSPENDED; STATE_NOT_ALLOWED,
+    state "left": she left by herself and comes back by an invitation), INVALID_ARGUMENT (INVALID_FIELD,
+    REQUEST_ID_REUSED).
 
     Idempotent.
+    """
+    LeaveTenant: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.LeaveTenantRequest, _membership_service_pb2.LeaveTenantResponse]
+    """Ends the caller's own membership, at once. Her things and her teams stay as they are, her seat is free, and her tokens
+    for this tenant are refused; only an invitation brings her back.
+
+    Permission: the signed-in person, in every tenant she is an active member of.
+
+    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "tenant": she is no active member of such a tenant),
+    FAILED_PRECONDITION (LAST_OWNER, TENANT_SUSPENDED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+    Idempotent: leaving again changes nothing.
     """
     ImportMembers: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.ImportMembersRequest, _membership_service_pb2.ImportMembersResponse]
     """Makes placeholders for the authors of imported things: members who cannot log in and take no seat.
@@ -98,8 +140,8 @@ class MembershipServiceStub:
 
 class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
     """Who belongs to a tenant and what each may do. Nobody gives a role above her own or changes a member above herself;
-    a tenant always has an active owner. Once ChangeRole or DisableMember has answered, nothing that the member began
-    before is written any more, in any service.
+    a tenant always has an active owner. Once ChangeRole, DisableMember or LeaveTenant has answered, nothing that the
+    member began before is written any more, in any service.
     """
 
     @_abc_1.abstractmethod
@@ -121,12 +163,45 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def RevokeInvitation(
+        self,
+        request: _membership_service_pb2.RevokeInvitationRequest,
+        context: _aio.ServicerContext[_membership_service_pb2.RevokeInvitationRequest, _abc.Awaitable[_membership_pb2.Invitation]],
+    ) -> _abc.Awaitable[_membership_pb2.Invitation]:
+        """Takes an open invitation back: its token is worth nothing from now on, and its seat is free.
+
+        Permission: admins and above, for invitations up to their own role.
+
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "invitation"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW),
+        FAILED_PRECONDITION (STATE_NOT_ALLOWED, state "accepted" or "expired": there is nothing left to take back;
+        TENANT_SUSPENDED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+        Idempotent: an invitation that was taken back stays as it is.
+        """
+
+    @_abc_1.abstractmethod
+    def ListInvitations(
+        self,
+        request: _membership_service_pb2.ListInvitationsRequest,
+        context: _aio.ServicerContext[_membership_service_pb2.ListInvitationsRequest, _abc.Awaitable[_membership_service_pb2.ListInvitationsResponse]],
+    ) -> _abc.Awaitable[_membership_service_pb2.ListInvitationsResponse]:
+        """Lists the tenant's invitations, settled ones included, oldest first.
+
+        Permission: admins and above.
+
+        Errors: INVALID_ARGUMENT (INVALID_FILTER, INVALID_PAGE_TOKEN, INVALID_FIELD), PERMISSION_DENIED (ROLE_TOO_LOW).
+
+        A read: repeating it is safe.
+        """
+
+    @_abc_1.abstractmethod
     def AcceptInvitation(
         self,
         request: _membership_service_pb2.AcceptInvitationRequest,
         context: _aio.ServicerContext[_membership_service_pb2.AcceptInvitationRequest, _abc.Awaitable[_membership_service_pb2.AcceptInvitationResponse]],
     ) -> _abc.Awaitable[_membership_service_pb2.AcceptInvitationResponse]:
-        """Joins the tenant that invited the caller. Call SelectTenant to enter it.
+        """Joins the tenant that invited the caller. Call SelectTenant to enter it. Who has left comes back with the role of the
+        invitation and in the teams she was in; who was disabled does not.
 
         Permission: the signed-in person whose verified address was invited.
 
@@ -135,6 +210,21 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
         "users", if the plan has become smaller), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
 
         Idempotent: accepting again gets the same answer.
+        """
+
+    @_abc_1.abstractmethod
+    def GetMember(
+        self,
+        request: _membership_service_pb2.GetMemberRequest,
+        context: _aio.ServicerContext[_membership_service_pb2.GetMemberRequest, _abc.Awaitable[_membership_pb2.Member]],
+    ) -> _abc.Awaitable[_membership_pb2.Member]:
+        """Returns one member, active or not.
+
+        Permission: viewers and above.
+
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "member"), INVALID_ARGUMENT (INVALID_FIELD).
+
+        A read: repeating it is safe.
         """
 
     @_abc_1.abstractmethod
@@ -197,10 +287,28 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
         Permission: admins and above, for members up to their own role.
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "member"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW),
-        RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "users"), FAILED_PRECONDITION (TENANT_SUSPENDED),
-        INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+        RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "users"), FAILED_PRECONDITION (TENANT_SUSPENDED; STATE_NOT_ALLOWED,
+        state "left": she left by herself and comes back by an invitation), INVALID_ARGUMENT (INVALID_FIELD,
+        REQUEST_ID_REUSED).
 
         Idempotent.
+        """
+
+    @_abc_1.abstractmethod
+    def LeaveTenant(
+        self,
+        request: _membership_service_pb2.LeaveTenantRequest,
+        context: _aio.ServicerContext[_membership_service_pb2.LeaveTenantRequest, _abc.Awaitable[_membership_service_pb2.LeaveTenantResponse]],
+    ) -> _abc.Awaitable[_membership_service_pb2.LeaveTenantResponse]:
+        """Ends the caller's own membership, at once. Her things and her teams stay as they are, her seat is free, and her tokens
+        for this tenant are refused; only an invitation brings her back.
+
+        Permission: the signed-in person, in every tenant she is an active member of.
+
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "tenant": she is no active member of such a tenant),
+        FAILED_PRECONDITION (LAST_OWNER, TENANT_SUSPENDED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+        Idempotent: leaving again changes nothing.
         """
 
     @_abc_1.abstractmethod
