@@ -9,6 +9,7 @@ import pytest
 from buf.validate import validate_pb2
 from bulkhead.issues.v1 import issue_pb2, project_pb2
 from bulkhead_issues import wire
+from bulkhead_kit import structs
 from bulkhead_kit.errors import InvalidArgument
 from google.protobuf import json_format, struct_pb2
 from google.protobuf.message import Message
@@ -51,7 +52,7 @@ def test_a_long_message_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyP
     def read(_value: struct_pb2.Value, _field: str) -> Any:
         raise AssertionError("it was read")
 
-    monkeypatch.setattr(wire, "_plain", read)
+    monkeypatch.setattr(structs, "_plain", read)
     with pytest.raises(InvalidArgument, match="16384 bytes") as refusal:
         wire.metadata(struct({"a": [1.0] * 10_000}), "issue.metadata")
     assert [one.field for one in refusal.value.violations] == ["issue.metadata"]

@@ -12,10 +12,11 @@ from bulkhead_kit import wire
 from bulkhead_kit.errors import InvalidArgument
 from bulkhead_kit.etags import etag
 from bulkhead_kit.masks import MutableFields
+from bulkhead_kit.structs import struct
 
 from bulkhead_issues.calls import text_bytes
 from bulkhead_issues.project.rules import ACTIVE, ProjectRow
-from bulkhead_issues.wire import metadata, metadata_bytes, optional_id, struct
+from bulkhead_issues.wire import metadata, metadata_bytes, optional_id
 
 
 def project(row: ProjectRow) -> project_pb2.Project:
