@@ -11,12 +11,14 @@ DEFINERS = {
     "identity.check_tenant": "the first step of every transaction of a service",
     "identity.claim_project": "counts a project against the plan of the context's tenant",
     "identity.create_tenant": "there is no tenant before it",
+    "identity.delete_tenant": "ends the caller's own tenant, after the membership check of every member's call",
     "identity.expire_invitations": "gives seats of expired invitations back, in one tenant",
     "identity.find_credentials": "Login, before anybody is known",
     "identity.has_member": "whether an address belongs to a member of the context's tenant",
     "identity.import_members": "makes placeholders in the context's tenant, and their users rows",
     "identity.leave_tenant": "ends the caller's own membership, which is not the context's",
     "identity.lock_limits": "locks the usage of the context's tenant",
+    "identity.lookup_tenant": "what a login page shows of one slug, before anybody is known",
     "identity.my_tenants": "the caller's own memberships over all tenants",
     "identity.record_event": "events without a row, such as a failed login",
     "identity.release_project": "the other half of claim_project",
@@ -25,6 +27,7 @@ DEFINERS = {
     "identity.sign_up": "answers alike for known and unknown addresses",
     "identity.start_session": "Login, before a session is there",
     "identity.try_verification": "finds the password of a sign-up by the token's hash",
+    "identity.undelete_tenant": "a deleted tenant cannot be entered; its owners only",
     "identity.verify_email": "finds a person by the token's hash",
 }
 
@@ -82,7 +85,7 @@ RULES = [
         where f.schema <> 'app' and g.grantee <> f.proowner and g.grantee <> 0
             and g.grantee::regrole::text !~ ('^' || f.schema || '_')
         """,
-        "grant execute on function identity.my_tenants(uuid, integer) to issues_app",
+        "grant execute on function identity.my_tenants(uuid, integer, boolean) to issues_app",
         {
             "identity.check_membership:issues_app": "published",
             "identity.check_membership:audit_app": "published",

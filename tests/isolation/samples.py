@@ -83,7 +83,9 @@ fixed(
     password="not her password",
     expects="FAILED_PRECONDITION",
 )
-fixed("identity.v1.TenantService/ListMyTenants")
+fixed("identity.v1.TenantService/ListMyTenants", show_deleted=True)
+fixed("identity.v1.TenantService/LookupTenant", slug="nobody-has-it")
+fixed("identity.v1.TenantService/GetUsage")
 fixed("identity.v1.MembershipService/ListMembers")
 fixed("identity.v1.MembershipService/ListInvitations", filter="state = OPEN")
 fixed("identity.v1.MembershipService/AcceptInvitation", token="unknown", expects="FAILED_PRECONDITION")
@@ -125,6 +127,22 @@ async def _create_tenant(_company: Company, _role: Role) -> Fields:
 @sample("identity.v1.TenantService/GetTenant")
 async def _get_tenant(company: Company, _role: Role) -> Fields:
     return {"tenant_id": company.one("tenant")}
+
+
+@sample("identity.v1.TenantService/UpdateTenant")
+async def _update_tenant(company: Company, _role: Role) -> Fields:
+    return {"tenant": {"tenant_id": company.one("tenant"), "description": name()}, "request_id": rid()}
+
+
+@sample("identity.v1.TenantService/DeleteTenant", expects="INVALID_ARGUMENT")
+async def _delete_tenant(company: Company, _role: Role) -> Fields:
+    """Not with the right slug: the probes need their company. What it does then is in tests/identity/tenant."""
+    return {"tenant_id": company.one("tenant"), "slug": "not-the-slug", "request_id": rid()}
+
+
+@sample("identity.v1.TenantService/UndeleteTenant", expects="ALREADY_EXISTS")
+async def _undelete_tenant(company: Company, _role: Role) -> Fields:
+    return {"tenant_id": company.one("tenant"), "request_id": rid()}
 
 
 @sample("identity.v1.MembershipService/InviteMember")

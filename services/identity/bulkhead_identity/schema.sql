@@ -189,6 +189,9 @@ using (true);
 create policy owner_right on identity.plans for all to identity_owner
 using (true)
 with check (true);
+create policy read_right on identity.plans for select to identity_app
+using (app.role_level() >= 1);
+grant select on identity.plans to identity_app;
 grant select on identity.plans to identity_definer;
 
 -- identity.request_ids
@@ -326,13 +329,26 @@ create policy definer_insert on identity.tenants for insert to identity_definer
 with check (true);
 create policy definer_read on identity.tenants for select to identity_definer
 using (true);
+create policy definer_update on identity.tenants for update to identity_definer
+using (true)
+with check (true);
 create policy owner_right on identity.tenants for all to identity_owner
 using (true)
 with check (true);
 create policy read_right on identity.tenants for select to identity_app
 using (app.role_level() >= 1);
-grant select on identity.tenants to identity_app;
-grant select, insert (tenant_id, slug, name) on identity.tenants to identity_definer;
+create policy update_right on identity.tenants for update to identity_app
+using (app.role_level() >= 4)
+with check (app.role_level() >= 4);
+grant
+    select,
+    update (slug, name, domain, branding, settings, description, logo_url, website_url, industry, size)
+on identity.tenants to identity_app;
+grant
+    select,
+    insert (tenant_id, slug, name),
+    update (status, status_reason, deleted_at, purge_after)
+on identity.tenants to identity_definer;
 grant references (tenant_id) on identity.tenants to issues_owner;
 
 -- identity.teams
@@ -1484,6 +1500,24 @@ revoke all on function identity.fence_tenant() from public;
 comment on function identity.fence_tenant() is
 'No write of a tenant commits after the change of its status has: the writers'' lock, taken alone.';
 
+create or replace function identity.guard_slug()
+ returns trigger
+ language plpgsql
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    if app.role_level() < 5 then
+        perform app.refuse(
+            7, 'ROLE_TOO_LOW', 'only an owner changes the name in the addresses', '{"least_role": "OWNER"}'
+        );
+    end if;
+    return new;
+end
+$function$;
+revoke all on function identity.guard_slug() from public;
+comment on function identity.guard_slug() is
+'A tenant''s address is its owners'' to change.';
+
 create or replace function identity.limit_of(p_tenant uuid, p_limit text)
  returns bigint
  language sql
@@ -1633,6 +1667,7 @@ create trigger zz_capture after insert or delete or update on identity.plans for
 
 create trigger aa_stamp before insert or update on identity.tenants for each row execute function app.stamp();
 create trigger ab_fence before update on identity.tenants for each row when (old.status is distinct from new.status) execute function identity.fence_tenant();
+create trigger ab_guard_slug before update on identity.tenants for each row when (old.slug is distinct from new.slug) execute function identity.guard_slug();
 create constraint trigger need_owner after insert on identity.tenants deferrable initially deferred for each row execute function identity.require_owner();
 create trigger zz_capture after insert or delete or update on identity.tenants for each row execute function identity.capture_tenants();
 
@@ -1857,12 +1892,11 @@ comment on function identity.claim_project(uuid) is
 'Counts one more project of the tenant in context, or refuses with the plan''s limit.';
 
 create or replace function identity.create_tenant(p_tenant_id uuid, p_slug text, p_name text)
- returns table(tenant_id uuid, slug text, name text, status text, plan_code text, created_at timestamp with time zone, updated_at timestamp with time zone, version integer)
+ returns setof identity.tenants
  language plpgsql
  security definer rows 1
  set search_path to 'pg_catalog', 'pg_temp'
 as $function$
-#variable_conflict use_column
 declare
     v_full_name text;
     v_avatar_url text;
@@ -1875,7 +1909,7 @@ begin
     end if;
     return query
     insert into identity.tenants as t (tenant_id, slug, name) values (p_tenant_id, p_slug, p_name)
-    returning t.tenant_id, t.slug, t.name, t.status, t.plan_code, t.created_at, t.updated_at, t.version;
+    returning t.*;
     insert into identity.tenant_usage (tenant_id) values (p_tenant_id);
     insert into identity.memberships (tenant_id, user_id, kind, role, display_name, avatar_url)
     values (p_tenant_id, app.current_user_id(), 'person', 5, v_full_name, v_avatar_url);
@@ -1886,6 +1920,37 @@ revoke all on function identity.create_tenant(uuid, text, text) from public;
 grant execute on function identity.create_tenant(uuid, text, text) to identity_app;
 comment on function identity.create_tenant(uuid, text, text) is
 'A tenant with the person in context as its owner.';
+
+create or replace function identity.delete_tenant(p_tenant uuid, p_slug text, p_role smallint, p_version integer)
+ returns setof identity.tenants
+ language plpgsql
+ security definer rows 1
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    -- The limits first, as everywhere; then the writers' lock alone, before any other: whoever holds it shared and then
+    -- waits for the tenant's row would else be in our way, and we in hers.
+    perform identity.lock_limits(p_tenant);
+    perform pg_advisory_xact_lock(identity.tenant_key(p_tenant));
+    perform 1 from identity.check_membership(p_tenant, app.current_user_id(), p_role, p_version, true);
+    if p_role < 5 then
+        perform app.refuse(7, 'ROLE_TOO_LOW', 'only an owner deletes the tenant', '{"least_role": "OWNER"}');
+    end if;
+    if not exists (select from identity.tenants as t where t.tenant_id = p_tenant and t.slug = p_slug) then
+        perform app.refuse(3, 'INVALID_FIELD', 'slug: must be that of the tenant', '{"field": "slug"}');
+    end if;
+    return query
+    update identity.tenants as t
+    set status = 'deleted', status_reason = null, deleted_at = now(), purge_after = now() + interval '30 days'
+    where t.tenant_id = p_tenant
+    returning t.*;
+end
+$function$;
+alter function identity.delete_tenant(uuid, text, smallint, integer) owner to identity_definer;
+revoke all on function identity.delete_tenant(uuid, text, smallint, integer) from public;
+grant execute on function identity.delete_tenant(uuid, text, smallint, integer) to identity_app;
+comment on function identity.delete_tenant(uuid, text, smallint, integer) is
+'Ends a tenant, by one of its owners: after COMMIT nothing in it is read or written. Role and version are those of her token, which are checked as for every other call.';
 
 create or replace function identity.expire_invitations(p_tenant uuid)
  returns integer
@@ -2058,26 +2123,44 @@ grant execute on function identity.lock_limits(uuid) to identity_app, issues_app
 comment on function identity.lock_limits(uuid) is
 'The first lock of a call that changes memberships or counts against a limit; everybody in one order, so nobody deadlocks.';
 
-create or replace function identity.my_tenants(p_after uuid, p_limit integer)
- returns table(tenant_id uuid, slug text, name text, logo_url text, status text, role smallint, joined_at timestamp with time zone)
+create or replace function identity.lookup_tenant(p_slug text)
+ returns table(name text, logo_url text, branding jsonb)
+ language sql
+ stable security definer rows 1
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+    -- One row whatever the slug: the same plan and the same answer for one that nobody has and one that is deleted.
+    select coalesce(t.name, p_slug), t.logo_url, nullif(t.branding, '{}')
+    from (values (p_slug)) as asked (slug)
+    left join identity.tenants as t on t.slug = asked.slug and t.status <> 'deleted';
+$function$;
+alter function identity.lookup_tenant(text) owner to identity_definer;
+revoke all on function identity.lookup_tenant(text) from public;
+grant execute on function identity.lookup_tenant(text) to identity_app;
+comment on function identity.lookup_tenant(text) is
+'What a tenant shows to everybody. Of an unknown slug and of a deleted tenant''s there is nothing but the slug itself.';
+
+create or replace function identity.my_tenants(p_after uuid, p_limit integer, p_deleted boolean)
+ returns table(tenant_id uuid, slug text, name text, logo_url text, status text, role smallint, joined_at timestamp with time zone, purge_after timestamp with time zone)
  language sql
  stable security definer rows 10
  set search_path to 'pg_catalog', 'pg_temp'
 as $function$
-    select t.tenant_id, t.slug, t.name, t.logo_url, t.status, m.role, m.joined_at
+    select t.tenant_id, t.slug, t.name, t.logo_url, t.status, m.role, m.joined_at, t.purge_after
     from identity.memberships as m
     inner join identity.tenants as t on t.tenant_id = m.tenant_id
     where
-        m.user_id = app.current_user_id() and m.kind = 'person' and m.status = 'active' and t.status <> 'deleted'
+        m.user_id = app.current_user_id() and m.kind = 'person' and m.status = 'active'
+        and (t.status <> 'deleted' or p_deleted and m.role = 5 and t.purge_after > now())
         and (p_after is null or m.tenant_id > p_after)
     order by m.tenant_id
     limit p_limit;
 $function$;
-alter function identity.my_tenants(uuid, integer) owner to identity_definer;
-revoke all on function identity.my_tenants(uuid, integer) from public;
-grant execute on function identity.my_tenants(uuid, integer) to identity_app;
-comment on function identity.my_tenants(uuid, integer) is
-'The tenants the person in context is an active member of, after one, in the order of their ids.';
+alter function identity.my_tenants(uuid, integer, boolean) owner to identity_definer;
+revoke all on function identity.my_tenants(uuid, integer, boolean) from public;
+grant execute on function identity.my_tenants(uuid, integer, boolean) to identity_app;
+comment on function identity.my_tenants(uuid, integer, boolean) is
+'The tenants the person in context is an active member of, after one, in the order of their ids; on demand those too that she may bring back.';
 
 create or replace function identity.record_event(p_action text, p_entity_type text, p_entity_id uuid, p_outcome text, p_changes jsonb)
  returns void
@@ -2330,6 +2413,48 @@ revoke all on function identity.try_verification(bytea, uuid) from public;
 grant execute on function identity.try_verification(bytea, uuid) to identity_app;
 comment on function identity.try_verification(bytea, uuid) is
 'For VerifyEmail: the hash to check the given password against, of one token at a time and five times at most; null for a token that is worth nothing. The try counts whatever comes of it.';
+
+create or replace function identity.undelete_tenant(p_tenant uuid)
+ returns setof identity.tenants
+ language plpgsql
+ security definer rows 1
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_status text;
+    v_purge_after timestamptz;
+    v_locked boolean := false;
+begin
+    -- Looked at twice: nobody keeps a tenant's writers waiting by asking for what is not hers.
+    loop
+        select t.status, t.purge_after into v_status, v_purge_after
+        from identity.memberships as m
+        inner join identity.users as u on u.user_id = m.user_id
+        inner join identity.tenants as t on t.tenant_id = m.tenant_id
+        where
+            m.tenant_id = p_tenant and m.user_id = app.current_user_id() and m.role = 5 and m.status = 'active'
+            and u.status = 'active';
+        if not found or v_purge_after <= now() then
+            perform app.refuse(5, 'RESOURCE_NOT_FOUND', 'no such tenant', '{"resource": "tenant"}');
+        elsif v_status <> 'deleted' then
+            perform app.refuse(6, 'NOT_DELETED', 'the tenant is not deleted');
+        end if;
+        exit when v_locked;
+        perform identity.lock_limits(p_tenant);
+        perform pg_advisory_xact_lock(identity.tenant_key(p_tenant));
+        v_locked := true;
+    end loop;
+    return query
+    update identity.tenants as t set status = 'active', status_reason = null, deleted_at = null, purge_after = null
+    where t.tenant_id = p_tenant
+    returning t.*;
+end
+$function$;
+alter function identity.undelete_tenant(uuid) owner to identity_definer;
+revoke all on function identity.undelete_tenant(uuid) from public;
+grant execute on function identity.undelete_tenant(uuid) to identity_app;
+comment on function identity.undelete_tenant(uuid) is
+'Brings a deleted tenant back, by one of its owners, while it can be.';
 
 create or replace function identity.verify_email(p_token_hash bytea, p_request_id uuid)
  returns uuid

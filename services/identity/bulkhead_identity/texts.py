@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
 from bulkhead_kit import wire
 from bulkhead_kit.errors import InvalidArgument
 from email_validator import EmailNotValidError, validate_email
@@ -26,4 +29,19 @@ def name(text: str, field: str) -> str:
     found = wire.line(text, field).strip()
     if not found:
         raise InvalidArgument.field(field, "must not be blank")
+    return found
+
+
+def web_address(text: str, field: str, *, schemes: Sequence[str] = ("http", "https")) -> str:
+    """What a browser may be sent to: never javascript: or data:, no login in it. Empty stays empty."""
+    found = wire.line(text, field).strip()
+    if not found:
+        return ""
+    try:
+        parts = urlsplit(found)
+        host, user = parts.hostname, parts.username
+    except ValueError:
+        host, user, parts = None, None, urlsplit("")
+    if parts.scheme not in schemes or not host or user is not None or " " in found or "\\" in found:
+        raise InvalidArgument.field(field, f"must be a whole address that begins with {schemes[-1]}://")
     return found

@@ -10,11 +10,12 @@ from bulkhead.identity.v1.tenant_service_pb2_grpc import TenantServiceServicer
 from bulkhead_kit.caller import current_caller
 from bulkhead_kit.db import Database
 from bulkhead_kit.errors import NotFound
+from bulkhead_kit.etags import expected_version
 from bulkhead_kit.ids import parse_id
 from bulkhead_kit.page_tokens import PageTokens
 from grpc.aio import ServicerContext
 
-from bulkhead_identity.calls import PERSONAL_REQUEST_IDS, as_person, cut
+from bulkhead_identity.calls import PERSONAL_REQUEST_IDS, REQUEST_IDS, as_anybody, as_person, cut
 from bulkhead_identity.tenant import actions, store, wire
 
 Context = ServicerContext[Any, Any]
@@ -24,6 +25,10 @@ class TenantHandler(TenantServiceServicer):
     def __init__(self, database: Database, page_tokens: PageTokens) -> None:
         self._database = database
         self._page_tokens = page_tokens
+
+    async def LookupTenant(self, request: pb.LookupTenantRequest, _context: Context) -> tenant_pb.TenantCard:
+        reader = self._database.read(as_anybody(current_caller()))
+        return wire.card(request.slug, await store.look_up(reader, request.slug))
 
     async def CreateTenant(self, request: pb.CreateTenantRequest, _context: Context) -> tenant_pb.Tenant:
         caller = as_person(current_caller())
@@ -46,8 +51,51 @@ class TenantHandler(TenantServiceServicer):
             tenant=None,
             page_size=request.page_size,
             page_token=request.page_token,
-            query=[str(caller.user())],
+            query=[str(caller.user()), request.show_deleted],
         )
         after = str(page.after[0]) if page.after else None
-        rows = await store.list_mine(self._database.read(caller), after, page.size + 1)
+        reader = self._database.read(caller)
+        rows = await store.list_mine(reader, after, page.size + 1, deleted=request.show_deleted)
         return wire.my_tenants(*cut(rows, page, lambda row: (row.tenant_id,)))
+
+    async def UpdateTenant(self, request: pb.UpdateTenantRequest, _context: Context) -> tenant_pb.Tenant:
+        tenant_id = parse_id(request.tenant.tenant_id, "tenant.tenant_id")
+        version = expected_version(request.tenant.etag, "tenant.etag")
+        values = wire.changes(request)
+        return await REQUEST_IDS.once(
+            self._database,
+            current_caller(),
+            request,
+            tenant_pb.Tenant,
+            lambda tx: actions.update_tenant(tx, tenant_id, values, version),
+            wire.tenant,
+        )
+
+    async def DeleteTenant(self, request: pb.DeleteTenantRequest, _context: Context) -> tenant_pb.Tenant:
+        caller = current_caller()
+        tenant_id = parse_id(request.tenant_id, "tenant_id")
+        # Of another tenant there is no row; and who is no member of her own any more is told that first.
+        if tenant_id != caller.tenant() and await store.load(self._database.read(caller), tenant_id) is None:
+            raise NotFound("tenant")
+        return await PERSONAL_REQUEST_IDS.once(
+            self._database,
+            as_person(caller),
+            request,
+            tenant_pb.Tenant,
+            lambda tx: actions.delete_tenant(tx, caller, request.slug),
+            wire.tenant,
+        )
+
+    async def UndeleteTenant(self, request: pb.UndeleteTenantRequest, _context: Context) -> tenant_pb.Tenant:
+        tenant_id = parse_id(request.tenant_id, "tenant_id")
+        return await PERSONAL_REQUEST_IDS.once(
+            self._database,
+            as_person(current_caller()),
+            request,
+            tenant_pb.Tenant,
+            lambda tx: actions.undelete_tenant(tx, tenant_id),
+            wire.tenant,
+        )
+
+    async def GetUsage(self, _request: pb.GetUsageRequest, _context: Context) -> tenant_pb.TenantUsage:
+        return wire.usage(await store.usage(self._database.read(current_caller())))

@@ -2,48 +2,130 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
-from bulkhead_kit.db import Id, Query, Reader, Time, Transaction
+from bulkhead_kit.caller import Caller
+from bulkhead_kit.db import Id, Query, QueryCache, Reader, Time, Transaction
 from bulkhead_kit.errors import AlreadyExists
-from sqlalchemy import Column, Integer, MetaData, Table, Text, bindparam, column, select, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    column,
+    func,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 
-from bulkhead_identity.tenant.rules import MyTenantRow, NewTenant, TenantRow
+from bulkhead_identity.tenant.rules import CardRow, MyTenantRow, NewTenant, TenantRow, UsageRow
 
+_METADATA = MetaData(schema="identity")
 TENANTS = Table(
     "tenants",
-    MetaData(schema="identity"),
+    _METADATA,
     Column("tenant_id", Id),
     Column("slug", Text),
     Column("name", Text),
+    Column("domain", Text),
     Column("status", Text),
+    Column("status_reason", Text),
+    Column("status_changed_at", Time),
     Column("plan_code", Text),
+    Column("max_users_override", Integer),
+    Column("max_projects_override", Integer),
+    Column("max_storage_bytes_override", BigInteger),
+    Column("branding", JSONB),
+    Column("settings", JSONB),
+    Column("description", Text),
+    Column("logo_url", Text),
+    Column("website_url", Text),
+    Column("industry", Text),
+    Column("size", Text),
+    Column("deleted_at", Time),
+    Column("purge_after", Time),
     Column("created_at", Time),
     Column("updated_at", Time),
     Column("version", Integer),
 )
+PLANS = Table(
+    "plans",
+    _METADATA,
+    Column("code", Text),
+    Column("name", Text),
+    Column("max_users", Integer),
+    Column("max_projects", Integer),
+    Column("max_storage_bytes", BigInteger),
+)
+USAGE = Table(
+    "tenant_usage",
+    _METADATA,
+    Column("tenant_id", Id),
+    Column("active_members", Integer),
+    Column("open_invitations", Integer),
+    Column("projects", Integer),
+    Column("storage_bytes", BigInteger),
+)
 
-_CREATE = Query(
-    text("""
-    select
-        cast(tenant_id as text) as tenant_id, slug, name, status, plan_code, created_at, updated_at, version
-    from identity.create_tenant(:new_tenant, :slug, :name)
-    """).columns(*map(column, TenantRow._fields)),
-    row=TenantRow,
-    refuse={"tenants_slug_key": lambda: AlreadyExists.field("tenant.slug", "another tenant has this slug")},
+_TAKEN = {"tenants_slug_key": lambda: AlreadyExists.field("tenant.slug", "another tenant has this slug")}
+_TENANT = bindparam("tenant_id", type_=Id)
+_COLUMNS = tuple(TENANTS.c[name] for name in TenantRow._fields)
+
+
+def _made_by(function: Any) -> Query[TenantRow]:
+    """Of a function that returns rows of the table."""
+    made = function.table_valued(*(Column(column.name, column.type) for column in TENANTS.c)).alias("made")
+    return Query(select(*(made.c[name] for name in TenantRow._fields)), row=TenantRow, refuse=_TAKEN)
+
+
+_CREATE = _made_by(func.identity.create_tenant(bindparam("new_tenant", type_=Id), bindparam("slug"), bindparam("name")))
+_END = _made_by(
+    func.identity.delete_tenant(
+        bindparam("ended", type_=Id),
+        bindparam("slug"),
+        bindparam("role", type_=SmallInteger),
+        bindparam("membership_version", type_=Integer),
+    )
 )
-_GET = Query(
-    select(*(TENANTS.c[name] for name in TenantRow._fields)).where(
-        TENANTS.c.tenant_id == bindparam("tenant_id"), TENANTS.c.tenant_id == bindparam("wanted", type_=Id)
-    ),
-    row=TenantRow,
+_BRING_BACK = _made_by(func.identity.undelete_tenant(bindparam("ended", type_=Id)))
+_THIS = and_(TENANTS.c.tenant_id == _TENANT, TENANTS.c.tenant_id == bindparam("wanted", type_=Id))
+_GET = Query(select(*_COLUMNS).where(_THIS), row=TenantRow)
+_USAGE = Query(
+    select(
+        TENANTS.c.plan_code,
+        PLANS.c.name.label("plan_name"),
+        *(USAGE.c[name] for name in ("active_members", "open_invitations", "projects", "storage_bytes")),
+        *(PLANS.c[name] for name in ("max_users", "max_projects", "max_storage_bytes")),
+        *(TENANTS.c[f"{name}_override"] for name in ("max_users", "max_projects", "max_storage_bytes")),
+    )
+    .join_from(TENANTS, USAGE, USAGE.c.tenant_id == _TENANT)
+    .join(PLANS, PLANS.c.code == TENANTS.c.plan_code)
+    .where(TENANTS.c.tenant_id == _TENANT),
+    row=UsageRow,
 )
+_CARD = Query(
+    text("select name, logo_url, branding from identity.lookup_tenant(:slug)")
+    .bindparams(bindparam("slug", type_=Text))
+    .columns(column("name"), column("logo_url"), column("branding", JSONB)),
+    row=CardRow,
+)
+_UPDATES = QueryCache()
 _MINE = Query(
     text("""
-    select cast(tenant_id as text) as tenant_id, slug, name, status, role, joined_at
-    from identity.my_tenants(:after, :rows)
+    select cast(tenant_id as text) as tenant_id, slug, name, status, role, joined_at, purge_after
+    from identity.my_tenants(:after, :rows, :deleted)
     """)
-    .bindparams(bindparam("after", type_=Id), bindparam("rows", type_=Integer))
+    .bindparams(bindparam("after", type_=Id), bindparam("rows", type_=Integer), bindparam("deleted", type_=Boolean))
     .columns(*map(column, MyTenantRow._fields)),
     row=MyTenantRow,
 )
@@ -58,5 +140,39 @@ async def load(tx: Reader, tenant_id: UUID) -> TenantRow | None:
     return await tx.one_or_none(_GET, wanted=tenant_id)
 
 
-async def list_mine(tx: Reader, after: str | None, rows: int) -> list[MyTenantRow]:
-    return await tx.all(_MINE, after=after, rows=rows)
+async def look_up(tx: Reader, slug: str) -> CardRow:
+    return await tx.one(_CARD, slug=slug)
+
+
+async def usage(tx: Reader) -> UsageRow:
+    return await tx.one(_USAGE)
+
+
+async def list_mine(tx: Reader, after: str | None, rows: int, *, deleted: bool) -> list[MyTenantRow]:
+    return await tx.all(_MINE, after=after, rows=rows, deleted=deleted)
+
+
+async def update_fields(
+    tx: Transaction, tenant_id: UUID, values: Mapping[str, Any], version: int | None
+) -> TenantRow | None:
+    """None when somebody else was faster."""
+    query = _UPDATES.get((*sorted(values), version is None), lambda: _update(sorted(values), version is not None))
+    return await tx.one_or_none(query, wanted=tenant_id, expected=version, **values)
+
+
+def _update(columns: list[str], of_version: bool) -> Query[TenantRow]:
+    statement = update(TENANTS).where(_THIS).values({name: bindparam(name) for name in columns})
+    if of_version:
+        statement = statement.where(TENANTS.c.version == bindparam("expected"))
+    return Query(statement.returning(*_COLUMNS), row=TenantRow, refuse=_TAKEN)
+
+
+async def end(tx: Transaction, member: Caller, slug: str) -> TenantRow:
+    """As the member her token names, whatever the transaction's own caller is."""
+    return await tx.one(
+        _END, ended=member.tenant(), slug=slug, role=member.role, membership_version=member.membership_version
+    )
+
+
+async def bring_back(tx: Transaction, tenant_id: UUID) -> TenantRow:
+    return await tx.one(_BRING_BACK, ended=tenant_id)

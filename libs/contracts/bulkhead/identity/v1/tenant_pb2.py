@@ -25,10 +25,11 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from bulkhead.rpc.v1 import options_pb2 as bulkhead_dot_rpc_dot_v1_dot_options__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!bulkhead/identity/v1/tenant.proto\x12\x14\x62ulkhead.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1d\x62ulkhead/rpc/v1/options.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x03\n\x06Tenant\x12,\n\ttenant_id\x18\x01 \x01(\tB\x19\xe2\x41\x01\x03\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\xaa\xbb\x18\x06tenant\x12<\n\x04slug\x18\x02 \x01(\tB.\xe2\x41\x01\x02\xbaH\'r%\x18?2!^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$\x12\x1b\n\x04name\x18\x03 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\x10\x01\x18\x64\x12?\n\x05state\x18\x04 \x01(\x0e\x32\".bulkhead.identity.v1.Tenant.StateB\x0c\xe2\x41\x01\x03\xbaH\x05\x82\x01\x02\x10\x01\x12\x1e\n\tplan_code\x18\x05 \x01(\tB\x0b\xe2\x41\x01\x03\xbaH\x04r\x02\x18 \x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\x08 \x01(\tB\x0b\xe2\x41\x01\x03\xbaH\x04r\x02\x18\x64\"X\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x13\n\x0fSTATE_SUSPENDED\x10\x02\x12\x11\n\rSTATE_DELETED\x10\x03\"\xc0\x01\n\x08MyTenant\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x0c\n\x04slug\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x31\n\x05state\x18\x04 \x01(\x0e\x32\".bulkhead.identity.v1.Tenant.State\x12#\n\x04role\x18\x05 \x01(\x0e\x32\x15.bulkhead.rpc.v1.Role\x12-\n\tjoin_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!bulkhead/identity/v1/tenant.proto\x12\x14\x62ulkhead.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1d\x62ulkhead/rpc/v1/options.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc1\x08\n\x06Tenant\x12(\n\ttenant_id\x18\x01 \x01(\tB\x15\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\xaa\xbb\x18\x06tenant\x12;\n\x04slug\x18\x02 \x01(\tB-\xbaH*r%\x18?2!^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$\xd8\x01\x01\x12\x15\n\x04name\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12?\n\x05state\x18\x04 \x01(\x0e\x32\".bulkhead.identity.v1.Tenant.StateB\x0c\xe2\x41\x01\x03\xbaH\x05\x82\x01\x02\x10\x01\x12\x1e\n\tplan_code\x18\x05 \x01(\tB\x0b\xe2\x41\x01\x03\xbaH\x04r\x02\x18 \x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t\x12\x1d\n\x06\x64omain\x18\t \x01(\tB\r\xbaH\nr\x05\x18\xfd\x01h\x01\xd8\x01\x01\x12\x31\n\x08\x62randing\x18\n \x01(\x0b\x32\x17.google.protobuf.StructB\x06\xbaH\x03\xd8\x01\x03\x12\x31\n\x08settings\x18\x0b \x01(\x0b\x32\x17.google.protobuf.StructB\x06\xbaH\x03\xd8\x01\x03\x12\x1d\n\x0b\x64\x65scription\x18\x0c \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x1a\n\x08logo_url\x18\r \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x1d\n\x0bwebsite_url\x18\x0e \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x19\n\x08industry\x18\x0f \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x39\n\x04size\x18\x10 \x01(\x0e\x32!.bulkhead.identity.v1.Tenant.SizeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\"\n\x0cstate_reason\x18\x11 \x01(\tB\x0c\xe2\x41\x01\x03\xbaH\x05r\x03\x18\xf4\x03\x12;\n\x11state_change_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x64\x65lete_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\npurge_time\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"X\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x13\n\x0fSTATE_SUSPENDED\x10\x02\x12\x11\n\rSTATE_DELETED\x10\x03\"\x7f\n\x04Size\x12\x14\n\x10SIZE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSIZE_1_TO_10\x10\x01\x12\x11\n\rSIZE_11_TO_50\x10\x02\x12\x12\n\x0eSIZE_51_TO_200\x10\x03\x12\x14\n\x10SIZE_201_TO_1000\x10\x04\x12\x12\n\x0eSIZE_OVER_1000\x10\x05\"e\n\nTenantCard\x12\x0c\n\x04slug\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08logo_url\x18\x03 \x01(\t\x12)\n\x08\x62randing\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\"\x97\x01\n\x0bTenantUsage\x12\x11\n\tplan_code\x18\x01 \x01(\t\x12\x11\n\tplan_name\x18\x02 \x01(\t\x12\x30\n\x06limits\x18\x03 \x03(\x0b\x32 .bulkhead.identity.v1.LimitUsage\x12\x16\n\x0e\x61\x63tive_members\x18\x04 \x01(\x05\x12\x18\n\x10open_invitations\x18\x05 \x01(\x05\"\xc8\x01\n\nLimitUsage\x12\r\n\x05limit\x18\x01 \x01(\t\x12\x0c\n\x04used\x18\x02 \x01(\x03\x12\x12\n\x05value\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x37\n\x06source\x18\x04 \x01(\x0e\x32\'.bulkhead.identity.v1.LimitUsage.Source\"F\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSOURCE_PLAN\x10\x01\x12\x13\n\x0fSOURCE_OVERRIDE\x10\x02\x42\x08\n\x06_value\"\xf0\x01\n\x08MyTenant\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x0c\n\x04slug\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x31\n\x05state\x18\x04 \x01(\x0e\x32\".bulkhead.identity.v1.Tenant.State\x12#\n\x04role\x18\x05 \x01(\x0e\x32\x15.bulkhead.rpc.v1.Role\x12-\n\tjoin_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\npurge_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,11 +37,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bulkhead.identity.v1.tenant
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TENANT'].fields_by_name['tenant_id']._loaded_options = None
-  _globals['_TENANT'].fields_by_name['tenant_id']._serialized_options = b'\342A\001\003\272H\010r\003\260\001\001\330\001\001\252\273\030\006tenant'
+  _globals['_TENANT'].fields_by_name['tenant_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001\252\273\030\006tenant'
   _globals['_TENANT'].fields_by_name['slug']._loaded_options = None
-  _globals['_TENANT'].fields_by_name['slug']._serialized_options = b'\342A\001\002\272H\'r%\030?2!^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$'
+  _globals['_TENANT'].fields_by_name['slug']._serialized_options = b'\272H*r%\030?2!^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$\330\001\001'
   _globals['_TENANT'].fields_by_name['name']._loaded_options = None
-  _globals['_TENANT'].fields_by_name['name']._serialized_options = b'\342A\001\002\272H\006r\004\020\001\030d'
+  _globals['_TENANT'].fields_by_name['name']._serialized_options = b'\272H\004r\002\030d'
   _globals['_TENANT'].fields_by_name['state']._loaded_options = None
   _globals['_TENANT'].fields_by_name['state']._serialized_options = b'\342A\001\003\272H\005\202\001\002\020\001'
   _globals['_TENANT'].fields_by_name['plan_code']._loaded_options = None
@@ -49,12 +50,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TENANT'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
   _globals['_TENANT'].fields_by_name['update_time']._loaded_options = None
   _globals['_TENANT'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
-  _globals['_TENANT'].fields_by_name['etag']._loaded_options = None
-  _globals['_TENANT'].fields_by_name['etag']._serialized_options = b'\342A\001\003\272H\004r\002\030d'
-  _globals['_TENANT']._serialized_start=186
-  _globals['_TENANT']._serialized_end=655
-  _globals['_TENANT_STATE']._serialized_start=567
-  _globals['_TENANT_STATE']._serialized_end=655
-  _globals['_MYTENANT']._serialized_start=658
-  _globals['_MYTENANT']._serialized_end=850
+  _globals['_TENANT'].fields_by_name['domain']._loaded_options = None
+  _globals['_TENANT'].fields_by_name['domain']._serialized_options = b'\272H\nr\005\030\375\001h\001\330\001\001'
+  _globals['_TENANT'].fields_by_name['branding']._loaded_options = None
+  _globals['_TENANT'].fields_by_name['branding']._serialized_options = b'\272H\003\330\001\003'
+  _globals['_TENANT'].fields_by_name['settings']._loaded_options = None
+  _globals['_TENANT'].fields_by_name['settings']._serialized_options = b'\272H\003\330\001\003'
+  _globals['_TENANT'].fields_by_name['description']._loaded_options = None
+  _globals['_TENANT'].fields_by_name['description']._serialized_options = b'\272H\005r\003\030\320\017'
+  _globals['_TENANT'].fields_by_name['logo_url']._loaded_options = None
+  _globals['_TENANT'].fields_by_name['logo_url']._serialized_options = b'\272H\005r\003\030\320\017'
+  _globals['_TENANT'].fields_by_name['website_url']._loaded_options = None
+  _globals['_TENANT'].fields_by_name['website_url']._serialized_options = b'\272H\005r\003\030\320\017'
+  _globals['_TENANT'].fields_by_name['industry']._loaded_options = None
+  _globals['_TENANT'].fields_by_name['industry']._serialized_options = b'\272H\004r\002\030d'
+  _globals['_TENANT'].fields_by_name['size']._loaded_options = None
+  _globals['_TENANT'].fields_by_name['size']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_TENANT'].fields_by_name['state_reason']._loaded_options = None
+  _globals['_TENANT'].fields_by_name['state_reason']._serialized_options = b'\342A\001\003\272H\005r\003\030\364\003'
+  _globals['_TENANT'].fields_by_name['state_change_time']._loaded_options = None
+  _globals['_TENANT'].fields_by_name['state_change_time']._serialized_options = b'\342A\001\003'
+  _globals['_TENANT'].fields_by_name['delete_time']._loaded_options = None
+  _globals['_TENANT'].fields_by_name['delete_time']._serialized_options = b'\342A\001\003'
+  _globals['_TENANT'].fields_by_name['purge_time']._loaded_options = None
+  _globals['_TENANT'].fields_by_name['purge_time']._serialized_options = b'\342A\001\003'
+  _globals['_TENANT']._serialized_start=216
+  _globals['_TENANT']._serialized_end=1305
+  _globals['_TENANT_STATE']._serialized_start=1088
+  _globals['_TENANT_STATE']._serialized_end=1176
+  _globals['_TENANT_SIZE']._serialized_start=1178
+  _globals['_TENANT_SIZE']._serialized_end=1305
+  _globals['_TENANTCARD']._serialized_start=1307
+  _globals['_TENANTCARD']._serialized_end=1408
+  _globals['_TENANTUSAGE']._serialized_start=1411
+  _globals['_TENANTUSAGE']._serialized_end=1562
+  _globals['_LIMITUSAGE']._serialized_start=1565
+  _globals['_LIMITUSAGE']._serialized_end=1765
+  _globals['_LIMITUSAGE_SOURCE']._serialized_start=1685
+  _globals['_LIMITUSAGE_SOURCE']._serialized_end=1755
+  _globals['_MYTENANT']._serialized_start=1768
+  _globals['_MYTENANT']._serialized_end=2008
 # @@protoc_insertion_point(module_scope)

@@ -4,9 +4,12 @@ isort:skip_file
 """
 
 from bulkhead.rpc.v1 import options_pb2 as _options_pb2
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -52,6 +55,41 @@ class Tenant(_message.Message):
     STATE_DELETED: Tenant.State.ValueType  # 3
     """Deleted: nothing works but restoring it."""
 
+    class _Size:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _SizeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Tenant._Size.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        SIZE_UNSPECIFIED: Tenant._Size.ValueType  # 0
+        """Not said."""
+        SIZE_1_TO_10: Tenant._Size.ValueType  # 1
+        """1 to 10."""
+        SIZE_11_TO_50: Tenant._Size.ValueType  # 2
+        """11 to 50."""
+        SIZE_51_TO_200: Tenant._Size.ValueType  # 3
+        """51 to 200."""
+        SIZE_201_TO_1000: Tenant._Size.ValueType  # 4
+        """201 to 1,000."""
+        SIZE_OVER_1000: Tenant._Size.ValueType  # 5
+        """More than 1,000."""
+
+    class Size(_Size, metaclass=_SizeEnumTypeWrapper):
+        """About how many people work there, as the tenant says; it limits nothing."""
+
+    SIZE_UNSPECIFIED: Tenant.Size.ValueType  # 0
+    """Not said."""
+    SIZE_1_TO_10: Tenant.Size.ValueType  # 1
+    """1 to 10."""
+    SIZE_11_TO_50: Tenant.Size.ValueType  # 2
+    """11 to 50."""
+    SIZE_51_TO_200: Tenant.Size.ValueType  # 3
+    """51 to 200."""
+    SIZE_201_TO_1000: Tenant.Size.ValueType  # 4
+    """201 to 1,000."""
+    SIZE_OVER_1000: Tenant.Size.ValueType  # 5
+    """More than 1,000."""
+
     TENANT_ID_FIELD_NUMBER: _builtins.int
     SLUG_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
@@ -60,20 +98,47 @@ class Tenant(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    DOMAIN_FIELD_NUMBER: _builtins.int
+    BRANDING_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    LOGO_URL_FIELD_NUMBER: _builtins.int
+    WEBSITE_URL_FIELD_NUMBER: _builtins.int
+    INDUSTRY_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    STATE_REASON_FIELD_NUMBER: _builtins.int
+    STATE_CHANGE_TIME_FIELD_NUMBER: _builtins.int
+    DELETE_TIME_FIELD_NUMBER: _builtins.int
+    PURGE_TIME_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """UUID, given by the server."""
     slug: _builtins.str
     """Name in host names and addresses: 3 to 63 lower-case letters, digits and hyphens, no hyphen at either end; unique
-    among all tenants. Some words, such as "admin" and "www", are reserved.
+    among all tenants. Some words, such as "admin" and "www", are reserved. Required on Create; only an owner changes
+    it, and the old one is free for others at once.
     """
     name: _builtins.str
-    """Name for people, 1 to 100 characters on one line."""
+    """Name for people, 1 to 100 characters on one line. Required on Create."""
     state: Global___Tenant.State.ValueType
     """Whether it can be used."""
     plan_code: _builtins.str
     """Code of the plan: "free", "pro" or "enterprise"."""
     etag: _builtins.str
-    """Names this state of the tenant."""
+    """Names this state of the tenant. In UpdateTenant: the state the change is meant for; empty: any."""
+    domain: _builtins.str
+    """The company's mail domain, as it states it, such as "example.com"; nobody has proved it. Empty: none."""
+    description: _builtins.str
+    """What the company does; up to 2,000 characters."""
+    logo_url: _builtins.str
+    """Address of its logo: https, up to 2,000 characters. Empty: none. Shown to everybody before login."""
+    website_url: _builtins.str
+    """Address of its own site: http or https, up to 2,000 characters. Empty: none."""
+    industry: _builtins.str
+    """What line of business it is in, up to 100 characters on one line. Empty: not said."""
+    size: Global___Tenant.Size.ValueType
+    """About how many people work there."""
+    state_reason: _builtins.str
+    """Why the state is what it is, for people. Empty: nothing was said."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
@@ -81,6 +146,26 @@ class Tenant(_message.Message):
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When it was last changed."""
+
+    @_builtins.property
+    def branding(self) -> _struct_pb2.Struct:
+        """Colours and pictures for the tenant's pages, shown to everybody before login (LookupTenant); up to 8 KB as JSON."""
+
+    @_builtins.property
+    def settings(self) -> _struct_pb2.Struct:
+        """What the tenant has chosen for itself, seen by its members; up to 8 KB as JSON."""
+
+    @_builtins.property
+    def state_change_time(self) -> _timestamp_pb2.Timestamp:
+        """When the state last changed; unset: never."""
+
+    @_builtins.property
+    def delete_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was deleted; unset: it was not."""
+
+    @_builtins.property
+    def purge_time(self) -> _timestamp_pb2.Timestamp:
+        """Until then a deleted tenant can be restored by one of its owners."""
 
     def __init__(
         self,
@@ -93,14 +178,161 @@ class Tenant(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        domain: _builtins.str = ...,
+        branding: _struct_pb2.Struct | None = ...,
+        settings: _struct_pb2.Struct | None = ...,
+        description: _builtins.str = ...,
+        logo_url: _builtins.str = ...,
+        website_url: _builtins.str = ...,
+        industry: _builtins.str = ...,
+        size: Global___Tenant.Size.ValueType = ...,
+        state_reason: _builtins.str = ...,
+        state_change_time: _timestamp_pb2.Timestamp | None = ...,
+        delete_time: _timestamp_pb2.Timestamp | None = ...,
+        purge_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["branding", b"branding", "create_time", b"create_time", "delete_time", b"delete_time", "purge_time", b"purge_time", "settings", b"settings", "state_change_time", b"state_change_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "etag", b"etag", "name", b"name", "plan_code", b"plan_code", "slug", b"slug", "state", b"state", "tenant_id", b"tenant_id", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branding", b"branding", "create_time", b"create_time", "delete_time", b"delete_time", "description", b"description", "domain", b"domain", "etag", b"etag", "industry", b"industry", "logo_url", b"logo_url", "name", b"name", "plan_code", b"plan_code", "purge_time", b"purge_time", "settings", b"settings", "size", b"size", "slug", b"slug", "state", b"state", "state_change_time", b"state_change_time", "state_reason", b"state_reason", "tenant_id", b"tenant_id", "update_time", b"update_time", "website_url", b"website_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Tenant: _TypeAlias = Tenant  # noqa: Y015
+
+@_typing.final
+class TenantCard(_message.Message):
+    """What a tenant shows to everybody."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SLUG_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    LOGO_URL_FIELD_NUMBER: _builtins.int
+    BRANDING_FIELD_NUMBER: _builtins.int
+    slug: _builtins.str
+    """The slug that was asked for."""
+    name: _builtins.str
+    """Name for people; of a slug that no live tenant has, the slug itself."""
+    logo_url: _builtins.str
+    """Address of its logo; empty: none."""
+    @_builtins.property
+    def branding(self) -> _struct_pb2.Struct:
+        """Colours and pictures for its pages; unset: none."""
+
+    def __init__(
+        self,
+        *,
+        slug: _builtins.str = ...,
+        name: _builtins.str = ...,
+        logo_url: _builtins.str = ...,
+        branding: _struct_pb2.Struct | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["branding", b"branding"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branding", b"branding", "logo_url", b"logo_url", "name", b"name", "slug", b"slug"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TenantCard: _TypeAlias = TenantCard  # noqa: Y015
+
+@_typing.final
+class TenantUsage(_message.Message):
+    """What a tenant uses of what it may use."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAN_CODE_FIELD_NUMBER: _builtins.int
+    PLAN_NAME_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    ACTIVE_MEMBERS_FIELD_NUMBER: _builtins.int
+    OPEN_INVITATIONS_FIELD_NUMBER: _builtins.int
+    plan_code: _builtins.str
+    """Code of its plan."""
+    plan_name: _builtins.str
+    """The plan's name for people."""
+    active_members: _builtins.int
+    """Active persons; service accounts, placeholders and support access take no seat."""
+    open_invitations: _builtins.int
+    """Open invitations, each of which holds a seat of "users" as well."""
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitUsage]:
+        """The limits: "users", "projects" and "storage_bytes", in this order."""
+
+    def __init__(
+        self,
+        *,
+        plan_code: _builtins.str = ...,
+        plan_name: _builtins.str = ...,
+        limits: _abc.Iterable[Global___LimitUsage] | None = ...,
+        active_members: _builtins.int = ...,
+        open_invitations: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_members", b"active_members", "limits", b"limits", "open_invitations", b"open_invitations", "plan_code", b"plan_code", "plan_name", b"plan_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TenantUsage: _TypeAlias = TenantUsage  # noqa: Y015
+
+@_typing.final
+class LimitUsage(_message.Message):
+    """One limit and its use."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Source:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _SourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[LimitUsage._Source.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        SOURCE_UNSPECIFIED: LimitUsage._Source.ValueType  # 0
+        """Never sent by a server."""
+        SOURCE_PLAN: LimitUsage._Source.ValueType  # 1
+        """From the plan."""
+        SOURCE_OVERRIDE: LimitUsage._Source.ValueType  # 2
+        """Agreed on for this tenant alone, in place of the plan's."""
+
+    class Source(_Source, metaclass=_SourceEnumTypeWrapper):
+        """Where a limit comes from."""
+
+    SOURCE_UNSPECIFIED: LimitUsage.Source.ValueType  # 0
+    """Never sent by a server."""
+    SOURCE_PLAN: LimitUsage.Source.ValueType  # 1
+    """From the plan."""
+    SOURCE_OVERRIDE: LimitUsage.Source.ValueType  # 2
+    """Agreed on for this tenant alone, in place of the plan's."""
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    limit: _builtins.str
+    """"users", "projects" or "storage_bytes", as in the metadata of PLAN_LIMIT_REACHED."""
+    used: _builtins.int
+    """How much is in use. May be more than the limit after a change of plan: then nothing new fits."""
+    value: _builtins.int
+    """How much may be in use; unset: as much as she likes."""
+    source: Global___LimitUsage.Source.ValueType
+    """Where the limit comes from."""
+    def __init__(
+        self,
+        *,
+        limit: _builtins.str = ...,
+        used: _builtins.int = ...,
+        value: _builtins.int | None = ...,
+        source: Global___LimitUsage.Source.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "limit", b"limit", "source", b"source", "used", b"used", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___LimitUsage: _TypeAlias = LimitUsage  # noqa: Y015
 
 @_typing.final
 class MyTenant(_message.Message):
@@ -114,6 +346,7 @@ class MyTenant(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
     JOIN_TIME_FIELD_NUMBER: _builtins.int
+    PURGE_TIME_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """UUID of the tenant, for SelectTenant."""
     slug: _builtins.str
@@ -121,12 +354,16 @@ class MyTenant(_message.Message):
     name: _builtins.str
     """Name for people."""
     state: Global___Tenant.State.ValueType
-    """Whether it can be used: active or suspended."""
+    """Whether it can be used: active or suspended; deleted only where deleted ones were asked for."""
     role: _options_pb2.Role.ValueType
     """The caller's role in it."""
     @_builtins.property
     def join_time(self) -> _timestamp_pb2.Timestamp:
         """When the caller became a member."""
+
+    @_builtins.property
+    def purge_time(self) -> _timestamp_pb2.Timestamp:
+        """Until then a deleted tenant can be restored; unset: it is not deleted."""
 
     def __init__(
         self,
@@ -137,10 +374,11 @@ class MyTenant(_message.Message):
         state: Global___Tenant.State.ValueType = ...,
         role: _options_pb2.Role.ValueType = ...,
         join_time: _timestamp_pb2.Timestamp | None = ...,
+        purge_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["join_time", b"join_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["join_time", b"join_time", "purge_time", b"purge_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["join_time", b"join_time", "name", b"name", "role", b"role", "slug", b"slug", "state", b"state", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["join_time", b"join_time", "name", b"name", "purge_time", b"purge_time", "role", b"role", "slug", b"slug", "state", b"state", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

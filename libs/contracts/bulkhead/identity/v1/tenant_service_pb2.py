@@ -27,15 +27,32 @@ from bulkhead.identity.v1 import tenant_pb2 as bulkhead_dot_identity_dot_v1_dot_
 from bulkhead.rpc.v1 import options_pb2 as bulkhead_dot_rpc_dot_v1_dot_options__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)bulkhead/identity/v1/tenant_service.proto\x12\x14\x62ulkhead.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a!bulkhead/identity/v1/tenant.proto\x1a\x1d\x62ulkhead/rpc/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\"p\n\x13\x43reateTenantRequest\x12\x38\n\x06tenant\x18\x01 \x01(\x0b\x32\x1c.bulkhead.identity.v1.TenantB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"=\n\x10GetTenantRequest\x12)\n\ttenant_id\x18\x01 \x01(\tB\x16\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x06tenant\"G\n\x14ListMyTenantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80@\"a\n\x15ListMyTenantsResponse\x12/\n\x07tenants\x18\x01 \x03(\x0b\x32\x1e.bulkhead.identity.v1.MyTenant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x98\x03\n\rTenantService\x12~\n\x0c\x43reateTenant\x12).bulkhead.identity.v1.CreateTenantRequest\x1a\x1c.bulkhead.identity.v1.Tenant\"%\xa2\xbb\x18\x06\x08\x02\x18\x01 \x01\x82\xd3\xe4\x93\x02\x15\"\x0b/v1/tenants:\x06tenant\x12|\n\tGetTenant\x12&.bulkhead.identity.v1.GetTenantRequest\x1a\x1c.bulkhead.identity.v1.Tenant\")\xa2\xbb\x18\x06\x08\x03\x10\x01 \x01\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/tenants/{tenant_id}\x12\x88\x01\n\rListMyTenants\x12*.bulkhead.identity.v1.ListMyTenantsRequest\x1a+.bulkhead.identity.v1.ListMyTenantsResponse\"\x1e\xa2\xbb\x18\x04\x08\x02 \x01\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/me/tenantsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)bulkhead/identity/v1/tenant_service.proto\x12\x14\x62ulkhead.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a!bulkhead/identity/v1/tenant.proto\x1a\x1d\x62ulkhead/rpc/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\"S\n\x13LookupTenantRequest\x12<\n\x04slug\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xbaH\'r%\x18?2!^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$\"\xa1\x01\n\x13UpdateTenantRequest\x12\x38\n\x06tenant\x18\x01 \x01(\x0b\x32\x1c.bulkhead.identity.v1.TenantB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"~\n\x13\x44\x65leteTenantRequest\x12)\n\ttenant_id\x18\x01 \x01(\tB\x16\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x06tenant\x12\x1b\n\x04slug\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\x10\x01\x18?\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"c\n\x15UndeleteTenantRequest\x12)\n\ttenant_id\x18\x01 \x01(\tB\x16\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x06tenant\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x11\n\x0fGetUsageRequest\"p\n\x13\x43reateTenantRequest\x12\x38\n\x06tenant\x18\x01 \x01(\x0b\x32\x1c.bulkhead.identity.v1.TenantB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"=\n\x10GetTenantRequest\x12)\n\ttenant_id\x18\x01 \x01(\tB\x16\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x06tenant\"]\n\x14ListMyTenantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80@\x12\x14\n\x0cshow_deleted\x18\x03 \x01(\x08\"a\n\x15ListMyTenantsResponse\x12/\n\x07tenants\x18\x01 \x03(\x0b\x32\x1e.bulkhead.identity.v1.MyTenant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xbe\x08\n\rTenantService\x12\x7f\n\x0cLookupTenant\x12).bulkhead.identity.v1.LookupTenantRequest\x1a .bulkhead.identity.v1.TenantCard\"\"\xa2\xbb\x18\x04\x08\x01 \x01\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/tenants:lookup\x12~\n\x0c\x43reateTenant\x12).bulkhead.identity.v1.CreateTenantRequest\x1a\x1c.bulkhead.identity.v1.Tenant\"%\xa2\xbb\x18\x06\x08\x02\x18\x01 \x01\x82\xd3\xe4\x93\x02\x15\"\x0b/v1/tenants:\x06tenant\x12|\n\tGetTenant\x12&.bulkhead.identity.v1.GetTenantRequest\x1a\x1c.bulkhead.identity.v1.Tenant\")\xa2\xbb\x18\x06\x08\x03\x10\x01 \x01\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/tenants/{tenant_id}\x12\x88\x01\n\rListMyTenants\x12*.bulkhead.identity.v1.ListMyTenantsRequest\x1a+.bulkhead.identity.v1.ListMyTenantsResponse\"\x1e\xa2\xbb\x18\x04\x08\x02 \x01\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/me/tenants\x12\x93\x01\n\x0cUpdateTenant\x12).bulkhead.identity.v1.UpdateTenantRequest\x1a\x1c.bulkhead.identity.v1.Tenant\":\xa2\xbb\x18\x08\x08\x03\x10\x04\x18\x01 \x01\x82\xd3\xe4\x93\x02(2\x1e/v1/tenants/{tenant.tenant_id}:\x06tenant\x12\x84\x01\n\x0c\x44\x65leteTenant\x12).bulkhead.identity.v1.DeleteTenantRequest\x1a\x1c.bulkhead.identity.v1.Tenant\"+\xa2\xbb\x18\x08\x08\x03\x10\x05\x18\x01 \x01\x82\xd3\xe4\x93\x02\x19*\x17/v1/tenants/{tenant_id}\x12\x92\x01\n\x0eUndeleteTenant\x12+.bulkhead.identity.v1.UndeleteTenantRequest\x1a\x1c.bulkhead.identity.v1.Tenant\"5\xa2\xbb\x18\x06\x08\x02\x18\x01 \x01\x82\xd3\xe4\x93\x02%\" /v1/tenants/{tenant_id}:undelete:\x01*\x12q\n\x08GetUsage\x12%.bulkhead.identity.v1.GetUsageRequest\x1a!.bulkhead.identity.v1.TenantUsage\"\x1b\xa2\xbb\x18\x06\x08\x03\x10\x01 \x01\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/usageb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bulkhead.identity.v1.tenant_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_LOOKUPTENANTREQUEST'].fields_by_name['slug']._loaded_options = None
+  _globals['_LOOKUPTENANTREQUEST'].fields_by_name['slug']._serialized_options = b'\342A\001\002\272H\'r%\030?2!^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$'
+  _globals['_UPDATETENANTREQUEST'].fields_by_name['tenant']._loaded_options = None
+  _globals['_UPDATETENANTREQUEST'].fields_by_name['tenant']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
+  _globals['_UPDATETENANTREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_UPDATETENANTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_DELETETENANTREQUEST'].fields_by_name['tenant_id']._loaded_options = None
+  _globals['_DELETETENANTREQUEST'].fields_by_name['tenant_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001\252\273\030\006tenant'
+  _globals['_DELETETENANTREQUEST'].fields_by_name['slug']._loaded_options = None
+  _globals['_DELETETENANTREQUEST'].fields_by_name['slug']._serialized_options = b'\342A\001\002\272H\006r\004\020\001\030?'
+  _globals['_DELETETENANTREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_DELETETENANTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_UNDELETETENANTREQUEST'].fields_by_name['tenant_id']._loaded_options = None
+  _globals['_UNDELETETENANTREQUEST'].fields_by_name['tenant_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001\252\273\030\006tenant'
+  _globals['_UNDELETETENANTREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_UNDELETETENANTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_CREATETENANTREQUEST'].fields_by_name['tenant']._loaded_options = None
   _globals['_CREATETENANTREQUEST'].fields_by_name['tenant']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
   _globals['_CREATETENANTREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -44,20 +61,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETTENANTREQUEST'].fields_by_name['tenant_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001\252\273\030\006tenant'
   _globals['_LISTMYTENANTSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTMYTENANTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200@'
+  _globals['_TENANTSERVICE'].methods_by_name['LookupTenant']._loaded_options = None
+  _globals['_TENANTSERVICE'].methods_by_name['LookupTenant']._serialized_options = b'\242\273\030\004\010\001 \001\202\323\344\223\002\024\022\022/v1/tenants:lookup'
   _globals['_TENANTSERVICE'].methods_by_name['CreateTenant']._loaded_options = None
   _globals['_TENANTSERVICE'].methods_by_name['CreateTenant']._serialized_options = b'\242\273\030\006\010\002\030\001 \001\202\323\344\223\002\025\"\013/v1/tenants:\006tenant'
   _globals['_TENANTSERVICE'].methods_by_name['GetTenant']._loaded_options = None
   _globals['_TENANTSERVICE'].methods_by_name['GetTenant']._serialized_options = b'\242\273\030\006\010\003\020\001 \001\202\323\344\223\002\031\022\027/v1/tenants/{tenant_id}'
   _globals['_TENANTSERVICE'].methods_by_name['ListMyTenants']._loaded_options = None
   _globals['_TENANTSERVICE'].methods_by_name['ListMyTenants']._serialized_options = b'\242\273\030\004\010\002 \001\202\323\344\223\002\020\022\016/v1/me/tenants'
-  _globals['_CREATETENANTREQUEST']._serialized_start=225
-  _globals['_CREATETENANTREQUEST']._serialized_end=337
-  _globals['_GETTENANTREQUEST']._serialized_start=339
-  _globals['_GETTENANTREQUEST']._serialized_end=400
-  _globals['_LISTMYTENANTSREQUEST']._serialized_start=402
-  _globals['_LISTMYTENANTSREQUEST']._serialized_end=473
-  _globals['_LISTMYTENANTSRESPONSE']._serialized_start=475
-  _globals['_LISTMYTENANTSRESPONSE']._serialized_end=572
-  _globals['_TENANTSERVICE']._serialized_start=575
-  _globals['_TENANTSERVICE']._serialized_end=983
+  _globals['_TENANTSERVICE'].methods_by_name['UpdateTenant']._loaded_options = None
+  _globals['_TENANTSERVICE'].methods_by_name['UpdateTenant']._serialized_options = b'\242\273\030\010\010\003\020\004\030\001 \001\202\323\344\223\002(2\036/v1/tenants/{tenant.tenant_id}:\006tenant'
+  _globals['_TENANTSERVICE'].methods_by_name['DeleteTenant']._loaded_options = None
+  _globals['_TENANTSERVICE'].methods_by_name['DeleteTenant']._serialized_options = b'\242\273\030\010\010\003\020\005\030\001 \001\202\323\344\223\002\031*\027/v1/tenants/{tenant_id}'
+  _globals['_TENANTSERVICE'].methods_by_name['UndeleteTenant']._loaded_options = None
+  _globals['_TENANTSERVICE'].methods_by_name['UndeleteTenant']._serialized_options = b'\242\273\030\006\010\002\030\001 \001\202\323\344\223\002%\" /v1/tenants/{tenant_id}:undelete:\001*'
+  _globals['_TENANTSERVICE'].methods_by_name['GetUsage']._loaded_options = None
+  _globals['_TENANTSERVICE'].methods_by_name['GetUsage']._serialized_options = b'\242\273\030\006\010\003\020\001 \001\202\323\344\223\002\013\022\t/v1/usage'
+  _globals['_LOOKUPTENANTREQUEST']._serialized_start=259
+  _globals['_LOOKUPTENANTREQUEST']._serialized_end=342
+  _globals['_UPDATETENANTREQUEST']._serialized_start=345
+  _globals['_UPDATETENANTREQUEST']._serialized_end=506
+  _globals['_DELETETENANTREQUEST']._serialized_start=508
+  _globals['_DELETETENANTREQUEST']._serialized_end=634
+  _globals['_UNDELETETENANTREQUEST']._serialized_start=636
+  _globals['_UNDELETETENANTREQUEST']._serialized_end=735
+  _globals['_GETUSAGEREQUEST']._serialized_start=737
+  _globals['_GETUSAGEREQUEST']._serialized_end=754
+  _globals['_CREATETENANTREQUEST']._serialized_start=756
+  _globals['_CREATETENANTREQUEST']._serialized_end=868
+  _globals['_GETTENANTREQUEST']._serialized_start=870
+  _globals['_GETTENANTREQUEST']._serialized_end=931
+  _globals['_LISTMYTENANTSREQUEST']._serialized_start=933
+  _globals['_LISTMYTENANTSREQUEST']._serialized_end=1026
+  _globals['_LISTMYTENANTSRESPONSE']._serialized_start=1028
+  _globals['_LISTMYTENANTSRESPONSE']._serialized_end=1125
+  _globals['_TENANTSERVICE']._serialized_start=1128
+  _globals['_TENANTSERVICE']._serialized_end=2214
 # @@protoc_insertion_point(module_scope)

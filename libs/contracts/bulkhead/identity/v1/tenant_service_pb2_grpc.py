@@ -27,7 +27,8 @@ if _version_not_supported:
 
 
 class TenantServiceStub:
-    """Tenants.
+    """Tenants. Deleting one hides it from everything at once: its members' tokens, its API keys and every service answer as if
+    it had never been. An owner can bring it back until its purge_time.
     """
 
     def __init__(self, channel):
@@ -36,6 +37,11 @@ class TenantServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.LookupTenant = channel.unary_unary(
+                '/bulkhead.identity.v1.TenantService/LookupTenant',
+                request_serializer=bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.LookupTenantRequest.SerializeToString,
+                response_deserializer=bulkhead_dot_identity_dot_v1_dot_tenant__pb2.TenantCard.FromString,
+                _registered_method=True)
         self.CreateTenant = channel.unary_unary(
                 '/bulkhead.identity.v1.TenantService/CreateTenant',
                 request_serializer=bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.CreateTenantRequest.SerializeToString,
@@ -51,11 +57,46 @@ class TenantServiceStub:
                 request_serializer=bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.ListMyTenantsRequest.SerializeToString,
                 response_deserializer=bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.ListMyTenantsResponse.FromString,
                 _registered_method=True)
+        self.UpdateTenant = channel.unary_unary(
+                '/bulkhead.identity.v1.TenantService/UpdateTenant',
+                request_serializer=bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.UpdateTenantRequest.SerializeToString,
+                response_deserializer=bulkhead_dot_identity_dot_v1_dot_tenant__pb2.Tenant.FromString,
+                _registered_method=True)
+        self.DeleteTenant = channel.unary_unary(
+                '/bulkhead.identity.v1.TenantService/DeleteTenant',
+                request_serializer=bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.DeleteTenantRequest.SerializeToString,
+                response_deserializer=bulkhead_dot_identity_dot_v1_dot_tenant__pb2.Tenant.FromString,
+                _registered_method=True)
+        self.UndeleteTenant = channel.unary_unary(
+                '/bulkhead.identity.v1.TenantService/UndeleteTenant',
+                request_serializer=bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.UndeleteTenantRequest.SerializeToString,
+                response_deserializer=bulkhead_dot_identity_dot_v1_dot_tenant__pb2.Tenant.FromString,
+                _registered_method=True)
+        self.GetUsage = channel.unary_unary(
+                '/bulkhead.identity.v1.TenantService/GetUsage',
+                request_serializer=bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=bulkhead_dot_identity_dot_v1_dot_tenant__pb2.TenantUsage.FromString,
+                _registered_method=True)
 
 
 class TenantServiceServicer:
-    """Tenants.
+    """Tenants. Deleting one hides it from everything at once: its members' tokens, its API keys and every service answer as if
+    it had never been. An owner can bring it back until its purge_time.
     """
+
+    def LookupTenant(self, request, context):
+        """What the login page of a tenant shows: name, logo and branding. A slug that no live tenant has, whether nobody ever
+        had it or its tenant is deleted, is answered alike in shape and time: the name is the slug, and there is nothing else.
+
+        Permission: anybody.
+
+        Errors: INVALID_ARGUMENT (INVALID_FIELD: the text cannot be a slug).
+
+        A read: repeating it is safe.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def CreateTenant(self, request, context):
         """Makes a tenant on the free plan, with the caller as its owner. Call SelectTenant to enter it.
@@ -86,7 +127,8 @@ class TenantServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListMyTenants(self, request, context):
-        """Lists the tenants the caller is an active member of, in the order of their making. Deleted ones are not listed.
+        """Lists the tenants the caller is an active member of, in the order of their making. Deleted ones are listed only if
+        they are asked for, only for their owners, and only while they can be restored.
 
         Permission: signed-in persons.
 
@@ -98,9 +140,72 @@ class TenantServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateTenant(self, request, context):
+        """Changes what the tenant says of itself. State and plan have methods of their own.
+
+        Permission: admins and above; the slug only owners.
+
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "tenant"; for every tenant but the caller's own), ALREADY_EXISTS
+        (ALREADY_TAKEN, field "tenant.slug"), ABORTED (ETAG_MISMATCH), PERMISSION_DENIED (ROLE_TOO_LOW), INVALID_ARGUMENT
+        (INVALID_FIELD, INVALID_UPDATE_MASK, REQUEST_ID_REUSED), FAILED_PRECONDITION (TENANT_SUSPENDED).
+
+        Idempotent with a request_id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTenant(self, request, context):
+        """Deletes the tenant. Once the call has answered, nothing in it is read or written any more, in any service. Nothing is
+        erased before purge_time, 30 days later; until then UndeleteTenant brings everything back.
+
+        Permission: owners.
+
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "tenant"; for every tenant but the caller's own, and for one that is
+        deleted already), INVALID_ARGUMENT (INVALID_FIELD, field "slug": it is not the tenant's; REQUEST_ID_REUSED),
+        PERMISSION_DENIED (ROLE_TOO_LOW), FAILED_PRECONDITION (TENANT_SUSPENDED).
+
+        Idempotent with a request_id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteTenant(self, request, context):
+        """Brings a deleted tenant back as it was. Call SelectTenant to enter it.
+
+        Permission: signed-in persons who are active owners of the tenant, until its purge_time.
+
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "tenant": there is none, the caller is no owner of it, or it is too
+        late), ALREADY_EXISTS (NOT_DELETED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+        Idempotent with a request_id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUsage(self, request, context):
+        """What the tenant uses of what it may use, and whether a limit is the plan's or its own.
+
+        Permission: viewers and above.
+
+        Errors: none of its own.
+
+        A read: repeating it is safe.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TenantServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'LookupTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.LookupTenant,
+                    request_deserializer=bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.LookupTenantRequest.FromString,
+                    response_serializer=bulkhead_dot_identity_dot_v1_dot_tenant__pb2.TenantCard.SerializeToString,
+            ),
             'CreateTenant': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateTenant,
                     request_deserializer=bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.CreateTenantRequest.FromString,
@@ -116,6 +221,26 @@ def add_TenantServiceServicer_to_server(servicer, server):
                     request_deserializer=bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.ListMyTenantsRequest.FromString,
                     response_serializer=bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.ListMyTenantsResponse.SerializeToString,
             ),
+            'UpdateTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateTenant,
+                    request_deserializer=bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.UpdateTenantRequest.FromString,
+                    response_serializer=bulkhead_dot_identity_dot_v1_dot_tenant__pb2.Tenant.SerializeToString,
+            ),
+            'DeleteTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTenant,
+                    request_deserializer=bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.DeleteTenantRequest.FromString,
+                    response_serializer=bulkhead_dot_identity_dot_v1_dot_tenant__pb2.Tenant.SerializeToString,
+            ),
+            'UndeleteTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteTenant,
+                    request_deserializer=bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.UndeleteTenantRequest.FromString,
+                    response_serializer=bulkhead_dot_identity_dot_v1_dot_tenant__pb2.Tenant.SerializeToString,
+            ),
+            'GetUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUsage,
+                    request_deserializer=bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.GetUsageRequest.FromString,
+                    response_serializer=bulkhead_dot_identity_dot_v1_dot_tenant__pb2.TenantUsage.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'bulkhead.identity.v1.TenantService', rpc_method_handlers)
@@ -125,8 +250,36 @@ def add_TenantServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TenantService:
-    """Tenants.
+    """Tenants. Deleting one hides it from everything at once: its members' tokens, its API keys and every service answer as if
+    it had never been. An owner can bring it back until its purge_time.
     """
+
+    @staticmethod
+    def LookupTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bulkhead.identity.v1.TenantService/LookupTenant',
+            bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.LookupTenantRequest.SerializeToString,
+            bulkhead_dot_identity_dot_v1_dot_tenant__pb2.TenantCard.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def CreateTenant(request,
@@ -199,6 +352,114 @@ class TenantService:
             '/bulkhead.identity.v1.TenantService/ListMyTenants',
             bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.ListMyTenantsRequest.SerializeToString,
             bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.ListMyTenantsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bulkhead.identity.v1.TenantService/UpdateTenant',
+            bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.UpdateTenantRequest.SerializeToString,
+            bulkhead_dot_identity_dot_v1_dot_tenant__pb2.Tenant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bulkhead.identity.v1.TenantService/DeleteTenant',
+            bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.DeleteTenantRequest.SerializeToString,
+            bulkhead_dot_identity_dot_v1_dot_tenant__pb2.Tenant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bulkhead.identity.v1.TenantService/UndeleteTenant',
+            bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.UndeleteTenantRequest.SerializeToString,
+            bulkhead_dot_identity_dot_v1_dot_tenant__pb2.Tenant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bulkhead.identity.v1.TenantService/GetUsage',
+            bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.GetUsageRequest.SerializeToString,
+            bulkhead_dot_identity_dot_v1_dot_tenant__pb2.TenantUsage.FromString,
             options,
             channel_credentials,
             insecure,

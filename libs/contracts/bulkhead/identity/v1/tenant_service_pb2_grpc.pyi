@@ -14,9 +14,21 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class TenantServiceStub:
-    """Tenants."""
+    """Tenants. Deleting one hides it from everything at once: its members' tokens, its API keys and every service answer as if
+    it had never been. An owner can bring it back until its purge_time.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    LookupTenant: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.LookupTenantRequest, _tenant_pb2.TenantCard]
+    """What the login page of a tenant shows: name, logo and branding. A slug that no live tenant has, whether nobody ever
+    had it or its tenant is deleted, is answered alike in shape and time: the name is the slug, and there is nothing else.
+
+    Permission: anybody.
+
+    Errors: INVALID_ARGUMENT (INVALID_FIELD: the text cannot be a slug).
+
+    A read: repeating it is safe.
+    """
     CreateTenant: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.CreateTenantRequest, _tenant_pb2.Tenant]
     """Makes a tenant on the free plan, with the caller as its owner. Call SelectTenant to enter it.
 
@@ -38,7 +50,8 @@ class TenantServiceStub:
     A read: repeating it is safe.
     """
     ListMyTenants: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.ListMyTenantsRequest, _tenant_service_pb2.ListMyTenantsResponse]
-    """Lists the tenants the caller is an active member of, in the order of their making. Deleted ones are not listed.
+    """Lists the tenants the caller is an active member of, in the order of their making. Deleted ones are listed only if
+    they are asked for, only for their owners, and only while they can be restored.
 
     Permission: signed-in persons.
 
@@ -46,9 +59,69 @@ class TenantServiceStub:
 
     A read: repeating it is safe.
     """
+    UpdateTenant: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.UpdateTenantRequest, _tenant_pb2.Tenant]
+    """Changes what the tenant says of itself. State and plan have methods of their own.
+
+    Permission: admins and above; the slug only owners.
+
+    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "tenant"; for every tenant but the caller's own), ALREADY_EXISTS
+    (ALREADY_TAKEN, field "tenant.slug"), ABORTED (ETAG_MISMATCH), PERMISSION_DENIED (ROLE_TOO_LOW), INVALID_ARGUMENT
+    (INVALID_FIELD, INVALID_UPDATE_MASK, REQUEST_ID_REUSED), FAILED_PRECONDITION (TENANT_SUSPENDED).
+
+    Idempotent with a request_id.
+    """
+    DeleteTenant: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.DeleteTenantRequest, _tenant_pb2.Tenant]
+    """Deletes the tenant. Once the call has answered, nothing in it is read or written any more, in any service. Nothing is
+    erased before purge_time, 30 days later; until then UndeleteTenant brings everything back.
+
+    Permission: owners.
+
+    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "tenant"; for every tenant but the caller's own, and for one that is
+    deleted already), INVALID_ARGUMENT (INVALID_FIELD, field "slug": it is not the tenant's; REQUEST_ID_REUSED),
+    PERMISSION_DENIED (ROLE_TOO_LOW), FAILED_PRECONDITION (TENANT_SUSPENDED).
+
+    Idempotent with a request_id.
+    """
+    UndeleteTenant: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.UndeleteTenantRequest, _tenant_pb2.Tenant]
+    """Brings a deleted tenant back as it was. Call SelectTenant to enter it.
+
+    Permission: signed-in persons who are active owners of the tenant, until its purge_time.
+
+    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "tenant": there is none, the caller is no owner of it, or it is too
+    late), ALREADY_EXISTS (NOT_DELETED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+    Idempotent with a request_id.
+    """
+    GetUsage: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.GetUsageRequest, _tenant_pb2.TenantUsage]
+    """What the tenant uses of what it may use, and whether a limit is the plan's or its own.
+
+    Permission: viewers and above.
+
+    Errors: none of its own.
+
+    A read: repeating it is safe.
+    """
 
 class TenantServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Tenants."""
+    """Tenants. Deleting one hides it from everything at once: its members' tokens, its API keys and every service answer as if
+    it had never been. An owner can bring it back until its purge_time.
+    """
+
+    @_abc_1.abstractmethod
+    def LookupTenant(
+        self,
+        request: _tenant_service_pb2.LookupTenantRequest,
+        context: _aio.ServicerContext[_tenant_service_pb2.LookupTenantRequest, _abc.Awaitable[_tenant_pb2.TenantCard]],
+    ) -> _abc.Awaitable[_tenant_pb2.TenantCard]:
+        """What the login page of a tenant shows: name, logo and branding. A slug that no live tenant has, whether nobody ever
+        had it or its tenant is deleted, is answered alike in shape and time: the name is the slug, and there is nothing else.
+
+        Permission: anybody.
+
+        Errors: INVALID_ARGUMENT (INVALID_FIELD: the text cannot be a slug).
+
+        A read: repeating it is safe.
+        """
 
     @_abc_1.abstractmethod
     def CreateTenant(
@@ -88,11 +161,78 @@ class TenantServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tenant_service_pb2.ListMyTenantsRequest,
         context: _aio.ServicerContext[_tenant_service_pb2.ListMyTenantsRequest, _abc.Awaitable[_tenant_service_pb2.ListMyTenantsResponse]],
     ) -> _abc.Awaitable[_tenant_service_pb2.ListMyTenantsResponse]:
-        """Lists the tenants the caller is an active member of, in the order of their making. Deleted ones are not listed.
+        """Lists the tenants the caller is an active member of, in the order of their making. Deleted ones are listed only if
+        they are asked for, only for their owners, and only while they can be restored.
 
         Permission: signed-in persons.
 
         Errors: INVALID_ARGUMENT (INVALID_PAGE_TOKEN, INVALID_FIELD).
+
+        A read: repeating it is safe.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateTenant(
+        self,
+        request: _tenant_service_pb2.UpdateTenantRequest,
+        context: _aio.ServicerContext[_tenant_service_pb2.UpdateTenantRequest, _abc.Awaitable[_tenant_pb2.Tenant]],
+    ) -> _abc.Awaitable[_tenant_pb2.Tenant]:
+        """Changes what the tenant says of itself. State and plan have methods of their own.
+
+        Permission: admins and above; the slug only owners.
+
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "tenant"; for every tenant but the caller's own), ALREADY_EXISTS
+        (ALREADY_TAKEN, field "tenant.slug"), ABORTED (ETAG_MISMATCH), PERMISSION_DENIED (ROLE_TOO_LOW), INVALID_ARGUMENT
+        (INVALID_FIELD, INVALID_UPDATE_MASK, REQUEST_ID_REUSED), FAILED_PRECONDITION (TENANT_SUSPENDED).
+
+        Idempotent with a request_id.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteTenant(
+        self,
+        request: _tenant_service_pb2.DeleteTenantRequest,
+        context: _aio.ServicerContext[_tenant_service_pb2.DeleteTenantRequest, _abc.Awaitable[_tenant_pb2.Tenant]],
+    ) -> _abc.Awaitable[_tenant_pb2.Tenant]:
+        """Deletes the tenant. Once the call has answered, nothing in it is read or written any more, in any service. Nothing is
+        erased before purge_time, 30 days later; until then UndeleteTenant brings everything back.
+
+        Permission: owners.
+
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "tenant"; for every tenant but the caller's own, and for one that is
+        deleted already), INVALID_ARGUMENT (INVALID_FIELD, field "slug": it is not the tenant's; REQUEST_ID_REUSED),
+        PERMISSION_DENIED (ROLE_TOO_LOW), FAILED_PRECONDITION (TENANT_SUSPENDED).
+
+        Idempotent with a request_id.
+        """
+
+    @_abc_1.abstractmethod
+    def UndeleteTenant(
+        self,
+        request: _tenant_service_pb2.UndeleteTenantRequest,
+        context: _aio.ServicerContext[_tenant_service_pb2.UndeleteTenantRequest, _abc.Awaitable[_tenant_pb2.Tenant]],
+    ) -> _abc.Awaitable[_tenant_pb2.Tenant]:
+        """Brings a deleted tenant back as it was. Call SelectTenant to enter it.
+
+        Permission: signed-in persons who are active owners of the tenant, until its purge_time.
+
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "tenant": there is none, the caller is no owner of it, or it is too
+        late), ALREADY_EXISTS (NOT_DELETED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+        Idempotent with a request_id.
+        """
+
+    @_abc_1.abstractmethod
+    def GetUsage(
+        self,
+        request: _tenant_service_pb2.GetUsageRequest,
+        context: _aio.ServicerContext[_tenant_service_pb2.GetUsageRequest, _abc.Awaitable[_tenant_pb2.TenantUsage]],
+    ) -> _abc.Awaitable[_tenant_pb2.TenantUsage]:
+        """What the tenant uses of what it may use, and whether a limit is the plan's or its own.
+
+        Permission: viewers and above.
+
+        Errors: none of its own.
 
         A read: repeating it is safe.
         """
