@@ -6,6 +6,7 @@ Only a handler's first line reads `current_caller()`; below it nobody looks at c
 from __future__ import annotations
 
 import enum
+from collections.abc import Hashable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
@@ -58,6 +59,13 @@ class Caller:
         if self.tenant_id is None:
             raise LookupError("a call outside any tenant asked for its tenant")
         return self.tenant_id
+
+    def share(self) -> Hashable:
+        """Whose part of what is shared a call takes: the tenant's, before one is known the user's, service's or
+        address's."""
+        known = self.tenant_id or self.user_id
+        # The number, as a UUID's own hash is computed in Python.
+        return known.int if known is not None else self.service or self.ip
 
     def user(self) -> UUID:
         """The user of a call whose policy demands one; the caller interceptor has made sure of it."""

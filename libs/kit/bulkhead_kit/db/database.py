@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from bulkhead_kit.caller import Caller
 from bulkhead_kit.db.query import Query
 from bulkhead_kit.db.refusals import unavailable
 from bulkhead_kit.db.session import Connection, Session, Traffic
+from bulkhead_kit.db.shares import Shares
 from bulkhead_kit.db.transaction import Reader, Snapshot, StaleContext, Transaction
 from bulkhead_kit.errors import DeadlineExceeded
 
@@ -58,6 +59,7 @@ class Database:
     def __init__(self, url: str, settings: PoolSettings | None = None, *, application: str = "bulkhead") -> None:
         self._settings = settings or PoolSettings()
         self._traffic = Traffic()
+        self._shares = Shares(self._settings.max_size)
         self._returning: set[asyncio.Task[None]] = set()
         self.refused: str | None = None
         """Why the server is not worked with, when it can be reached and must not be."""
@@ -85,8 +87,14 @@ class Database:
 
     def stats(self) -> dict[str, int]:
         """Counters of the pool and of what went through it, by name."""
+        pool, shares = self._pool.get_stats(), self._shares
         return {
-            **self._pool.get_stats(),
+            **pool,
+            # Calls wait for their tenant's turn first, and then hardly ever in the pool.
+            "requests_waiting": pool.get("requests_waiting", 0) + shares.waiting,
+            "requests_queued": pool.get("requests_queued", 0) + shares.queued,
+            "requests_wait_ms": pool.get("requests_wait_ms", 0) + int(shares.waited * 1000),
+            "requests_errors": pool.get("requests_errors", 0) + shares.given_up,
             "round_trips": self._traffic.round_trips,
             "statements": self._traffic.statements,
         }
@@ -124,7 +132,8 @@ class Database:
 
     @asynccontextmanager
     async def session(self, caller: Caller) -> AsyncIterator[Session]:
-        connection = await self._checkout(caller)
+        holder = caller.share()
+        connection = await self._checkout(caller, holder)
         session = Session(connection)
         try:
             yield session
@@ -138,22 +147,32 @@ class Database:
         finally:
             # In a task of its own: a cancellation in the middle of returning would lose the connection to the pool,
             # which goes on counting it. Only a call that leaves something behind waits for its end.
-            returning = self._in_a_task(self._bring_back(session))
+            returning = self._in_a_task(self._bring_back(session, holder))
             if not session.at_rest:
                 await asyncio.shield(returning)
 
-    async def _checkout(self, caller: Caller) -> Connection:
-        ends = clock.monotonic() + min(self._settings.wait, caller.time_left())
+    async def _checkout(self, caller: Caller, holder: Hashable) -> Connection:
+        patience = min(self._settings.wait, caller.time_left())
+        ends = clock.monotonic() + patience
         try:
-            while True:
-                connection = await self._pool.getconn(timeout=max(0.001, ends - clock.monotonic()))
-                if connection.is_there():
-                    return connection
-                # The server was restarted since. No call has to pay for that while there are others.
-                await asyncio.shield(self._in_a_task(self._pool.putconn(connection)))
-        except PoolTimeout as error:
+            if not self._shares.take_now(holder):
+                await self._shares.take(holder, patience)
+            try:
+                return await self._connection(ends)
+            except BaseException:
+                self._shares.give_back(holder)
+                raise
+        except (PoolTimeout, TimeoutError) as error:
             # Told apart for the caller: one of them is worth another try.
             raise (unavailable() if caller.time_left() > 0 else DeadlineExceeded()) from error
+
+    async def _connection(self, ends: float) -> Connection:
+        while True:
+            connection = await self._pool.getconn(timeout=max(0.001, ends - clock.monotonic()))
+            if connection.is_there():
+                return connection
+            # The server was restarted since. No call has to pay for that while there are others.
+            await asyncio.shield(self._in_a_task(self._pool.putconn(connection)))
 
     async def _configure(self, connection: Connection) -> None:
         self.refused = known_holes(connection.info.server_version) if self._settings.safe_only else None
@@ -169,11 +188,14 @@ class Database:
         task.add_done_callback(self._returning.discard)
         return task
 
-    async def _bring_back(self, session: Session) -> None:
+    async def _bring_back(self, session: Session, holder: Hashable) -> None:
         try:
             if not session.at_rest:
                 await session.abandon()
         finally:
-            if not session.at_rest:
-                await session.connection.close()
-            await self._pool.putconn(session.connection)
+            try:
+                if not session.at_rest:
+                    await session.connection.close()
+                await self._pool.putconn(session.connection)
+            finally:
+                self._shares.give_back(holder)

@@ -38,7 +38,7 @@ class Slots:
 
     def take(self, caller: Caller) -> Hashable:
         """Who holds the slot now, to be given back to."""
-        holder = _holder(caller)
+        holder = caller.share()
         held = self._held.get(holder, 0)
         if held >= self._half:
             refused = self.in_use >= self._common or self._others_wait(holder)
@@ -73,10 +73,3 @@ class Limits:
         self.calls = Slots(calls)
         self.streams = Slots(streams)
         self.rate = rate_limit
-
-
-def _holder(caller: Caller) -> Hashable:
-    """Whose share a call counts against: the tenant's, before one is known the user's, service's or address's."""
-    known = caller.tenant_id or caller.user_id
-    # The number, as a UUID's own hash is computed in Python.
-    return known.int if known is not None else caller.service or caller.ip
