@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from bulkhead_kit import keyfiles
-from bulkhead_kit.keyfiles import KeyFileError, generate_keys, load_page_token_key, load_public_keys, load_signer
+from bulkhead_kit.keyfiles import generate_keys, load_page_token_key, load_public_keys, load_signer
 from bulkhead_kit.keysets import KeySet
+from bulkhead_kit.keywatch import KeyFileError
 from bulkhead_kit.page_tokens import PageTokens
 from bulkhead_kit.services_auth import ServiceTokens, service_verifier
 from cryptography.hazmat.primitives.asymmetric import ec

@@ -67,14 +67,64 @@ def migrate(*, database_url: DatabaseUrl = None, passwords: Path | None = None, 
     database.migrate(admin, words, lambda line: Screen().line("migrate", line))
 
 
-@app.command
-def keys(directory: Path | None = None) -> None:
-    """Makes the keys that are missing in a folder (.run/keys): for tokens, for each service, for page tokens."""
+keys_app = App(name="keys", help="The keys of an installation: made, and changed for new ones while it runs.")
+app.command(keys_app)
+KeyName = Annotated[str | None, Parameter(help="access, or a service; without it all that are held here.")]
+KeyFolder = Annotated[Path | None, Parameter(help="Folder with the keys (.run/keys).")]
+
+
+def key_folder(given: Path | None) -> Path:
+    return given or CliSettings.load().state / "keys"
+
+
+@keys_app.default
+def keys(directory: KeyFolder = None) -> None:
+    """Makes the keys that are missing in a folder: for tokens, for each service, for page tokens."""
     from bulkhead_kit import keyfiles  # noqa: PLC0415 - slow to load
 
-    folder = directory or CliSettings.load().state / "keys"
+    folder = key_folder(directory)
     made = keyfiles.generate_keys(folder)
     Screen().line("keys", f"{len(made)} files made in {folder}" if made else f"nothing was missing in {folder}")
+
+
+@keys_app.command
+def rotate(
+    name: KeyName = None, *, directory: KeyFolder = None, overlap: float = 10.0, publish_only: bool = False
+) -> None:
+    """Publishes a new key, waits until every service believes it, signs with it. Safe to repeat after an interruption.
+
+    Parameters
+    ----------
+    overlap
+        Seconds between publishing a key and signing with it.
+    publish_only
+        Stop after publishing, where the public files have to be copied to other machines first.
+    """
+    from bulkhead_cli import rotation  # noqa: PLC0415 - slow to load
+
+    screen = Screen()
+    rotation.rotate(
+        key_folder(directory),
+        name,
+        overlap=overlap,
+        publish_only=publish_only,
+        say=lambda text: screen.line("keys", text),
+    )
+
+
+@keys_app.command
+def prune(name: KeyName = None, *, directory: KeyFolder = None, now: bool = False) -> int:
+    """Forgets old keys, when the last token signed with them has expired; ends with 1 where one has to wait.
+
+    Parameters
+    ----------
+    now
+        Do not wait, as after a theft: tokens of the old keys are refused within seconds.
+    """
+    from bulkhead_cli import rotation  # noqa: PLC0415 - slow to load
+
+    screen = Screen()
+    return rotation.prune(key_folder(directory), name, at_once=now, say=lambda text: screen.line("keys", text))
 
 
 @app.command

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
-from bulkhead_kit import migrations
+from bulkhead_kit import keyrotation, migrations
 from bulkhead_kit.db.database import MINIMUM_VERSIONS
+from bulkhead_kit.keywatch import KeyFileError
 
 from bulkhead_cli import database, endpoints, ports
 from bulkhead_cli.endpoints import Endpoints
@@ -18,6 +19,7 @@ from bulkhead_cli.programs import SERVICES
 from bulkhead_cli.settings import CliSettings
 from bulkhead_cli.up import health
 
+OLD_KEY_DAYS = 365
 PACKAGES = ("bulkhead-kit", "bulkhead-contracts", "bulkhead-postgres", *(f"bulkhead-{name}" for name in SERVICES))
 
 
@@ -118,6 +120,28 @@ def key_files(keys: Path) -> Iterator[Finding]:
         yield broken("keys", f"{file} can be read by others", f"chmod 600 {file}, and replace the key if others did.")
     if not open_files:
         yield ok("keys", f"{len(private)} private keys in {keys}")
+    for name in keyrotation.held(keys):
+        yield from key_rotation(keys, name)
+
+
+def key_rotation(keys: Path, name: str) -> Iterator[Finding]:
+    what = f"key {name}"
+    try:
+        state = keyrotation.state_of(keys, name)
+    except KeyFileError as error:
+        yield broken(what, str(error), "restore the file, or make new keys with `bulkhead keys`.")
+        return
+    days = int(state.signing_seconds // 86400)
+    if state.signs not in state.published:
+        yield broken(what, f"{state.signs} signs and is not in {name}.public.pem", f"bulkhead keys rotate {name}")
+    elif state.upcoming is not None:
+        yield note(what, "a rotation has begun and is not finished", f"bulkhead keys rotate {name}")
+    elif state.retired and state.seconds_until_prune == 0:
+        yield note(what, f"an old key is still believed: {', '.join(state.retired)}", f"bulkhead keys prune {name}")
+    elif days > OLD_KEY_DAYS:
+        yield note(what, f"signs for {days} days", f"bulkhead keys rotate {name}")
+    else:
+        yield ok(what, f"{state.signs} signs" + (", the one before still verifies" if state.retired else ""))
 
 
 def running_in(state: Path) -> Endpoints | None:

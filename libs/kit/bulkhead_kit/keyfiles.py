@@ -2,7 +2,7 @@
 
 `access.*.pem` signs people's tokens (identity only), `<service>.*.pem` a service's, `page_tokens.key` page tokens;
 from `identity.secret.key` identity derives the tokens in mails and the next refresh tokens.
-A service needs its own private key and everybody's public ones.
+A service needs its own private key and everybody's public ones. A rotation (keyrotation.py) needs no restart.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from bulkhead_kit.keysets import KeySet, load_public_key, parse_jwks, thumbprint
+from bulkhead_kit.keywatch import KeyFileError, PublicKeys, WatchedKeySet, WatchedSigner
 from bulkhead_kit.tokens import Signer
 
 ACCESS: Final = "access"
@@ -31,12 +32,13 @@ IDENTITY_SECRET: Final = "identity.secret.key"  # noqa: S105 - the name of a fil
 _pem_block = re.compile(rb"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----", re.DOTALL)
 
 
-class KeyFileError(Exception):
-    """A key file is missing, unreadable or open to others; the text says which and what to do."""
-
-
 def load_signer(directory: Path, name: str) -> Signer:
-    path = directory / f"{name}.private.pem"
+    """Signs with another key when the file has another: see `bulkhead keys rotate`."""
+    path = private_file(directory, name)
+    return WatchedSigner(path, lambda: read_signer(path, name))
+
+
+def read_signer(path: Path, name: str) -> Signer:
     try:
         signer = Signer(_secret(path), name)
     except ValueError as error:
@@ -48,18 +50,32 @@ def load_signer(directory: Path, name: str) -> Signer:
 def load_public_keys(directory: Path, names: Iterable[str]) -> KeySet:
     """The keys of these names and of no others: a service's key must not verify people's tokens.
 
-    They come from `<name>.public.pem` and, where keys are handed out as one file, from `jwks.json`.
+    They come from `<name>.public.pem` and, where keys are handed out as one file, from `jwks.json`; changed files are
+    taken up within seconds.
     """
+    wanted = list(names)
+    paths = [directory / JWKS, *(public_file(directory, name) for name in wanted)]
+    return WatchedKeySet(paths, lambda: _read_public_keys(directory, wanted))
+
+
+def _read_public_keys(directory: Path, names: Iterable[str]) -> PublicKeys:
     jwks = _jwks(directory / JWKS)
-    keys = KeySet()
+    keys: dict[str, ec.EllipticCurvePublicKey] = {}
     for name in names:
-        path = directory / f"{name}.public.pem"
+        path = public_file(directory, name)
         found = {kid: key for kid, key in jwks.items() if kid.startswith(f"{name}:")}
         if path.exists() or not found:
-            found |= _public_keys(path, name)
-        for kid, key in found.items():
-            keys.add(kid, key)
+            found |= read_public_keys(path, name)
+        keys |= found
     return keys
+
+
+def private_file(directory: Path, name: str) -> Path:
+    return directory / f"{name}.private.pem"
+
+
+def public_file(directory: Path, name: str) -> Path:
+    return directory / f"{name}.public.pem"
 
 
 def load_page_token_key(directory: Path) -> bytes:
@@ -77,12 +93,12 @@ def generate_keys(directory: Path, services: Iterable[str] = SERVICES) -> list[P
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = []
     for name in (ACCESS, *services):
-        private, public = directory / f"{name}.private.pem", directory / f"{name}.public.pem"
+        private, public = private_file(directory, name), public_file(directory, name)
         if public.exists() and not private.exists():
             raise KeyFileError(f"{public} is there without {private.name}: restore it, or remove the public key")
-        if _write_new(private, _new_private_key(), 0o600):
+        if _write_new(private, new_private_key(), 0o600):
             made.append(private)
-        pem = load_signer(directory, name).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        pem = public_pem(load_signer(directory, name).public_key())
         if _write_new(public, pem, 0o644):
             made.append(public)
     for name in (PAGE_TOKEN_KEY, IDENTITY_SECRET):
@@ -91,9 +107,13 @@ def generate_keys(directory: Path, services: Iterable[str] = SERVICES) -> list[P
     return made
 
 
-def _new_private_key() -> bytes:
+def new_private_key() -> bytes:
     key = ec.generate_private_key(ec.SECP256R1())
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def public_pem(key: ec.EllipticCurvePublicKey) -> bytes:
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _write_new(path: Path, content: bytes, mode: int) -> bool:
@@ -130,7 +150,7 @@ def _content(path: Path) -> bytes:
         ) from None
 
 
-def _public_keys(path: Path, name: str) -> dict[str, ec.EllipticCurvePublicKey]:
+def read_public_keys(path: Path, name: str) -> dict[str, ec.EllipticCurvePublicKey]:
     blocks = _pem_block.findall(_content(path))
     if not blocks:
         raise KeyFileError(f"{path} holds no public key in PEM form")

@@ -28,6 +28,9 @@ class KeySet:
     def from_jwks(cls, jwks: Mapping[str, object]) -> KeySet:
         return cls(parse_jwks(jwks))
 
+    def refresh(self) -> None:
+        """Where the keys come from may have others by now; whoever relies on a remembered verdict asks first."""
+
     def get(self, kid: str) -> ec.EllipticCurvePublicKey | None:
         return self._keys.get(kid)
 
@@ -52,12 +55,18 @@ class KeySet:
 
     def replace(self, jwks: Mapping[str, object]) -> None:
         """Takes over a freshly fetched set as a whole, or, if anything in it is wrong, nothing."""
-        keys = parse_jwks(jwks)
-        if keys != self._keys:
-            self._keys = keys
-            self.generation += 1
+        self.take(parse_jwks(jwks))
+
+    def take(self, keys: Mapping[str, ec.EllipticCurvePublicKey]) -> bool:
+        """These and no others. False when they were these already."""
+        if keys == self._keys:
+            return False
+        self._keys = dict(keys)
+        self.generation += 1
+        return True
 
     def to_jwks(self) -> dict[str, list[dict[str, str]]]:
+        self.refresh()
         return {"keys": [to_jwk(kid, key) for kid, key in self._keys.items()]}
 
 

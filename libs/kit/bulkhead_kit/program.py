@@ -28,7 +28,8 @@ from bulkhead_kit.interceptors.base import Chain
 from bulkhead_kit.interceptors.caller import Callers
 from bulkhead_kit.interceptors.limits import Limits
 from bulkhead_kit.interceptors.telemetry import RpcMetrics
-from bulkhead_kit.keyfiles import ACCESS, SERVICES, KeyFileError, load_public_keys, load_signer
+from bulkhead_kit.keyfiles import ACCESS, SERVICES, load_public_keys, load_signer
+from bulkhead_kit.keywatch import KeyFileError
 from bulkhead_kit.page_tokens import PageTokens
 from bulkhead_kit.policy import Scope, read_policies
 from bulkhead_kit.rates.limiter import RateLimits, Rates

@@ -57,6 +57,10 @@ class Signer:
         self._key = key
         self.kid = kid
 
+    def take(self, other: Signer) -> None:
+        """Signs with that one's key from now on."""
+        self._key, self.kid = other._key, other.kid
+
     def public_key(self) -> ec.EllipticCurvePublicKey:
         return self._key.public_key()
 
@@ -102,6 +106,7 @@ class Verifier(Generic[C]):
 
     def recall(self, token: str) -> C | None:
         """The claims of a token verified before with the keys of now, while it lasts."""
+        self._keys.refresh()
         if self._generation != self._keys.generation:
             self._remembered.clear()
             self._generation = self._keys.generation
