@@ -120,28 +120,26 @@ def key_files(keys: Path) -> Iterator[Finding]:
         yield broken("keys", f"{file} can be read by others", f"chmod 600 {file}, and replace the key if others did.")
     if not open_files:
         yield ok("keys", f"{len(private)} private keys in {keys}")
-    for name in keyrotation.held(keys):
-        yield from key_rotation(keys, name)
+        for name in keyrotation.held(keys):
+            yield key_rotation(keys, name)
 
 
-def key_rotation(keys: Path, name: str) -> Iterator[Finding]:
+def key_rotation(keys: Path, name: str) -> Finding:
     what = f"key {name}"
     try:
         state = keyrotation.state_of(keys, name)
     except KeyFileError as error:
-        yield broken(what, str(error), "restore the file, or make new keys with `bulkhead keys`.")
-        return
+        return broken(what, str(error), "restore the file, or make new keys with `bulkhead keys`.")
     days = int(state.signing_seconds // 86400)
     if state.signs not in state.published:
-        yield broken(what, f"{state.signs} signs and is not in {name}.public.pem", f"bulkhead keys rotate {name}")
-    elif state.upcoming is not None:
-        yield note(what, "a rotation has begun and is not finished", f"bulkhead keys rotate {name}")
-    elif state.retired and state.seconds_until_prune == 0:
-        yield note(what, f"an old key is still believed: {', '.join(state.retired)}", f"bulkhead keys prune {name}")
-    elif days > OLD_KEY_DAYS:
-        yield note(what, f"signs for {days} days", f"bulkhead keys rotate {name}")
-    else:
-        yield ok(what, f"{state.signs} signs" + (", the one before still verifies" if state.retired else ""))
+        return broken(what, f"{state.signs} signs and is not in {name}.public.pem", f"bulkhead keys rotate {name}")
+    if state.upcoming is not None:
+        return note(what, "a rotation has begun and is not finished", f"bulkhead keys rotate {name}")
+    if state.retired and state.seconds_until_prune == 0:
+        return note(what, f"an old key is still believed: {', '.join(state.retired)}", f"bulkhead keys prune {name}")
+    if days > OLD_KEY_DAYS:
+        return note(what, f"signs for {days} days", f"bulkhead keys rotate {name}")
+    return ok(what, f"{state.signs} signs" + (", the one before still verifies" if state.retired else ""))
 
 
 def running_in(state: Path) -> Endpoints | None:
