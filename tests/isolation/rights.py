@@ -15,6 +15,7 @@ NOT_WALLED = {
     "identity.outbox_parked:identity_relay": "parks a tenant whose events audit refuses",
     "identity.request_ids:identity_worker": "removes answers after a day",
     "identity.team_members:identity_definer": "the membership check gives the caller's teams",
+    "identity.teams:identity_definer": "whether a team is archived, for the issues service",
     "identity.tenant_usage:identity_definer": "locks and counts limits for the issues service",
     "identity.tenants:identity_definer": "finds a tenant before it is entered",
     "issues.outbox:issues_relay": "delivers every tenant's events",

@@ -194,6 +194,57 @@ async def _import_members(_company: Company, _role: Role) -> Fields:
     return {"external_source": "sample", "authors": [author]}
 
 
+fixed("identity.v1.TeamService/ListTeams", show_archived=True, filter="user_id != me")
+
+
+@sample("identity.v1.TeamService/CreateTeam")
+async def _create_team(_company: Company, _role: Role) -> Fields:
+    return {"team": {"name": name()}, "request_id": rid()}
+
+
+@sample("identity.v1.TeamService/GetTeam")
+async def _get_team(company: Company, _role: Role) -> Fields:
+    return {"team_id": company.one("team")}
+
+
+@sample("identity.v1.TeamService/UpdateTeam")
+async def _update_team(company: Company, _role: Role) -> Fields:
+    return {"team": {"team_id": await _new_team(company), "name": name()}, "request_id": rid()}
+
+
+@sample("identity.v1.TeamService/ArchiveTeam")
+async def _archive_team(company: Company, _role: Role) -> Fields:
+    return {"team_id": await _new_team(company), "request_id": rid()}
+
+
+@sample("identity.v1.TeamService/UnarchiveTeam")
+async def _unarchive_team(company: Company, _role: Role) -> Fields:
+    team_id = await _new_team(company)
+    await company.client(Role.OWNER).identity.ArchiveTeam(team_id=team_id)
+    return {"team_id": team_id, "request_id": rid()}
+
+
+@sample("identity.v1.TeamService/AddTeamMember")
+async def _add_team_member(company: Company, _role: Role) -> Fields:
+    return {"team_id": await _new_team(company), "user_id": company.one("member"), "request_id": rid()}
+
+
+@sample("identity.v1.TeamService/RemoveTeamMember")
+async def _remove_team_member(company: Company, _role: Role) -> Fields:
+    place = {"team_id": await _new_team(company), "user_id": company.one("member")}
+    await company.client(Role.OWNER).identity.AddTeamMember(**place)
+    return {**place, "request_id": rid()}
+
+
+@sample("identity.v1.TeamService/ListTeamMembers")
+async def _list_team_members(company: Company, _role: Role) -> Fields:
+    return {"team_id": company.one("team")}
+
+
+async def _new_team(company: Company) -> str:
+    return str((await company.client(Role.OWNER).identity.CreateTeam(team={"name": name()})).team_id)
+
+
 async def _new_member(company: Company) -> str:
     house = company.tenant.house
     connection = await house.connection()

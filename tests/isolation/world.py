@@ -16,7 +16,6 @@ from bulkhead_kit.ids import new_id
 from google.protobuf.timestamp_pb2 import Timestamp
 from psycopg import sql
 
-from tests.support import people
 from tests.support.builders import make_comment, make_issue, make_label, make_project, make_workspace, statuses
 from tests.support.client import Client
 from tests.support.house import House, Tenant
@@ -109,22 +108,13 @@ async def _make_work(company: Company) -> None:
 
 
 async def _make_people(house: House, company: Company) -> None:
-    """A team and its member, by SQL as identity's own role: there are no RPCs for teams yet."""
-    connection = await house.connection()
-    team_id, owner = new_id(), company.tenant.people[Role.OWNER]
-    async with connection.transaction():
-        await people.set_context(
-            connection, tenant_id=company.tenant.tenant_id, user_id=owner.user_id, role=Role.OWNER.value
-        )
-        await connection.execute(
-            "insert into identity.teams (tenant_id, team_id, name) values (%s, %s, %s)",
-            (company.tenant.tenant_id, team_id, company.text()),
-        )
-        await connection.execute(
-            "insert into identity.team_members (tenant_id, team_id, user_id) values (%s, %s, %s)",
-            (company.tenant.tenant_id, team_id, owner.user_id),
-        )
-    company.keep("team", str(team_id))
+    owner = company.tenant.people[Role.OWNER]
+    client = company.client(Role.OWNER).identity
+    teams = [await client.CreateTeam(team={"name": company.text(), "description": company.text()}) for _ in range(2)]
+    for team in teams:
+        await client.AddTeamMember(team_id=team.team_id, user_id=str(owner.user_id))
+    await client.ArchiveTeam(team_id=teams[1].team_id)
+    company.keep("team", *(team.team_id for team in teams))
     signed_in = await house.signed_in(owner)
     slug = f"other-{company.canary}"
     await signed_in.identity.CreateTenant(tenant={"slug": slug, "name": slug}, request_id=str(new_id()))

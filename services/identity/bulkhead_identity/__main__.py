@@ -10,6 +10,7 @@ import grpc.aio
 from bulkhead.identity.v1 import (
     auth_service_pb2_grpc,
     membership_service_pb2_grpc,
+    team_service_pb2_grpc,
     tenant_service_pb2_grpc,
 )
 from bulkhead_kit import program
@@ -31,6 +32,7 @@ from bulkhead_identity.session.handler import AuthHandler
 from bulkhead_identity.session.rules import Lives
 from bulkhead_identity.session.tokens import AccessTokens
 from bulkhead_identity.settings import IdentitySettings
+from bulkhead_identity.team.handler import TeamHandler
 from bulkhead_identity.tenant.handler import TenantHandler
 
 ALLOWED = ServiceAllowList({"issues": ["bulkhead.identity.v1.MembershipService/ImportMembers"]})
@@ -47,6 +49,7 @@ def register(parts: Parts, server: grpc.aio.Server) -> None:
     tenant_service_pb2_grpc.add_TenantServiceServicer_to_server(tenants, server)
     members = MembershipHandler(database, page_tokens, tools.derived, timedelta(days=settings.invitation_days))
     membership_service_pb2_grpc.add_MembershipServiceServicer_to_server(members, server)
+    team_service_pb2_grpc.add_TeamServiceServicer_to_server(TeamHandler(database, page_tokens), server)
 
 
 def _tools(settings: IdentitySettings, parts: Parts) -> Tools:

@@ -371,12 +371,17 @@ create table identity.teams (
 );
 comment on table identity.teams is
 'Groups of members. (tenant_id, team_id) is a published key: other schemas refer to it and rows are never deleted.';
+comment on column identity.teams.archived_at is
+'Since when it has been archived: it keeps what it has, gets no project and no member, and its name is free.';
 create unique index teams_name_key_key on identity.teams (tenant_id, name_key) where archived_at is null;
+create index teams_tenant_id_name_key_team_id_idx on identity.teams (tenant_id, name_key, team_id);
 alter table identity.teams enable row level security;
 alter table identity.teams force row level security;
 create policy tenant_wall on identity.teams as restrictive for all to identity_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
+create policy definer_read on identity.teams for select to identity_definer
+using (true);
 create policy insert_right on identity.teams for insert to identity_app
 with check (app.role_level() >= 3);
 create policy owner_right on identity.teams for all to identity_owner
@@ -392,6 +397,7 @@ grant
     insert (tenant_id, team_id, name, description),
     update (name, description, archived_at)
 on identity.teams to identity_app;
+grant select (tenant_id, team_id, archived_at) on identity.teams to identity_definer;
 grant references (tenant_id, team_id) on identity.teams to issues_owner;
 
 -- identity.tenant_usage
@@ -907,18 +913,24 @@ create table identity.team_members (
     created_by uuid,
     updated_at timestamptz default now() not null,
     version integer default 1 not null,
+    added_at timestamptz default now() not null,
     constraint team_members_pkey primary key (tenant_id, team_id, user_id),
     constraint team_members_team_id_fkey
     foreign key (tenant_id, team_id)
     references identity.teams(tenant_id, team_id),
     constraint team_members_user_id_fkey
     foreign key (tenant_id, user_id)
-    references identity.memberships(tenant_id, user_id)
+    references identity.memberships(tenant_id, user_id),
+    constraint team_members_is_lead_check check (not is_lead or removed_at is null)
 );
 comment on table identity.team_members is
 'Who is in which team. A member who leaves the team keeps her row, with the time.';
 comment on column identity.team_members.is_lead is
 'Leads the team; gives no rights.';
+comment on column identity.team_members.removed_at is
+'When she left the team; null: she is in it.';
+comment on column identity.team_members.added_at is
+'When she was added, or added again; set by trigger.';
 create index team_members_user_id_idx on identity.team_members (tenant_id, user_id);
 alter table identity.team_members enable row level security;
 alter table identity.team_members force row level security;
@@ -982,6 +994,47 @@ grant
     insert (user_id, password_hash),
     update (password_hash, password_changed_at)
 on identity.user_credentials to identity_definer;
+
+create or replace function identity.admit_to_team()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_kind text;
+    v_status text;
+begin
+    if tg_op = 'UPDATE' then
+        new.added_at := old.added_at;
+        if new.removed_at is not null or old.removed_at is null then
+            return new;
+        end if;
+    end if;
+    -- First the locks, then the look: whoever archives the team or disables the member waits, or is seen.
+    perform
+        pg_advisory_xact_lock_shared(identity.membership_key(new.tenant_id, new.user_id)),
+        pg_advisory_xact_lock_shared(identity.team_key(new.tenant_id, new.team_id));
+    if exists (
+        select from identity.teams as t
+        where t.tenant_id = new.tenant_id and t.team_id = new.team_id and t.archived_at is not null
+    ) then
+        perform app.refuse(9, 'ARCHIVED', 'the team is archived', '{"resource": "team"}');
+    end if;
+    select m.kind, m.status into v_kind, v_status from identity.memberships as m
+    where m.tenant_id = new.tenant_id and m.user_id = new.user_id;
+    if v_status = 'disabled' then
+        perform app.refuse(9, 'STATE_NOT_ALLOWED', 'a disabled member joins no team', '{"state": "disabled"}');
+    elsif v_kind = 'placeholder' then
+        perform app.refuse(9, 'STATE_NOT_ALLOWED', 'a placeholder joins no team', '{"state": "placeholder"}');
+    end if;
+    new.added_at := now();
+    return new;
+end
+$function$;
+revoke all on function identity.admit_to_team() from public;
+comment on function identity.admit_to_team() is
+'Only an active member who can act joins a team, and only one that is not archived.';
 
 create or replace function identity.capture_invitations()
  returns trigger
@@ -1235,10 +1288,10 @@ as $function$
             elsif tg_op = 'INSERT' then
                 r := new;
                 v_verb := 'created';
-                if r.is_lead is not null then v_changes := v_changes || jsonb_build_object('is_lead', jsonb_build_array(null, to_jsonb(r.is_lead))); end if; if r.removed_at is not null then v_changes := v_changes || jsonb_build_object('removed_at', jsonb_build_array(null, to_jsonb(r.removed_at))); end if; 
+                if r.is_lead is not null then v_changes := v_changes || jsonb_build_object('is_lead', jsonb_build_array(null, to_jsonb(r.is_lead))); end if; if r.removed_at is not null then v_changes := v_changes || jsonb_build_object('removed_at', jsonb_build_array(null, to_jsonb(r.removed_at))); end if; if r.added_at is not null then v_changes := v_changes || jsonb_build_object('added_at', jsonb_build_array(null, to_jsonb(r.added_at))); end if; 
             else
                 r := new;
-                if r.is_lead is distinct from old.is_lead then v_changes := v_changes || jsonb_build_object('is_lead', jsonb_build_array(to_jsonb(old.is_lead), to_jsonb(r.is_lead))); end if; if r.removed_at is distinct from old.removed_at then v_changes := v_changes || jsonb_build_object('removed_at', jsonb_build_array(to_jsonb(old.removed_at), to_jsonb(r.removed_at))); end if; 
+                if r.is_lead is distinct from old.is_lead then v_changes := v_changes || jsonb_build_object('is_lead', jsonb_build_array(to_jsonb(old.is_lead), to_jsonb(r.is_lead))); end if; if r.removed_at is distinct from old.removed_at then v_changes := v_changes || jsonb_build_object('removed_at', jsonb_build_array(to_jsonb(old.removed_at), to_jsonb(r.removed_at))); end if; if r.added_at is distinct from old.added_at then v_changes := v_changes || jsonb_build_object('added_at', jsonb_build_array(to_jsonb(old.added_at), to_jsonb(r.added_at))); end if; 
                 if v_changes = '{}' then
                     return null;
                 end if;
@@ -1481,6 +1534,22 @@ revoke all on function identity.count_member() from public;
 comment on function identity.count_member() is
 'Never more active persons than the plan allows; counts them under the lock of the tenant''s usage.';
 
+create or replace function identity.fence_team()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    -- Waits for what was let in before, and keeps the rest out until this commits.
+    perform pg_advisory_xact_lock(identity.team_key(new.tenant_id, new.team_id));
+    return new;
+end
+$function$;
+revoke all on function identity.fence_team() from public;
+comment on function identity.fence_team() is
+'Once a team is archived, no project or member that was about to come to it comes any more.';
+
 create or replace function identity.fence_tenant()
  returns trigger
  language plpgsql
@@ -1652,6 +1721,16 @@ revoke all on function identity.stamp_membership() from public;
 comment on function identity.stamp_membership() is
 'In place of app.stamp: the version is the one that tokens carry. No write of a member commits after her rights have changed.';
 
+create or replace function identity.team_key(p_tenant uuid, p_team uuid)
+ returns bigint
+ language sql
+ immutable parallel safe
+return uuid_hash_extended(p_team, uuid_hash_extended(p_tenant, (2)::bigint));
+revoke all on function identity.team_key(uuid, uuid) from public;
+grant execute on function identity.team_key(uuid, uuid) to identity_definer;
+comment on function identity.team_key(uuid, uuid) is
+'Advisory lock of a team: shared by whatever gives it a project or a member, taken alone when it is archived.';
+
 create or replace function identity.tenant_key(p_tenant uuid)
  returns bigint
  language sql
@@ -1672,6 +1751,7 @@ create constraint trigger need_owner after insert on identity.tenants deferrable
 create trigger zz_capture after insert or delete or update on identity.tenants for each row execute function identity.capture_tenants();
 
 create trigger aa_stamp before insert or update on identity.teams for each row execute function app.stamp();
+create trigger ab_fence before update on identity.teams for each row when (old.archived_at is null and new.archived_at is not null) execute function identity.fence_team();
 create trigger zz_capture after insert or delete or update on identity.teams for each row execute function identity.capture_teams();
 
 create trigger aa_stamp before insert or update of kind, email, email_verified_at, full_name, first_name, last_name, avatar_url, status, is_platform_admin on identity.users for each row execute function app.stamp();
@@ -1697,6 +1777,7 @@ create trigger zz_capture after insert or update on identity.sessions for each r
 create trigger zz_capture after insert or update on identity.refresh_tokens for each row execute function identity.capture_refresh_tokens();
 
 create trigger aa_stamp before insert or update on identity.team_members for each row execute function app.stamp();
+create trigger ab_admit before insert or update on identity.team_members for each row execute function identity.admit_to_team();
 create trigger zz_capture after insert or delete or update on identity.team_members for each row execute function identity.capture_team_members();
 
 create trigger aa_stamp before insert or update on identity.user_credentials for each row execute function app.stamp();
@@ -2009,6 +2090,31 @@ revoke all on function identity.has_member(text) from public;
 grant execute on function identity.has_member(text) to identity_app;
 comment on function identity.has_member(text) is
 'Whether a member of the tenant in context, active or not, has the address.';
+
+create or replace function identity.hold_team(p_tenant uuid, p_team uuid)
+ returns void
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    if p_tenant is distinct from app.current_tenant_id() then
+        perform app.refuse(5, 'RESOURCE_NOT_FOUND', 'no such tenant', '{"resource": "tenant"}');
+    end if;
+    perform pg_advisory_xact_lock_shared(identity.team_key(p_tenant, p_team));
+    if exists (
+        select from identity.teams as t
+        where t.tenant_id = p_tenant and t.team_id = p_team and t.archived_at is not null
+    ) then
+        perform app.refuse(9, 'ARCHIVED', 'the team is archived', '{"resource": "team"}');
+    end if;
+end
+$function$;
+alter function identity.hold_team(uuid, uuid) owner to identity_definer;
+revoke all on function identity.hold_team(uuid, uuid) from public;
+grant execute on function identity.hold_team(uuid, uuid) to issues_app;
+comment on function identity.hold_team(uuid, uuid) is
+'Refuses an archived team of the tenant in context, and keeps one in use from being archived until the transaction ends. A team that is not there is left to the foreign key.';
 
 create or replace function identity.import_members(p_source text, p_user_ids uuid[], p_external_ids text[], p_names text[], p_avatar_urls text[])
  returns table(external_id text, user_id uuid, is_new boolean)
