@@ -123,6 +123,7 @@ PUBLISHED = {
         "identity.teams",
         "identity.claim_project",
         "identity.release_project",
+        "identity.hold_team",
     },
     "audit": set[str](),
 }

@@ -1290,6 +1290,20 @@ revoke all on function issues.claim_project() from public;
 comment on function issues.claim_project() is
 'Counts a new project against the plan, so that no way in can forget it.';
 
+create or replace function issues.hold_team()
+ returns trigger
+ language plpgsql
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    perform identity.hold_team(new.tenant_id, new.owner_team_id);
+    return new;
+end
+$function$;
+revoke all on function issues.hold_team() from public;
+comment on function issues.hold_team() is
+'No project comes to an archived team, nor to one that is being archived; those it has it keeps.';
+
 create or replace function issues.number_issue()
  returns trigger
  language plpgsql
@@ -1488,6 +1502,8 @@ create trigger zz_capture after insert or delete or update on issues.workspaces 
 
 create trigger aa_stamp before insert or update of workspace_id, name, description, status, priority, lead_id, owner_team_id, start_date, end_date, budget, metadata, archived_at, deleted_at on issues.projects for each row execute function app.stamp();
 create trigger ba_claim before insert on issues.projects for each row execute function issues.claim_project();
+create trigger bb_hold_team before insert on issues.projects for each row when (new.owner_team_id is not null) execute function issues.hold_team();
+create trigger bb_hold_team_anew before update of owner_team_id on issues.projects for each row when (new.owner_team_id is distinct from old.owner_team_id and new.owner_team_id is not null) execute function issues.hold_team();
 create trigger zz_capture after insert or delete or update on issues.projects for each row execute function issues.capture_projects();
 
 create trigger aa_stamp before insert or update on issues.issues for each row execute function app.stamp();

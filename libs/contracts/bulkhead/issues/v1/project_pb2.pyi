@@ -129,7 +129,7 @@ class Project(_message.Message):
     lead_id: _builtins.str
     """UUID of the member who leads it; empty: nobody."""
     owner_team_id: _builtins.str
-    """UUID of the team that owns it; empty: none."""
+    """UUID of the team that owns it; empty: none. It keeps a team that is archived later, and gets no archived one anew."""
     start_date: _builtins.str
     """First day, as YYYY-MM-DD; empty: not set."""
     end_date: _builtins.str

@@ -69,7 +69,8 @@ class ProjectServiceServicer:
 
         Errors: ALREADY_EXISTS (ALREADY_TAKEN, field "project.key"), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED,
         REFERENCE_NOT_FOUND of workspace, lead or team), RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "projects"),
-        FAILED_PRECONDITION (TENANT_SUSPENDED), PERMISSION_DENIED (ROLE_TOO_LOW).
+        FAILED_PRECONDITION (ARCHIVED, resource "team": an archived one owns no new projects; TENANT_SUSPENDED),
+        PERMISSION_DENIED (ROLE_TOO_LOW).
 
         Idempotent with a request_id.
         """
@@ -110,7 +111,8 @@ class ProjectServiceServicer:
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "project"), ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT
         (INVALID_FIELD, INVALID_UPDATE_MASK, REQUEST_ID_REUSED, REFERENCE_NOT_FOUND of lead or team), FAILED_PRECONDITION
-        (TENANT_SUSPENDED), PERMISSION_DENIED (ROLE_TOO_LOW).
+        (ARCHIVED, resource "team": a project keeps an archived one and gets none; TENANT_SUSPENDED), PERMISSION_DENIED
+        (ROLE_TOO_LOW).
 
         Idempotent with a request_id.
         """

@@ -28,6 +28,8 @@ def downgrade() -> None:
     drop function identity.admit_to_team();
     alter table identity.team_members drop constraint team_members_is_lead_check;
     alter table identity.team_members drop column added_at;
+    comment on column identity.team_members.removed_at is null;
+    comment on column identity.teams.archived_at is null;
     call app.capture_on('identity.team_members', 'team_member', '{team_id,user_id}');
     drop index identity.teams_tenant_id_name_key_team_id_idx;
     drop trigger ab_fence on identity.teams;
