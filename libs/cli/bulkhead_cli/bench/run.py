@@ -152,8 +152,8 @@ class _Bench:
             "DATABASE_URL": self._endpoints.database_roles[f"{service}_app"],
             "METRICS_LISTEN": f"127.0.0.1:{metrics}",
             # Counted, so that it costs what it costs, but out of reach.
-            "RATE_PER_PRINCIPAL": "999999999/minute",
-            "RATE_PER_TENANT": "999999999/minute",
+            **dict.fromkeys(("RATE_PER_IP", "RATE_PER_PRINCIPAL", "RATE_PER_TENANT"), "999999999/minute"),
+            "RATE_PER_METHOD": "*=999999999/minute",
             "LOG_LEVEL": "warning",
             "LOG_FORMAT": "json",
         }
