@@ -57,22 +57,16 @@ def _services_as_people(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_header_compared(patch: pytest.MonkeyPatch) -> None:
-    member = caller._member
-
-    def trusting(claims: Any, call: Any, found: Any, context: Any, *, by_key: bool) -> Any:
-        found.tenant_id = None
-        return member(claims, call, found, context, by_key=by_key)
-
-    patch.setattr(caller, "_member", trusting)
+    patch.setattr(caller, "_demand_tenant", _nothing)
 
 
 def _header_believed(patch: pytest.MonkeyPatch) -> None:
     """The tenant of the metadata, whatever the token says."""
     member = caller._member
 
-    def trusting(claims: Any, call: Any, found: Any, context: Any, *, by_key: bool) -> Any:
+    def trusting(claims: Any, call: Any, found: Any, context: Any) -> Any:
         named = replace(claims, tid=found.tenant_id or claims.tid)
-        return member(named, call, found, context, by_key=by_key)
+        return member(named, call, found, context)
 
     patch.setattr(caller, "_member", trusting)
 

@@ -11,6 +11,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     # By login and table: S select, I insert, U update, D delete; of some columns at least.
     "identity_app": {
         "identity.alembic_version": "S",
+        "identity.api_keys": "SIU",
         "identity.invitations": "SIU",
         "identity.mails": "I",
         "identity.memberships": "SU",
@@ -77,6 +78,7 @@ class Levels(NamedTuple):
 
 
 LEVELS = {
+    "identity.api_keys": Levels(4, 4, 4),
     "identity.invitations": Levels(4, 4, 4),
     "identity.memberships": Levels(1, None, 4),
     "identity.team_members": Levels(1, 3, 3),

@@ -6,6 +6,7 @@ from tests.isolation.catalogue import CatalogueRule
 
 _BEFORE_A_TENANT = "needed before a tenant is known"
 GLOBAL_KEYS = {
+    "identity.api_keys.api_keys_secret_hash_key": _BEFORE_A_TENANT,
     "identity.invitations.invitations_token_hash_key": _BEFORE_A_TENANT,
     "identity.tenants.tenants_slug_key": _BEFORE_A_TENANT,
 }
@@ -174,6 +175,8 @@ RULES = [
         """,
         "alter table issues.labels add column planted text",
         {
+            "identity.api_keys.last_used_at": "would be an event for every minute",
+            "identity.api_keys.secret_hash": "a secret",
             "identity.invitations.token_hash": "a secret",
             "identity.one_time_tokens.full_name": "of somebody who may not own the address",
             "identity.one_time_tokens.password_hash": "a secret",

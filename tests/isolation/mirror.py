@@ -54,7 +54,7 @@ def _value(column: str, copied: UUID) -> sql.Composable:
     # Unique over all tenants, so that a copy needs another one.
     if column == "slug":
         return sql.SQL("md5(random()::text)")
-    if column == "token_hash":
+    if column in {"token_hash", "secret_hash"}:
         return sql.SQL("decode(md5(random()::text) || md5(random()::text), 'hex')")
     return sql.Identifier(column)
 

@@ -59,6 +59,7 @@ def probe(database: ScratchDatabase, mutant: Mutant, pair: Pair, known: Known) -
 
 _SECOND_GUARD = "a trigger looks the row up in the context's tenant and refuses what it does not find there"
 _TWICE_GUARDED = {
+    "identity.api_keys: api_keys_user_id_fkey": _SECOND_GUARD,
     "issues.issue_labels: issue_labels_tenant_id_issue_id_fkey": "the row in the issue's feed refers to it as well",
     "issues.issues: issues_tenant_id_parent_id_fkey": _SECOND_GUARD,
     "issues.issues: issues_tenant_id_project_id_fkey": _SECOND_GUARD,

@@ -7,6 +7,7 @@ from tests.isolation.catalogue import CatalogueRule
 # grantee on table -> why it may be outside the wall
 NOT_WALLED = {
     "audit.event_values:eraser": "erases what is personal, of any tenant; reads keys only",
+    "identity.api_keys:identity_definer": "a key is looked up before the tenant is known",
     "identity.invitations:identity_definer": "AcceptInvitation finds a token before the tenant is known",
     "identity.invitations:identity_worker": "finds expired ones; sees no others",
     "identity.memberships:identity_definer": "the membership check of every transaction",

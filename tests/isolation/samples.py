@@ -188,6 +188,21 @@ async def _enable(company: Company, _role: Role) -> Fields:
     return {"user_id": user_id, "request_id": rid()}
 
 
+@sample("identity.v1.ApiKeyService/CreateApiKey")
+async def _create_api_key(company: Company, _role: Role) -> Fields:
+    return {"display_name": name(), "user_id": company.one("service account"), "request_id": rid()}
+
+
+fixed("identity.v1.ApiKeyService/ListApiKeys")
+
+
+@sample("identity.v1.ApiKeyService/RevokeApiKey")
+async def _revoke_api_key(company: Company, _role: Role) -> Fields:
+    account = company.one("service account")
+    made = await company.client(Role.OWNER).identity.CreateApiKey(display_name=name(), user_id=account)
+    return {"api_key_id": made.api_key.api_key_id, "request_id": rid()}
+
+
 @sample("identity.v1.MembershipService/ImportMembers")
 async def _import_members(_company: Company, _role: Role) -> Fields:
     author = {"external_id": rid(), "display_name": name()}

@@ -32,6 +32,8 @@ class Company:
     things: dict[str, list[str]] = field(default_factory=dict)
     """Ids by kind, the kind as (bulkhead.rpc.v1.refers_to) says it."""
     statuses: dict[int, str] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    """API keys of an account that is an admin: a live one and a revoked one."""
 
     def one(self, kind: str) -> str:
         return self.things[kind][0]
@@ -61,6 +63,7 @@ async def make_company(house: House, slug: str) -> Company:
         company.keep(kind, *(str(person.user_id) for person in tenant.people.values()))
     await _make_work(company)
     await _make_people(house, company)
+    await _make_keys(company)
     _make_status(house, company)
     await _import(company)
     await append_events(company)
@@ -125,6 +128,18 @@ async def _make_people(house: House, company: Company) -> None:
         )
         company.keep("invitation", invitation.invitation_id)
         await company.client(role).issues.CreateLabel(label={"name": company.text()}, request_id=str(new_id()))
+
+
+async def _make_keys(company: Company) -> None:
+    """A service account with a live key and a revoked one."""
+    owner = company.client(Role.OWNER).identity
+    live = await owner.CreateApiKey(display_name=company.text(), role=Role.ADMIN.value)
+    account = live.api_key.user_id
+    ended = await owner.CreateApiKey(display_name=company.text(), user_id=account)
+    await owner.RevokeApiKey(api_key_id=ended.api_key.api_key_id)
+    company.keep("service account", account)
+    company.keep("api_key", live.api_key.api_key_id, ended.api_key.api_key_id)
+    company.keys = {"live": live.key, "revoked": ended.key}
 
 
 def _make_status(house: House, company: Company) -> None:

@@ -19,6 +19,7 @@ import structlog
 from psycopg.errors import UndefinedTable
 
 from bulkhead_kit import clock, logs, telemetry
+from bulkhead_kit.api_keys import ApiKeyLookup
 from bulkhead_kit.caller import Caller
 from bulkhead_kit.client import Channel, connect
 from bulkhead_kit.db import Database, PoolSettings, ServerState
@@ -94,7 +95,7 @@ def build(settings: ServiceSettings, register: Register, allowed: ServiceAllowLi
     )
     rate_limit = _rate_limits(settings, parts.closing)
     chain = Chain(
-        callers=Callers(authenticator),
+        callers=Callers(authenticator, api_keys=ApiKeyLookup(database)),
         services=allowed,
         limits=Limits(calls=settings.max_calls, streams=settings.max_streams, rate_limit=rate_limit),
         metrics=_rpc_metrics(),

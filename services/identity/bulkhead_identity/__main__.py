@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import grpc.aio
 from bulkhead.identity.v1 import (
+    api_key_service_pb2_grpc,
     auth_service_pb2_grpc,
     membership_service_pb2_grpc,
     team_service_pb2_grpc,
@@ -21,6 +22,7 @@ from bulkhead_kit.server import Service
 from bulkhead_kit.services_auth import ServiceAllowList
 from bulkhead_kit.worker import Duty
 
+from bulkhead_identity.api_key.handler import ApiKeyHandler
 from bulkhead_identity.derived import DerivedTokens
 from bulkhead_identity.expiry.actions import expire
 from bulkhead_identity.mail.actions import Post, send_due
@@ -50,6 +52,8 @@ def register(parts: Parts, server: grpc.aio.Server) -> None:
     members = MembershipHandler(database, page_tokens, tools.derived, timedelta(days=settings.invitation_days))
     membership_service_pb2_grpc.add_MembershipServiceServicer_to_server(members, server)
     team_service_pb2_grpc.add_TeamServiceServicer_to_server(TeamHandler(database, page_tokens), server)
+    keys = ApiKeyHandler(database, page_tokens)
+    api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server(keys, server)
 
 
 def _tools(settings: IdentitySettings, parts: Parts) -> Tools:

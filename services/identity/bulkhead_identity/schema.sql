@@ -612,7 +612,7 @@ comment on column identity.memberships.disabled_at is
 comment on column identity.memberships.disabled_by is
 'Who disabled her; set by trigger.';
 comment on column identity.memberships.version is
-'Raised when role, status or left_at change, and only then: tokens carry it, and one with an older version is refused.';
+'Raised when role, status or left_at change or a key of the account is revoked, and only then: tokens carry it, and one with an older version is refused.';
 comment on column identity.memberships.left_at is
 'When she left the tenant or closed her account; set by trigger. She comes back by an invitation only.';
 create index memberships_disabled_by_idx on identity.memberships (tenant_id, disabled_by) where disabled_by is not null;
@@ -645,6 +645,89 @@ grant
     update (role, status, display_name, avatar_url, left_at)
 on identity.memberships to identity_definer;
 grant references (tenant_id, user_id) on identity.memberships to issues_owner;
+
+-- identity.api_keys
+
+create table identity.api_keys (
+    tenant_id uuid not null,
+    api_key_id uuid not null,
+    user_id uuid not null,
+    display_name text not null,
+    prefix text not null,
+    secret_hash bytea not null,
+    ip_ranges cidr[] default '{}'::cidr[] not null,
+    expires_at timestamptz,
+    last_used_at timestamptz,
+    revoked_at timestamptz,
+    revoked_by uuid,
+    created_at timestamptz default now() not null,
+    created_by uuid,
+    updated_at timestamptz default now() not null,
+    version integer default 1 not null,
+    constraint api_keys_pkey primary key (tenant_id, api_key_id),
+    constraint api_keys_secret_hash_key unique (secret_hash),
+    constraint api_keys_user_id_fkey
+    foreign key (tenant_id, user_id)
+    references identity.memberships(tenant_id, user_id),
+    constraint api_keys_display_name_check check (length(display_name) between 1 and 200),
+    constraint api_keys_expires_at_check check (expires_at > created_at),
+    constraint api_keys_ip_ranges_check
+    check (cardinality(ip_ranges) <= 20 and array_position(ip_ranges, null::cidr) is null and not array_ndims(ip_ranges) is distinct from case cardinality(ip_ranges) when 0 then null::integer else 1 end),
+    constraint api_keys_prefix_check check (prefix ~ '^bh_[a-z2-7]{8}$'),
+    constraint api_keys_revoked_at_check check ((revoked_at is null) = (revoked_by is null)),
+    constraint api_keys_secret_hash_check check (octet_length(secret_hash) = 32)
+);
+comment on table identity.api_keys is
+'Keys of service accounts. What a key may do is what its account''s membership says; here is how it is known.';
+comment on column identity.api_keys.user_id is
+'The service account that acts by the key.';
+comment on column identity.api_keys.display_name is
+'What admins call it.';
+comment on column identity.api_keys.prefix is
+'How the key begins, so that people can tell keys apart.';
+comment on column identity.api_keys.secret_hash is
+'SHA-256 of the whole key.';
+comment on column identity.api_keys.ip_ranges is
+'The addresses it may be used from; empty: any.';
+comment on column identity.api_keys.expires_at is
+'From when on it is worth nothing; null: it lasts until it is revoked.';
+comment on column identity.api_keys.last_used_at is
+'When it was last used, to the minute.';
+comment on column identity.api_keys.revoked_at is
+'When it was revoked; set by trigger, once.';
+comment on column identity.api_keys.revoked_by is
+'Who revoked it; set by trigger.';
+create index api_keys_user_id_idx on identity.api_keys (tenant_id, user_id);
+alter table identity.api_keys enable row level security;
+alter table identity.api_keys force row level security;
+create policy tenant_wall on identity.api_keys as restrictive for all to identity_app
+using (tenant_id = app.current_tenant_id())
+with check (tenant_id = app.current_tenant_id());
+create policy definer_read on identity.api_keys for select to identity_definer
+using (true);
+create policy definer_update on identity.api_keys for update to identity_definer
+using (revoked_at is null)
+with check (revoked_at is null);
+create policy insert_right on identity.api_keys for insert to identity_app
+with check (app.role_level() >= 4);
+create policy owner_right on identity.api_keys for all to identity_owner
+using (true)
+with check (true);
+create policy read_right on identity.api_keys for select to identity_app
+using (app.role_level() >= 4);
+create policy update_right on identity.api_keys for update to identity_app
+using (app.role_level() >= 4)
+with check (app.role_level() >= 4);
+grant
+    select (tenant_id, api_key_id, user_id, display_name, prefix, ip_ranges, expires_at, last_used_at, revoked_at,
+        revoked_by, created_at, created_by, updated_at, version),
+    insert (tenant_id, api_key_id, user_id, display_name, prefix, secret_hash, ip_ranges, expires_at),
+    update (revoked_at)
+on identity.api_keys to identity_app;
+grant
+    select (tenant_id, api_key_id, user_id, secret_hash, ip_ranges, expires_at, last_used_at, revoked_at),
+    update (last_used_at)
+on identity.api_keys to identity_definer;
 
 -- identity.invitations
 
@@ -995,6 +1078,48 @@ grant
     update (password_hash, password_changed_at)
 on identity.user_credentials to identity_definer;
 
+create or replace function identity.admit_api_key()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_status text;
+    v_role smallint;
+    v_live integer;
+    v_limit constant integer := 100;
+begin
+    -- The lock of everything that changes members: the account can not be disabled or lifted meanwhile.
+    perform 1 from identity.tenant_usage where tenant_id = new.tenant_id for no key update;
+    select m.status, m.role into v_status, v_role from identity.memberships as m
+    where m.tenant_id = new.tenant_id and m.user_id = new.user_id and m.kind = 'service';
+    if not found then
+        perform app.refuse(
+            3, 'REFERENCE_NOT_FOUND', 'user_id: no such service account in this tenant', '{"field": "user_id"}'
+        );
+    elsif v_status <> 'active' then
+        perform app.refuse(
+            9, 'STATE_NOT_ALLOWED', 'the service account is ' || v_status, jsonb_build_object('state', v_status)
+        );
+    elsif v_role > app.role_level() then
+        perform app.refuse(7, 'ROLE_ABOVE_OWN', 'the service account''s role is above the caller''s own');
+    end if;
+    select count(*) - 1 into v_live from identity.api_keys as k
+    where k.tenant_id = new.tenant_id and k.revoked_at is null and (k.expires_at is null or k.expires_at > now());
+    if v_live >= v_limit then
+        perform app.refuse(
+            8, 'PLAN_LIMIT_REACHED', format('a tenant may have %s keys, %s are in use', v_limit, v_live),
+            jsonb_build_object('limit', 'api_keys', 'value', v_limit::text, 'used', v_live::text)
+        );
+    end if;
+    return null;
+end
+$function$;
+revoke all on function identity.admit_api_key() from public;
+comment on function identity.admit_api_key() is
+'A key is made for an active service account up to the maker''s own role, one of at most 100 live ones. After the row: before it, the wall has not been asked yet, and a refusal would tell of another tenant''s accounts.';
+
 create or replace function identity.admit_to_team()
  returns trigger
  language plpgsql
@@ -1035,6 +1160,45 @@ $function$;
 revoke all on function identity.admit_to_team() from public;
 comment on function identity.admit_to_team() is
 'Only an active member who can act joins a team, and only one that is not archived.';
+
+create or replace function identity.capture_api_keys()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+        declare
+            r identity.api_keys;
+            v_changes jsonb := '{}';
+            v_verb text;
+        begin
+            if tg_op = 'DELETE' then
+                -- Erasure: that it happened is kept, what was erased is not.
+                r := old;
+                v_verb := 'erased';
+            elsif tg_op = 'INSERT' then
+                r := new;
+                v_verb := 'created';
+                if r.user_id is not null then v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_array(null, to_jsonb(r.user_id))); end if; if r.display_name is not null then v_changes := v_changes || jsonb_build_object('display_name', jsonb_build_array(null, to_jsonb(r.display_name))); end if; if r.prefix is not null then v_changes := v_changes || jsonb_build_object('prefix', jsonb_build_array(null, to_jsonb(r.prefix))); end if; if r.ip_ranges is not null then v_changes := v_changes || jsonb_build_object('ip_ranges', jsonb_build_array(null, to_jsonb(r.ip_ranges))); end if; if r.expires_at is not null then v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_array(null, to_jsonb(r.expires_at))); end if; if r.revoked_at is not null then v_changes := v_changes || jsonb_build_object('revoked_at', jsonb_build_array(null, to_jsonb(r.revoked_at))); end if; if r.revoked_by is not null then v_changes := v_changes || jsonb_build_object('revoked_by', jsonb_build_array(null, to_jsonb(r.revoked_by))); end if; 
+            else
+                r := new;
+                if r.user_id is distinct from old.user_id then v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_array(to_jsonb(old.user_id), to_jsonb(r.user_id))); end if; if r.display_name is distinct from old.display_name then v_changes := v_changes || jsonb_build_object('display_name', jsonb_build_array(to_jsonb(old.display_name), to_jsonb(r.display_name))); end if; if r.prefix is distinct from old.prefix then v_changes := v_changes || jsonb_build_object('prefix', jsonb_build_array(to_jsonb(old.prefix), to_jsonb(r.prefix))); end if; if r.ip_ranges is distinct from old.ip_ranges then v_changes := v_changes || jsonb_build_object('ip_ranges', jsonb_build_array(to_jsonb(old.ip_ranges), to_jsonb(r.ip_ranges))); end if; if r.expires_at is distinct from old.expires_at then v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_array(to_jsonb(old.expires_at), to_jsonb(r.expires_at))); end if; if r.revoked_at is distinct from old.revoked_at then v_changes := v_changes || jsonb_build_object('revoked_at', jsonb_build_array(to_jsonb(old.revoked_at), to_jsonb(r.revoked_at))); end if; if r.revoked_by is distinct from old.revoked_by then v_changes := v_changes || jsonb_build_object('revoked_by', jsonb_build_array(to_jsonb(old.revoked_by), to_jsonb(r.revoked_by))); end if; 
+                if v_changes = '{}' then
+                    return null;
+                end if;
+                v_verb := case when r.revoked_at is not null and old.revoked_at is null then 'revoked' when r.revoked_at is null and old.revoked_at is not null then 'granted' else 'updated' end;
+            end if;
+            insert into identity.outbox (
+                tenant_id, action, entity_type, entity_id, sub_id, project_id, visibility, changes
+            ) values (
+                r.tenant_id, 'api_key' || '.' || v_verb, 'api_key', r.api_key_id, null::uuid, null::uuid, 1::smallint, v_changes
+            );
+            return null;
+        end
+        $function$;
+revoke all on function identity.capture_api_keys() from public;
+comment on function identity.capture_api_keys() is
+'Capture: leaves an outbox row for every change of identity.api_keys.';
 
 create or replace function identity.capture_invitations()
  returns trigger
@@ -1534,6 +1698,21 @@ revoke all on function identity.count_member() from public;
 comment on function identity.count_member() is
 'Never more active persons than the plan allows; counts them under the lock of the tenant''s usage.';
 
+create or replace function identity.fence_api_key()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    update identity.memberships set version = version + 1 where tenant_id = new.tenant_id and user_id = new.user_id;
+    return null;
+end
+$function$;
+revoke all on function identity.fence_api_key() from public;
+comment on function identity.fence_api_key() is
+'No write by a key commits after it was revoked: its account''s membership gets another version, behind the lock that every write of the account holds.';
+
 create or replace function identity.fence_team()
  returns trigger
  language plpgsql
@@ -1617,6 +1796,23 @@ grant execute on function identity.membership_key(uuid, uuid) to identity_define
 comment on function identity.membership_key(uuid, uuid) is
 'Advisory lock of a membership: shared by every write of the member, taken alone when role or status change.';
 
+create or replace function identity.raise_version()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    perform 1 from identity.tenant_usage where tenant_id = new.tenant_id for no key update;
+    perform pg_advisory_xact_lock(identity.membership_key(new.tenant_id, new.user_id));
+    new.version := old.version + 1;
+    return new;
+end
+$function$;
+revoke all on function identity.raise_version() from public;
+comment on function identity.raise_version() is
+'Who sets the version by hand, which only the owner''s triggers can, means that what was let in with the old one is to end: waits for its writes and keeps later ones out.';
+
 create or replace function identity.require_owner()
  returns trigger
  language plpgsql
@@ -1638,6 +1834,26 @@ $function$;
 revoke all on function identity.require_owner() from public;
 comment on function identity.require_owner() is
 'At COMMIT: a tenant has at least one active owner.';
+
+create or replace function identity.settle_api_key()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    if old.revoked_at is not null then
+        perform app.refuse(9, 'STATE_NOT_ALLOWED', 'the key is revoked', '{"state": "revoked"}');
+    end if;
+    perform 1 from identity.tenant_usage where tenant_id = new.tenant_id for no key update;
+    new.revoked_at := now();
+    new.revoked_by := app.current_user_id();
+    return new;
+end
+$function$;
+revoke all on function identity.settle_api_key() from public;
+comment on function identity.settle_api_key() is
+'A key is revoked once; who did it and when is not left to the caller.';
 
 create or replace function identity.settle_invitation()
  returns trigger
@@ -1758,9 +1974,16 @@ create trigger aa_stamp before insert or update of kind, email, email_verified_a
 create trigger zz_capture after insert or delete or update on identity.users for each row execute function identity.capture_users();
 
 create trigger aa_stamp before insert or update on identity.memberships for each row execute function identity.stamp_membership();
+create trigger ab_fence before update of version on identity.memberships for each row execute function identity.raise_version();
 create trigger count_seats after insert or update on identity.memberships for each row execute function identity.count_member();
 create constraint trigger keep_owner after update on identity.memberships deferrable initially deferred for each row when (old.role = 5 and old.status = 'active'::text and (new.role <> 5 or new.status <> 'active'::text)) execute function identity.require_owner();
 create trigger zz_capture after insert or delete or update on identity.memberships for each row execute function identity.capture_memberships();
+
+create trigger aa_stamp before insert or update of tenant_id, api_key_id, user_id, display_name, prefix, secret_hash, ip_ranges, expires_at, revoked_at, revoked_by on identity.api_keys for each row execute function app.stamp();
+create trigger ab_settle before update of revoked_at, revoked_by on identity.api_keys for each row execute function identity.settle_api_key();
+create trigger admit after insert on identity.api_keys for each row execute function identity.admit_api_key();
+create trigger fence after update on identity.api_keys for each row when (old.revoked_at is null and new.revoked_at is not null) execute function identity.fence_api_key();
+create trigger zz_capture after insert or delete or update on identity.api_keys for each row execute function identity.capture_api_keys();
 
 create trigger aa_stamp before insert or update on identity.invitations for each row execute function app.stamp();
 create trigger ab_settle before insert or update on identity.invitations for each row execute function identity.settle_invitation();
@@ -1972,6 +2195,30 @@ grant execute on function identity.claim_project(uuid) to issues_app;
 comment on function identity.claim_project(uuid) is
 'Counts one more project of the tenant in context, or refuses with the plan''s limit.';
 
+create or replace function identity.create_service_account(p_user_id uuid, p_display_name text, p_role smallint)
+ returns void
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    if app.current_tenant_id() is null or app.role_level() not in (4, 5) then
+        perform app.refuse(7, 'ROLE_TOO_LOW', 'only admins make service accounts', '{"least_role": "ADMIN"}');
+    elsif p_role > app.role_level() then
+        perform app.refuse(7, 'ROLE_ABOVE_OWN', 'the role is above the caller''s own');
+    end if;
+    perform identity.lock_limits(app.current_tenant_id());
+    insert into identity.users (user_id, kind, full_name) values (p_user_id, 'service', p_display_name);
+    insert into identity.memberships (tenant_id, user_id, kind, role, display_name)
+    values (app.current_tenant_id(), p_user_id, 'service', p_role, p_display_name);
+end
+$function$;
+alter function identity.create_service_account(uuid, text, smallint) owner to identity_definer;
+revoke all on function identity.create_service_account(uuid, text, smallint) from public;
+grant execute on function identity.create_service_account(uuid, text, smallint) to identity_app;
+comment on function identity.create_service_account(uuid, text, smallint) is
+'A member of the tenant in context that is no person: it acts by API keys, takes no seat and is never an owner.';
+
 create or replace function identity.create_tenant(p_tenant_id uuid, p_slug text, p_name text)
  returns setof identity.tenants
  language plpgsql
@@ -2054,6 +2301,50 @@ revoke all on function identity.expire_invitations(uuid) from public;
 grant execute on function identity.expire_invitations(uuid) to identity_app, identity_worker;
 comment on function identity.expire_invitations(uuid) is
 'Gives back the seats of a tenant''s invitations that nobody accepted in time.';
+
+create or replace function identity.find_api_key(p_secret_hash bytea, p_ip inet)
+ returns table(tenant_id uuid, user_id uuid, role smallint, version integer, expires_at timestamp with time zone)
+ language plpgsql
+ security definer rows 1
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+#variable_conflict use_column
+declare
+    v_api_key_id uuid;
+    v_last_used_at timestamptz;
+begin
+    select k.tenant_id, k.user_id, m.role, m.version, k.expires_at, k.api_key_id, k.last_used_at
+    into
+        find_api_key.tenant_id, find_api_key.user_id, find_api_key.role, find_api_key.version,
+        find_api_key.expires_at, v_api_key_id, v_last_used_at
+    from identity.api_keys as k
+    inner join identity.memberships as m on m.tenant_id = k.tenant_id and m.user_id = k.user_id
+    inner join identity.users as u on u.user_id = k.user_id
+    where
+        k.secret_hash = p_secret_hash and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
+        and (cardinality(k.ip_ranges) = 0 or p_ip <<= any(k.ip_ranges))
+        and m.kind = 'service' and m.status = 'active' and u.status = 'active';
+    if not found then
+        return;
+    end if;
+    if v_last_used_at is null or v_last_used_at <= now() - interval '1 minute' then
+        -- Of calls at once one writes it down, and none waits for another.
+        update identity.api_keys as k set last_used_at = now()
+        from (
+            select f.tenant_id, f.api_key_id from identity.api_keys as f
+            where f.tenant_id = find_api_key.tenant_id and f.api_key_id = v_api_key_id
+            for no key update skip locked
+        ) as free
+        where k.tenant_id = free.tenant_id and k.api_key_id = free.api_key_id;
+    end if;
+    return next;
+end
+$function$;
+alter function identity.find_api_key(bytea, inet) owner to identity_definer;
+revoke all on function identity.find_api_key(bytea, inet) from public;
+grant execute on function identity.find_api_key(bytea, inet) to audit_app, identity_app, issues_app;
+comment on function identity.find_api_key(bytea, inet) is
+'First step of every call with an API key: the membership it stands for. No row for one that is unknown, revoked, expired, used from elsewhere, or of an account that is disabled.';
 
 create or replace function identity.find_credentials(p_email text)
  returns table(user_id uuid, password_hash text, is_active boolean, is_platform_admin boolean)

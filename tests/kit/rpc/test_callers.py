@@ -12,14 +12,12 @@ import grpc.aio
 import pytest
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
 from bulkhead_kit import clock
-from bulkhead_kit.caller import Role
+from bulkhead_kit.api_keys import KeyOwner
+from bulkhead_kit.caller import Caller, Role
 from bulkhead_kit.clock import ManualClock
 from bulkhead_kit.errors import Unauthenticated
 from bulkhead_kit.ids import new_id
-from bulkhead_kit.interceptors.call import Call
-from bulkhead_kit.metadata import CallMetadata
 from bulkhead_kit.server import ServerOptions
-from bulkhead_kit.tokens import AccessClaims
 from google.rpc.error_details_pb2 import ErrorInfo
 
 from tests.kit.rpc.calls import detail_of, failed, invoke, reason_of
@@ -41,10 +39,12 @@ KEY_TENANT = new_id()
 KEY_USER = new_id()
 
 
-async def api_keys(key: str, call: Call, found: CallMetadata) -> AccessClaims:
+async def api_keys(key: str, nobody: Caller) -> KeyOwner:
+    assert (nobody.actor_type, nobody.user_id, nobody.tenant_id) == ("anonymous", None, None)
+    assert nobody.ip in ("127.0.0.1", "::1")
     if key != API_KEY:
         raise Unauthenticated(ErrorReason.TOKEN_INVALID, "no such API key")
-    return AccessClaims(sub=KEY_USER, sid=KEY_USER, exp=0, tid=KEY_TENANT, role=Role.MEMBER, mv=1)
+    return KeyOwner(KEY_TENANT, KEY_USER, Role.MEMBER, 7, 1_800_000_000.5)
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +157,8 @@ async def test_the_handler_is_told_of_an_api_key(world: World, stub: Any) -> Non
     await invoke(stub, "Ask", metadata=CALLERS["api key"]())
     caller = world.servicer.callers[-1]
     assert (caller.actor_type, caller.tenant_id, caller.user_id) == ("service_account", KEY_TENANT, KEY_USER)
+    assert (caller.role, caller.membership_version, caller.session_id) == (Role.MEMBER, 7, None)
+    assert caller.token_expires_at == 1_800_000_000.5
     wrong = await failed(stub, "Ask", metadata=[("authorization", "Bearer bh_wrong_0123456789")])
     assert reason_of(wrong) == "TOKEN_INVALID"
 

@@ -35,6 +35,7 @@ REQUIREMENTS = (
             "identity.tenants.tenants_slug_key": "a tenant is found by it before anybody has logged in",
             "identity.tenants.tenants_plan_code_fkey": "plans are everybody's",
             "identity.memberships.memberships_user_id_kind_fkey": "people are global",
+            "identity.api_keys.api_keys_secret_hash_key": "looked up before a tenant is known",
             "identity.invitations.invitations_token_hash_key": "looked up before a tenant is known",
         },
     ),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import unquote
+from uuid import UUID
 
 import grpc.aio
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
 from bulkhead.rpc.v1.options_pb2 import Scope
 
+from bulkhead_kit.api_keys import PREFIX as API_KEY_PREFIX
+from bulkhead_kit.api_keys import KeyOwner
 from bulkhead_kit.caller import Caller
 from bulkhead_kit.errors import Unauthenticated
 from bulkhead_kit.interceptors.call import Call
@@ -20,11 +24,10 @@ from bulkhead_kit.services_auth import Authenticator, ServiceClaims
 from bulkhead_kit.tokens import AccessClaims
 
 GATEWAY: Final = "gateway"
-API_KEY_PREFIX: Final = "bh_"
 
 Context = grpc.aio.ServicerContext[Any, Any]
-ApiKeys = Callable[[str, Call, CallMetadata], Awaitable[AccessClaims]]
-"""From an API key to the membership it stands for; raises Unauthenticated for an unknown one."""
+ApiKeys = Callable[[str, Caller], Awaitable[KeyOwner]]
+"""From an API key and who sent it, nobody as yet, to the membership it stands for; raises Unauthenticated."""
 
 
 class Callers:
@@ -38,23 +41,31 @@ class Callers:
         if token is None:
             return _anonymous(call, found, context)
         if token.startswith(API_KEY_PREFIX):
-            return None
+            # Where nobody has to be known, nobody's key is looked up either.
+            return _anonymous(call, found, context) if call.policy.scope == Scope.SCOPE_PUBLIC else None
         try:
             claims = self._authenticator.verify(token)
             if isinstance(claims, ServiceClaims):
                 return _service(claims, call, found, context)
-            return _member(claims, call, found, context, by_key=False)
+            return _member(claims, call, found, context)
         except Unauthenticated as error:
             return _anonymous_or_raise(error, call, found, context)
 
     async def by_key(self, call: Call, found: CallMetadata, context: Context) -> Caller:
-        try:
-            if self._api_keys is None:
-                raise Unauthenticated(ErrorReason.TOKEN_INVALID, "this server takes no API keys")
-            claims = await self._api_keys(found.token or "", call, found)
-            return _member(claims, call, found, context, by_key=True)
-        except Unauthenticated as error:
-            return _anonymous_or_raise(error, call, found, context)
+        if self._api_keys is None:
+            raise Unauthenticated(ErrorReason.TOKEN_INVALID, "this server takes no API keys")
+        nobody = _anonymous(call, found, context)
+        owner = await self._api_keys(found.token or "", nobody)
+        _demand_tenant(found, owner.tenant_id)
+        return replace(
+            nobody,
+            actor_type="service_account",
+            tenant_id=owner.tenant_id,
+            user_id=owner.user_id,
+            role=owner.role,
+            membership_version=owner.version,
+            token_expires_at=owner.expires_at,
+        )
 
 
 def _anonymous_or_raise(error: Unauthenticated, call: Call, found: CallMetadata, context: Context) -> Caller:
@@ -76,14 +87,19 @@ def _anonymous(call: Call, found: CallMetadata, context: Context) -> Caller:
     )
 
 
-def _member(claims: AccessClaims, call: Call, found: CallMetadata, context: Context, *, by_key: bool) -> Caller:
-    if found.tenant_id is not None and found.tenant_id != claims.tid:
-        if claims.tid is None:
+def _demand_tenant(found: CallMetadata, tenant_id: UUID | None) -> None:
+    """Whoever names a tenant besides, has to name the same one."""
+    if found.tenant_id is not None and found.tenant_id != tenant_id:
+        if tenant_id is None:
             raise Unauthenticated(ErrorReason.TENANT_NOT_SELECTED, "the token names no tenant, call SelectTenant")
         raise Unauthenticated(ErrorReason.TENANT_MISMATCH, "the tenant of the metadata is not the token's")
+
+
+def _member(claims: AccessClaims, call: Call, found: CallMetadata, context: Context) -> Caller:
+    _demand_tenant(found, claims.tid)
     ip, user_agent = _origin(found, context, by_gateway=False)
     return Caller(
-        actor_type="service_account" if by_key else "person",
+        actor_type="person",
         rpc=call.policy.method,
         request_id=found.request_id,
         deadline=call.deadline,
@@ -148,6 +164,8 @@ def _peer_address(peer: str) -> str | None:
 
 def _address(text: str) -> str | None:
     try:
-        return str(ip_address(text.partition("%")[0]))
+        found = ip_address(text.partition("%")[0])
     except ValueError:
         return None
+    # How a socket of both kinds shows a caller by IPv4: one address has one spelling, or ranges of it do not hold.
+    return str(getattr(found, "ipv4_mapped", None) or found)
