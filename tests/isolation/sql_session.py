@@ -34,7 +34,7 @@ class SqlSession:
     def attempt(
         self,
         statement: Statement,
-        values: list[object] | None = None,
+        values: list[object] | dict[str, object] | None = None,
         *,
         tenant: UUID | None = None,
         level: int = 0,

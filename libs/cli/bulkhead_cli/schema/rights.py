@@ -1,0 +1,130 @@
+"""docs/role-matrix.md: who may call what, from the policies of the contracts, and who may do what to whom.
+
+The tests of tests/matrix read the page and try every cell of it, by RPC and by SQL.
+"""
+
+import importlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import bulkhead
+from bulkhead_kit.caller import Role
+from bulkhead_kit.policy import MethodPolicy, Scope, read_policies
+
+from bulkhead_cli.schema.markdown import code, page, table
+
+PAGE = Path("docs/role-matrix.md")
+NOTE = "<!-- Written by `make schema` from the policies of the contracts. Never edited. -->"
+INTRODUCTION = """\
+A tenant's members have one role each: owner, admin, manager, member or viewer, from high to low; who may do something
+may do it with every higher role too. Beside the role stand what the method's own description says (such as: an author
+changes her own comments) and the state of tenant and member: a suspended tenant is only read, who is disabled or has
+left does nothing. An API key counts as its service account, with its role.
+
+The server refuses a call whose role is too low, whatever else the request says, and the database refuses the same
+change by SQL: policies and grants bind the services' own logins. The test suite tries every cell of this page in both
+ways."""
+WHO: Mapping[int, str] = {
+    Scope.SCOPE_PUBLIC: "anybody",
+    Scope.SCOPE_USER: "a signed-in person",
+    Scope.SCOPE_SERVICE: "other Bulkhead services, each as its allow-list says",
+    Scope.SCOPE_PLATFORM: "administrators of the platform",
+}
+MEMBERSHIPS = "bulkhead.identity.v1.MembershipService"
+# What a member may do to others depends on their role besides her own: it reaches up to her own and no further.
+REACHING: Mapping[str, tuple[str, str]] = {
+    "InviteMember": ("Inviting to a role", "Who may invite somebody to be"),
+    "RevokeInvitation": ("Taking an invitation to a role back", "Who may take back an invitation to be"),
+    "DisableMember": ("Disabling a member of a role", "Who may disable"),
+    "EnableMember": ("Enabling a disabled member of a role", "Who may enable"),
+}
+CHANGING = "ChangeRole"
+OWN = """\
+Everybody may leave a tenant herself, by LeaveTenant; nobody is made to leave, and who has left is not enabled but
+invited again. In every case a tenant keeps one active owner: the last one is neither demoted nor disabled, does not
+leave and does not close her account. A placeholder stays a viewer, and a service account is never an owner. An
+invitation is worth what its sender may do when it is accepted."""
+
+
+def render() -> str:
+    known = policies()
+    return page(
+        [
+            NOTE,
+            "# Who may do what",
+            INTRODUCTION,
+            "## Without a tenant",
+            table(("call", "who"), _outside(known.values())),
+            "## In a tenant, by role",
+            table(("call", *_names()), _inside(known.values())),
+            "## Members among each other",
+            OWN,
+            *_reaching(known),
+        ]
+    )
+
+
+def policies() -> Mapping[str, MethodPolicy]:
+    """Of every method of every contract."""
+    names: set[str] = set()
+    for root in bulkhead.__path__:
+        for file in Path(root).rglob("*_service_pb2.py"):
+            module = importlib.import_module(".".join(["bulkhead", *file.relative_to(root).with_suffix("").parts]))
+            names |= {service.full_name for service in module.DESCRIPTOR.services_by_name.values()}
+    return read_policies(sorted(names))
+
+
+def _names() -> list[str]:
+    return [role.name.lower() for role in Role]
+
+
+def _outside(known: Iterable[MethodPolicy]) -> Iterator[tuple[str, ...]]:
+    for policy in known:
+        if policy.scope != Scope.SCOPE_TENANT:
+            yield code(_short(policy)), WHO[policy.scope]
+
+
+def _inside(known: Iterable[MethodPolicy]) -> Iterator[tuple[str, ...]]:
+    for policy in known:
+        if policy.least_role is not None:
+            yield code(_short(policy)), *(_word(role >= policy.least_role) for role in Role)
+
+
+def _reaching(known: Mapping[str, MethodPolicy]) -> Iterator[str]:
+    for method, (heading, row) in REACHING.items():
+        least = _least(known, method)
+        yield f"### {heading}"
+        yield f"{row} (columns), by her own role (rows): {code(method)}."
+        yield table(("", *_names()), ((role.name.lower(), *_up_to(role, least)) for role in Role))
+    least = _least(known, CHANGING)
+    yield "### Changing a role"
+    yield f"Who may make a member of one role into one of another: {code(CHANGING)}."
+    yield table(
+        ("by", "from", *(f"to {name}" for name in _names())),
+        (
+            (caller.name.lower(), before.name.lower(), *_up_to(caller, least, before))
+            for caller in Role
+            for before in Role
+        ),
+    )
+
+
+def _up_to(caller: Role, least: Role, *others: Role) -> Iterator[str]:
+    for role in Role:
+        yield _word(caller >= least and all(reached <= caller for reached in (role, *others)))
+
+
+def _least(known: Mapping[str, MethodPolicy], method: str) -> Role:
+    least = known[f"{MEMBERSHIPS}/{method}"].least_role
+    assert least is not None
+    return least
+
+
+def _short(policy: MethodPolicy) -> str:
+    """identity.TeamService/GetTeam."""
+    _, package, _, rest = policy.method.split(".", 3)
+    return f"{package}.{rest}"
+
+
+def _word(allowed: bool) -> str:
+    return "yes" if allowed else "no"
