@@ -27,6 +27,15 @@ STATEMENTS = {
         "select count(*) from audit.events where tenant_id = %(tenant)s and event_id = %(event)s"
     ),
     "audit.AuditService/ListEvents": "select count(*) from audit.events where tenant_id = %(tenant)s",
+    "identity.ApiKeyService/CreateApiKey": (
+        "insert into identity.api_keys (tenant_id, api_key_id, user_id, display_name, prefix, secret_hash)"
+        " select tenant_id, %(new)s, user_id, 'by hand', 'bh_aaaaaaaa', %(hash)s from identity.memberships"
+        " where tenant_id = %(tenant)s and kind = 'service' limit 1"
+    ),
+    "identity.ApiKeyService/ListApiKeys": "select count(*) from identity.api_keys where tenant_id = %(tenant)s",
+    "identity.ApiKeyService/RevokeApiKey": (
+        "update identity.api_keys set revoked_at = now() where tenant_id = %(tenant)s and api_key_id = %(api_key)s"
+    ),
     "identity.MembershipService/ChangeRole": f"update identity.memberships set role = 2 {_MEMBER}",
     "identity.MembershipService/DisableMember": f"update identity.memberships set status = 'disabled' {_MEMBER}",
     "identity.MembershipService/EnableMember": (
@@ -161,6 +170,9 @@ def values(company: Company) -> dict[str, Any]:
         "label": label,
         "archived": archived,
         "started": company.statuses[workflow_pb2.STATUS_CATEGORY_IN_PROGRESS],
-        **{kind: company.one(kind) for kind in ("project", "workspace", "comment", "status", "invitation", "team")},
+        **{
+            kind: company.one(kind)
+            for kind in ("project", "workspace", "comment", "status", "invitation", "team", "api_key")
+        },
         "event": company.one("audit_event"),
     }
