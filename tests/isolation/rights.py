@@ -12,6 +12,7 @@ NOT_WALLED = {
     "identity.invitations:identity_worker": "finds expired ones; sees no others",
     "identity.memberships:identity_definer": "the membership check of every transaction",
     "identity.outbox:identity_definer": "writes events without a row, such as a failed login",
+    "issues.outbox:issues_definer": "records refused calls",
     "identity.outbox:identity_relay": "delivers every tenant's events",
     "identity.outbox_parked:identity_relay": "parks a tenant whose events audit refuses",
     "identity.request_ids:identity_worker": "removes answers after a day",

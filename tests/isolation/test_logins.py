@@ -26,7 +26,7 @@ def test_no_login_can_take_another_role(role: str, world_database: ScratchDataba
         others = [
             *(other for other in LOGINS if other != role),
             *("app_owner", "identity_owner", "issues_owner", "audit_owner"),
-            *("identity_definer", "issues_search", "audit_partition", world_database.server.user),
+            *("identity_definer", "issues_definer", "issues_search", "audit_partition", world_database.server.user),
         ]
         for other in others:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):

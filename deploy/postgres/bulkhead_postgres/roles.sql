@@ -15,6 +15,7 @@ begin
             ('audit_owner', 'nologin'),
             -- own the closed list of functions that look across tenants, each with just the policies it needs
             ('identity_definer', 'nologin'),
+            ('issues_definer', 'nologin'),
             ('issues_search', 'nologin'),
             ('audit_partition', 'nologin'),
             -- the RPCs
@@ -73,7 +74,8 @@ begin
 
     -- Migrations take the place of owners and definers with SET ROLE. A superuser may; anybody else has to be let in.
     if not (select r.rolsuper from pg_catalog.pg_roles as r where r.rolname = current_user) then
-        grant app_owner, identity_owner, issues_owner, audit_owner, identity_definer, issues_search, audit_partition
+        grant app_owner, identity_owner, issues_owner, audit_owner, identity_definer, issues_definer, issues_search,
+            audit_partition
         to current_user;
     end if;
 

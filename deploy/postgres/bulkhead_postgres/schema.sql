@@ -6,8 +6,8 @@ set search_path = pg_catalog;
 set role app_owner;
 
 grant usage on schema app to audit_app, audit_owner, audit_partition, audit_worker, backup, eraser, identity_app,
-    identity_definer, identity_owner, identity_relay, identity_worker, issues_app, issues_owner, issues_relay,
-    issues_search, issues_worker, ops, platform_app;
+    identity_definer, identity_owner, identity_relay, identity_worker, issues_app, issues_definer, issues_owner,
+    issues_relay, issues_search, issues_worker, ops, platform_app;
 
 create or replace function app.current_tenant_id()
  returns uuid
@@ -16,8 +16,8 @@ create or replace function app.current_tenant_id()
 return (nullif(current_setting('app.tenant_id'::text, true), ''::text))::uuid;
 revoke all on function app.current_tenant_id() from public;
 grant execute on function app.current_tenant_id() to audit_app, audit_owner, audit_partition, audit_worker, eraser,
-    identity_app, identity_definer, identity_owner, identity_worker, issues_app, issues_owner, issues_search,
-    issues_worker, ops, platform_app;
+    identity_app, identity_definer, identity_owner, identity_worker, issues_app, issues_definer, issues_owner,
+    issues_search, issues_worker, ops, platform_app;
 comment on function app.current_tenant_id() is
 'The tenant of this transaction, or null. The only reader of app.tenant_id.';
 
@@ -28,8 +28,8 @@ create or replace function app.current_user_id()
 return (nullif(current_setting('app.user_id'::text, true), ''::text))::uuid;
 revoke all on function app.current_user_id() from public;
 grant execute on function app.current_user_id() to audit_app, audit_owner, audit_partition, audit_worker, eraser,
-    identity_app, identity_definer, identity_owner, identity_worker, issues_app, issues_owner, issues_search,
-    issues_worker, ops, platform_app;
+    identity_app, identity_definer, identity_owner, identity_worker, issues_app, issues_definer, issues_owner,
+    issues_search, issues_worker, ops, platform_app;
 comment on function app.current_user_id() is
 'The user of this transaction, or null.';
 
@@ -52,8 +52,8 @@ create or replace function app.platform_log_id()
 return '00000000-0000-0000-0000-000000000001'::uuid;
 revoke all on function app.platform_log_id() from public;
 grant execute on function app.platform_log_id() to audit_app, audit_owner, audit_partition, audit_worker, eraser,
-    identity_app, identity_definer, identity_owner, identity_worker, issues_app, issues_owner, issues_search,
-    issues_worker, ops, platform_app;
+    identity_app, identity_definer, identity_owner, identity_worker, issues_app, issues_definer, issues_owner,
+    issues_search, issues_worker, ops, platform_app;
 comment on function app.platform_log_id() is
 'The reserved tenant of the log of everything that happens outside any tenant. Nobody is a member of it.';
 
@@ -76,8 +76,8 @@ create or replace function app.role_level()
 return coalesce((nullif(current_setting('app.role'::text, true), ''::text))::smallint, (0)::smallint);
 revoke all on function app.role_level() from public;
 grant execute on function app.role_level() to audit_app, audit_owner, audit_partition, audit_worker, eraser,
-    identity_app, identity_definer, identity_owner, identity_worker, issues_app, issues_owner, issues_search,
-    issues_worker, ops, platform_app;
+    identity_app, identity_definer, identity_owner, identity_worker, issues_app, issues_definer, issues_owner,
+    issues_search, issues_worker, ops, platform_app;
 comment on function app.role_level() is
 '0 nobody, 1 viewer, 2 member, 3 manager, 4 admin, 5 owner, 6 another service.';
 

@@ -16,6 +16,7 @@ from functools import cache, cached_property
 
 import grpc.aio
 import structlog
+from prometheus_client import Counter
 from psycopg.errors import UndefinedTable
 
 from bulkhead_kit import clock, logs, telemetry
@@ -24,6 +25,7 @@ from bulkhead_kit.caller import Caller
 from bulkhead_kit.client import Channel, connect
 from bulkhead_kit.db import Database, PoolSettings, ServerState
 from bulkhead_kit.db.database import known_holes
+from bulkhead_kit.denials import Denials, Record, through_outbox
 from bulkhead_kit.errors import DeadlineExceeded, PermissionDenied, Unavailable
 from bulkhead_kit.interceptors.base import Chain
 from bulkhead_kit.interceptors.caller import Callers
@@ -81,8 +83,14 @@ class Parts:
 Register = Callable[[Parts, grpc.aio.Server], None]
 
 
-def build(settings: ServiceSettings, register: Register, allowed: ServiceAllowList) -> Service:
-    """The service, not yet listening. Needs a running event loop."""
+RecordsDenials = Callable[[Database], Record]
+"""How a service puts refused calls into the audit log."""
+
+
+def build(
+    settings: ServiceSettings, register: Register, allowed: ServiceAllowList, denied: RecordsDenials | None = None
+) -> Service:
+    """The service, not yet listening. Needs a running event loop. `denied` unset: by the service's own outbox."""
     database = open_database(settings)
     _pool_metrics().watch(settings.service, database.stats)
     parts = Parts(settings, database)
@@ -94,11 +102,14 @@ def build(settings: ServiceSettings, register: Register, allowed: ServiceAllowLi
         service_verifier(load_public_keys(keys, SERVICES), audience=settings.service),
     )
     rate_limit = _rate_limits(settings, parts.closing)
+    record = denied(database) if denied is not None else through_outbox(settings.service, database)
+    denials = Denials(record, _denied_calls())
     chain = Chain(
         callers=Callers(authenticator, api_keys=ApiKeyLookup(database)),
         services=allowed,
         limits=Limits(calls=settings.max_calls, streams=settings.max_streams, rate_limit=rate_limit),
         metrics=_rpc_metrics(),
+        denials=denials,
     )
     options = ServerOptions(
         address=settings.listen,
@@ -109,7 +120,7 @@ def build(settings: ServiceSettings, register: Register, allowed: ServiceAllowLi
         grace=settings.grace_seconds,
     )
     probe = Readiness(settings, database)
-    parts.closing.append(database.close)
+    parts.closing.extend([database.close, denials.close])
     service = Service(
         settings.service,
         chain=chain,
@@ -158,11 +169,13 @@ def open_database(settings: ServiceSettings, url: str = "database_url") -> Datab
     return Database(settings.conninfo(url), pool, application=f"bulkhead_{settings.service}")
 
 
-def serve(settings: ServiceSettings, register: Register, allowed: ServiceAllowList) -> None:
+def serve(
+    settings: ServiceSettings, register: Register, allowed: ServiceAllowList, denied: RecordsDenials | None = None
+) -> None:
     """Until SIGTERM or SIGINT."""
     start_logging(settings)
     with suppress(KeyboardInterrupt):
-        asyncio.run(_serve(settings, register, allowed))
+        asyncio.run(_serve(settings, register, allowed, denied))
 
 
 def start_logging(settings: ServiceSettings) -> None:
@@ -171,8 +184,10 @@ def start_logging(settings: ServiceSettings) -> None:
         log.warning("unknown_setting", complaint=complaint)
 
 
-async def _serve(settings: ServiceSettings, register: Register, allowed: ServiceAllowList) -> None:
-    service = build(settings, register, allowed)
+async def _serve(
+    settings: ServiceSettings, register: Register, allowed: ServiceAllowList, denied: RecordsDenials | None
+) -> None:
+    service = build(settings, register, allowed, denied)
     start_metrics(settings)
     await service.run()
 
@@ -273,6 +288,11 @@ def _rpc_metrics() -> RpcMetrics:
 @cache
 def _rate_metrics() -> telemetry.RateMetrics:
     return telemetry.RateMetrics()
+
+
+@cache
+def _denied_calls() -> Counter:
+    return Counter("bulkhead_denials_not_recorded", "Refused calls that did not become audit events.")
 
 
 @cache

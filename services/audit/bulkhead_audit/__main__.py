@@ -13,6 +13,7 @@ from bulkhead_kit.server import Service
 from bulkhead_kit.services_auth import ServiceAllowList
 from bulkhead_kit.worker import Duty
 
+from bulkhead_audit.event.actions import denials
 from bulkhead_audit.event.handler import AuditHandler, AuditWriterHandler
 from bulkhead_audit.partition.worker import Months
 from bulkhead_audit.settings import AuditSettings
@@ -28,7 +29,7 @@ def register(parts: Parts, server: grpc.aio.Server) -> None:
 
 def build(settings: AuditSettings) -> Service:
     """Not yet listening. Needs a running event loop."""
-    return program.build(settings, register, ALLOWED)
+    return program.build(settings, register, ALLOWED, denials)
 
 
 def duties(parts: Parts) -> list[Duty]:
@@ -40,7 +41,7 @@ def duties(parts: Parts) -> list[Duty]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     commands = {
-        "serve": lambda: program.serve(AuditSettings.load(), register, ALLOWED),
+        "serve": lambda: program.serve(AuditSettings.load(), register, ALLOWED, denials),
         "work": lambda: program.work(AuditSettings.load(), duties),
         "migrate": lambda: program.migrate(AuditSettings.load()),
     }

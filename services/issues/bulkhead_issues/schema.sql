@@ -5,7 +5,7 @@ set check_function_bodies = off;
 set search_path = pg_catalog;
 set role issues_owner;
 
-grant usage on schema issues to issues_app, issues_relay, issues_worker;
+grant usage on schema issues to issues_app, issues_definer, issues_relay, issues_worker;
 
 -- issues.labels
 
@@ -86,6 +86,8 @@ comment on table issues.outbox is
 'Changes not yet acknowledged by audit. Written by capture triggers, removed by the relay, read by nobody else.';
 alter table issues.outbox enable row level security;
 alter table issues.outbox force row level security;
+create policy definer_write on issues.outbox for insert to issues_definer
+with check (true);
 create policy owner_right on issues.outbox for all to issues_owner
 using (true)
 with check (true);
@@ -93,6 +95,7 @@ create policy relay_read on issues.outbox for select to issues_relay
 using (true);
 create policy relay_remove on issues.outbox for delete to issues_relay
 using (true);
+grant insert (tenant_id, action, entity_type, entity_id, outcome, changes) on issues.outbox to issues_definer;
 grant select, delete on issues.outbox to issues_relay;
 
 -- issues.outbox_parked
@@ -1525,3 +1528,27 @@ create trigger ya_record_label after insert or update of removed_at on issues.is
 create trigger zz_capture after insert or delete or update on issues.issue_labels for each row execute function issues.capture_issue_labels();
 
 reset role;
+
+create or replace function issues.record_event(p_action text, p_entity_type text, p_entity_id uuid, p_outcome text, p_changes jsonb)
+ returns void
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    -- What succeeded leaves a row and is captured from it; this can not pretend that it did.
+    if p_outcome not in ('denied', 'failed') then
+        raise exception 'issues.record_event: an event without a row is one that was denied or failed';
+    end if;
+    insert into issues.outbox (tenant_id, action, entity_type, entity_id, outcome, changes)
+    values (
+        coalesce(app.current_tenant_id(), app.platform_log_id()), p_action, p_entity_type, p_entity_id, p_outcome,
+        p_changes
+    );
+end
+$function$;
+alter function issues.record_event(text, text, uuid, text, jsonb) owner to issues_definer;
+revoke all on function issues.record_event(text, text, uuid, text, jsonb) from public;
+grant execute on function issues.record_event(text, text, uuid, text, jsonb) to issues_app;
+comment on function issues.record_event(text, text, uuid, text, jsonb) is
+'An audit event of something that left no row, such as a refused call.';

@@ -18,6 +18,7 @@ ROLES: Mapping[str, str] = {
     "issues_owner": "Owns issues' tables and trigger functions; its migrations run under it.",
     "audit_owner": "Owns audit's tables and trigger functions; its migrations run under it.",
     "identity_definer": "Owns the functions that look across tenants before one is known, and nothing else.",
+    "issues_definer": "Owns issues' functions that reach past what a call may: the one that records refused calls.",
     "issues_search": "For a search function, which must look past policies to keep its index; owns nothing yet.",
     "audit_partition": "Owns the function that makes months of the log.",
     "identity_app": "The RPCs of identity.",

@@ -79,10 +79,10 @@ LOCK_LIMITS: Query[Any] = Query(
 
 def _standing(caller: Caller, checked: bool) -> str:
     """What identity is asked about the caller before its context is set."""
-    if caller.tenant_id is None or caller.actor_type in ("anonymous", "system"):
+    if not checked or caller.tenant_id is None or caller.actor_type in ("anonymous", "system"):
         return "unchecked"
     if caller.actor_type == "service":
-        return "tenant" if checked and caller.tenant_id != PLATFORM_LOG else "unchecked"
+        return "tenant" if caller.tenant_id != PLATFORM_LOG else "unchecked"
     return "member"
 
 

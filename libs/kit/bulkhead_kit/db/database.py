@@ -122,7 +122,7 @@ class Database:
         """Commits at the end, rolls back on any exception.
 
         `locks_limits` takes the tenant's limits first, as every change of members or counted things must.
-        `checked=False` lets a service act whatever the tenant's state; it changes nothing for people.
+        `checked=False` is for what is written down about a caller, whatever her standing and the tenant's state.
         """
         async with self.session(caller) as session:
             tx = Transaction(self, caller, session)

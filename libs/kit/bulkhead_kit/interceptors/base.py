@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError, Message
 
 from bulkhead_kit import metadata
 from bulkhead_kit.caller import set_current_caller
+from bulkhead_kit.denials import Denials
 from bulkhead_kit.errors import InvalidArgument
 from bulkhead_kit.interceptors.caller import Callers
 from bulkhead_kit.interceptors.deadline import Deadlines
@@ -39,6 +40,7 @@ Serve = Callable[[Any, Context], Awaitable[bytes | None]]
 """What grpc calls: raw request or raw iterator in, raw reply out, None where the replies were written already."""
 
 HEAR_OUT_SECONDS = 0.5
+PERMISSION_DENIED = grpc.StatusCode.PERMISSION_DENIED
 
 
 class HandlerError(Exception):
@@ -46,11 +48,20 @@ class HandlerError(Exception):
 
 
 class Chain:
-    def __init__(self, *, callers: Callers, services: ServiceAllowList, limits: Limits, metrics: RpcMetrics) -> None:
+    def __init__(
+        self,
+        *,
+        callers: Callers,
+        services: ServiceAllowList,
+        limits: Limits,
+        metrics: RpcMetrics,
+        denials: Denials | None = None,
+    ) -> None:
         self._callers = callers
         self._services = services
         self._limits = limits
         self._metrics = metrics
+        self._denials = denials
         self._deadlines = Deadlines()
 
     @property
@@ -74,7 +85,7 @@ class Chain:
         return _make(handler)(serve, request_deserializer=None, response_serializer=None)
 
     def _through_steps(self, policy: MethodPolicy, body: Serve) -> Serve:
-        callers, metrics, deadlines = self._callers, self._metrics, self._deadlines
+        callers, metrics, deadlines, denials = self._callers, self._metrics, self._deadlines, self._denials
         streaming = policy.client_streaming or policy.server_streaming
         slots = self._limits.streams if streaming else self._limits.calls
         rate_limit = self._limits.rate
@@ -103,6 +114,8 @@ class Chain:
                 await answer(error, call, context)
                 raise
             finally:
+                if call.code is PERMISSION_DENIED and denials is not None and call.caller is not None:
+                    denials.note(call.caller, call.reason)
                 metrics.end(call)
                 deadlines.release(call)
 
