@@ -487,7 +487,7 @@ create table identity.users (
     user_id uuid not null,
     kind text not null,
     email text,
-    email_key text generated always as (lower(email collate "C")) stored,
+    email_key text collate "C" generated always as (lower(email collate "C")) stored,
     email_verified_at timestamptz,
     full_name text not null,
     first_name text,
@@ -616,6 +616,7 @@ comment on column identity.memberships.version is
 comment on column identity.memberships.left_at is
 'When she left the tenant or closed her account; set by trigger. She comes back by an invitation only.';
 create index memberships_disabled_by_idx on identity.memberships (tenant_id, disabled_by) where disabled_by is not null;
+create index memberships_kind_idx on identity.memberships (tenant_id, kind, user_id);
 create index memberships_role_status_idx on identity.memberships (tenant_id, role, status);
 create index memberships_user_id_idx on identity.memberships (user_id, kind, tenant_id);
 alter table identity.memberships enable row level security;
@@ -735,7 +736,7 @@ create table identity.invitations (
     tenant_id uuid not null,
     invitation_id uuid not null,
     email text not null,
-    email_key text generated always as (lower(email collate "C")) stored not null,
+    email_key text collate "C" generated always as (lower(email collate "C")) stored not null,
     role smallint not null,
     token_hash bytea not null,
     status text default 'open' not null,

@@ -55,7 +55,7 @@ def _entity(table: Table) -> Iterator[str]:
     for column in table.columns:
         if column.name in marks:
             # Mermaid knows types of one word only.
-            kind = column.type.partition("(")[0].replace(" ", "_")
+            kind = column.type.partition(" collate ")[0].partition("(")[0].replace(" ", "_")
             yield f"    {kind} {column.name} {', '.join(marks[column.name])}"
     yield "}"
 

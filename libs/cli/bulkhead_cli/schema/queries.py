@@ -28,7 +28,12 @@ TABLES = """
 
 COLUMNS = """
     select n.nspname as schema, c.relname as relation, a.attname as name,
-        replace(format_type(a.atttypid, a.atttypmod), 'timestamp with time zone', 'timestamptz') as type,
+        replace(format_type(a.atttypid, a.atttypmod), 'timestamp with time zone', 'timestamptz') || coalesce((
+            -- An index serves comparisons in the column's collation only.
+            select format(' collate %%I', k.collname) from pg_collation as k
+            inner join pg_type as t on t.oid = a.atttypid
+            where k.oid = a.attcollation and a.attcollation <> t.typcollation
+        ), '') as type,
         a.attnotnull as required, pg_get_expr(f.adbin, f.adrelid, true) as default,
         case a.attidentity when 'a' then 'always' when 'd' then 'by default' else '' end as identity,
         a.attgenerated <> '' as generated, col_description(c.oid, a.attnum) as comment

@@ -1,0 +1,32 @@
+"""Addresses are looked up by their index, members of a kind by one of theirs."""
+
+from bulkhead_kit.migrations import run_sql
+
+revision = "0015"
+down_revision = "0014"
+
+
+def upgrade() -> None:
+    run_sql(EMAIL_KEYS)
+    run_sql(MEMBERS)
+
+
+def downgrade() -> None:
+    run_sql("""
+    drop index identity.memberships_kind_idx;
+    alter table identity.invitations alter column email_key type text collate "default";
+    alter table identity.users alter column email_key type text collate "default";
+    """)
+
+
+# An index serves a comparison in its own collation only. lower(.. collate "C") is compared in "C", and an index in the
+# database's collation is passed over: every login read all users.
+EMAIL_KEYS = """
+alter table identity.users alter column email_key type text collate "C";
+alter table identity.invitations alter column email_key type text collate "C";
+"""
+
+# Placeholders and service accounts are few among many persons: without it a page of them reads the whole tenant.
+MEMBERS = """
+create index memberships_kind_idx on identity.memberships (tenant_id, kind, user_id);
+"""
