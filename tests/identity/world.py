@@ -20,6 +20,8 @@ from bulkhead_identity.mail.actions import Post, send_due
 from bulkhead_identity.mail.folder import MailFolder
 from bulkhead_kit.db import Database, PoolSettings
 from bulkhead_kit.keyfiles import load_identity_secret
+from bulkhead_kit.telemetry import MailMetrics
+from prometheus_client import CollectorRegistry
 
 from tests.support.callers import worker_caller
 from tests.support.client import Client
@@ -60,6 +62,7 @@ class PostOffice:
             derived=DerivedTokens(load_identity_secret(house.mint.keys)),
             outlet=MailFolder(folder, "Bulkhead <no-reply@bulkhead.invalid>"),
             web_address="http://localhost:8080",
+            metrics=MailMetrics(CollectorRegistry()),
         )
 
     async def to(self, address: str) -> list[Mail]:

@@ -52,7 +52,7 @@ class _Watch(Generic[T]):
             return None
         try:
             found = self._read()
-        except KeyFileError as error:
+        except (KeyFileError, OSError) as error:
             self._stamps = None
             if str(error) != self._complaint:
                 self._complaint = str(error)

@@ -159,6 +159,13 @@ class RelayMetrics:
         )
 
 
+class MailMetrics:
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.settled = Counter(
+            "bulkhead_mails", "Attempts to send a mail: sent, put_off or given_up.", ["outcome"], registry=registry
+        )
+
+
 class RateMetrics:
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self.refused = Counter(

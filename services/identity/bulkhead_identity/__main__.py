@@ -20,6 +20,7 @@ from bulkhead_kit.outbox.process import retry_parked, run_relay
 from bulkhead_kit.program import Parts
 from bulkhead_kit.server import Service
 from bulkhead_kit.services_auth import ServiceAllowList
+from bulkhead_kit.telemetry import MailMetrics
 from bulkhead_kit.worker import Duty
 
 from bulkhead_identity.api_key.handler import ApiKeyHandler
@@ -95,6 +96,7 @@ def duties(parts: Parts) -> list[Duty]:
         derived=DerivedTokens(load_identity_secret(settings.keys_dir)),
         outlet=outlet_of(settings),
         web_address=settings.web_address,
+        metrics=MailMetrics(),
     )
     return [
         Duty("mail", settings.mails_every_seconds, lambda caller: send_due(post, caller)),

@@ -14,7 +14,9 @@ from bulkhead_identity.mail import rules
 from bulkhead_identity.mail.actions import AT_ONCE, BATCH, LEASE, SLOWEST_SECONDS, Post, send_due
 from bulkhead_identity.mail.folder import MailFolder
 from bulkhead_identity.mail.rules import Letter, MailRefusedError
+from bulkhead_kit.telemetry import MailMetrics
 from bulkhead_kit.worker import TURN_SECONDS
+from prometheus_client import CollectorRegistry
 
 from tests.identity.mail.queue import due_again, empty, queue, state
 from tests.identity.world import (
@@ -27,6 +29,8 @@ from tests.identity.world import (
 )
 from tests.support.callers import worker_caller
 from tests.support.house import House
+
+OUTCOMES = ("sent", "put_off", "given_up")
 
 
 class Broken:
@@ -130,6 +134,23 @@ async def test_a_refused_mail_is_given_up_at_once_with_the_reason(house: House, 
     reason = "SMTPRecipientRefused 550: 5.1.1 nobody of that name"
     assert (await state(house, address))[:4] == (1, False, True, reason)
     assert await send_due(mails.post, worker_caller()) == 0
+
+
+async def test_every_outcome_is_counted(house: House, mails: PostOffice) -> None:
+    registry = CollectorRegistry()
+    post = replace(mails.post, metrics=MailMetrics(registry))
+    await queue(house, 3)
+    await send_due(post, worker_caller())
+    await queue(house, 2)
+    await send_due(replace(post, outlet=Broken()), worker_caller())
+    async with as_owner(house.database) as connection:
+        await connection.execute(
+            "update identity.mails set attempts = %s, due_at = now() where sent_at is null and failed_at is null",
+            (rules.MAX_ATTEMPTS - 1,),
+        )
+    await send_due(replace(post, outlet=Broken()), worker_caller())
+    outcomes = {name: registry.get_sample_value("bulkhead_mails_total", {"outcome": name}) for name in OUTCOMES}
+    assert outcomes == {"sent": 3, "put_off": 2, "given_up": 2}
 
 
 def test_a_batch_is_settled_before_its_turn_and_its_lease_end() -> None:

@@ -14,14 +14,14 @@ from email.policy import SMTPUTF8
 from pathlib import Path
 
 import pytest
-from bulkhead_identity.mail.actions import SLOWEST_SECONDS, send_due
+from bulkhead_identity.mail.actions import AT_ONCE, SLOWEST_SECONDS, send_due
 from bulkhead_identity.mail.folder import MailFolder
 from bulkhead_identity.mail.outlet import outlet_of
 from bulkhead_identity.mail.rules import Letter, MailPutOffError, MailRefusedError
 from bulkhead_identity.mail.smtp import SmtpOutlet
 from bulkhead_identity.settings import IdentitySettings
 from bulkhead_kit import clock
-from bulkhead_kit.settings import SettingsError
+from bulkhead_kit.settings import SettingsError, inherited_environment
 from bulkhead_kit.transport import TlsFiles
 
 from tests.identity.mail import smtp_program
@@ -291,3 +291,59 @@ async def test_nothing_is_lost_when_the_server_falls_in_the_middle(
     assert len(doubled) == 2
     assert doubled[0].startswith(smtp_program.LATE)
     print(f"{len(addresses)} mails, killed after {before}: {len(ids)} arrived, {len(doubled) - 1} of them twice")
+
+
+class Worker:
+    """`python -m bulkhead_identity work`, as an operator starts it."""
+
+    def __init__(self, house: House, server: MailServer) -> None:
+        own = {
+            "WORKER_DATABASE_URL": house.database.dsn("identity_worker"),
+            "KEYS_DIR": house.mint.keys,
+            "MAIL_FROM": SENDER,
+            "MAILS_EVERY_SECONDS": 0.1,
+            "LOG_LEVEL": "error",
+        }
+        environment = {f"BULKHEAD_IDENTITY_{name}": str(value) for name, value in (own | told(server)).items()}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bulkhead_identity", "work"], env=inherited_environment() | environment
+        )
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+async def until(thing: Callable[[], bool], seconds: float = 30.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not thing():  # noqa: ASYNC110 - another process's doing
+            await asyncio.sleep(0.02)
+
+
+async def test_a_worker_killed_in_the_middle_loses_nothing(house: House, server: MailServer) -> None:
+    """Killed once the server has a mail and has not said so: that one comes twice, and is one mail to who gets it."""
+    await empty(house)
+    addresses = [*await queue(house, 25), *await queue(house, 1, smtp_program.LATE), *await queue(house, 10)]
+    first = Worker(house, server)
+    try:
+        await until(lambda: server.has_taken_for(smtp_program.LATE))
+    finally:
+        first.kill()
+    before = len(server.taken)
+    # Otherwise nobody would touch what the first had claimed until its lease ends.
+    await due_again(house)
+    second = Worker(house, server)
+    try:
+        await until(lambda: {str(message["X-To"]) for message in server.taken} == set(addresses))
+        async with asyncio.timeout(30):
+            while not all([(await state(house, address))[1] for address in addresses]):  # noqa: ASYNC110 - a worker's doing
+                await asyncio.sleep(0.1)
+    finally:
+        second.kill()
+    ids = Counter(str(message["Message-ID"]) for message in server.taken)
+    assert len(ids) == len(addresses)
+    # No more than what the first had under way.
+    twice = len(server.taken) - len(ids)
+    assert 1 <= twice <= AT_ONCE
+    assert not [count for count in ids.values() if count > 2]
+    print(f"{len(addresses)} mails, worker killed after {before}: {len(ids)} arrived, {twice} of them twice")

@@ -11,6 +11,7 @@ import structlog
 from bulkhead_kit import clock
 from bulkhead_kit.caller import Caller
 from bulkhead_kit.db import Database
+from bulkhead_kit.telemetry import MailMetrics
 
 from bulkhead_identity.derived import DerivedTokens
 from bulkhead_identity.mail import rules, store
@@ -32,6 +33,7 @@ class Post:
     derived: DerivedTokens
     outlet: Outlet
     web_address: str
+    metrics: MailMetrics
 
 
 async def send_due(post: Post, caller: Caller) -> int:
@@ -61,6 +63,7 @@ async def _send(post: Post, caller: Caller, mail: MailRow) -> None:
         return
     async with post.database.transaction(caller) as tx:
         store.mark_sent(tx, mail.mail_id)
+    post.metrics.settled.labels("sent").inc()
 
 
 async def _settle_failure(post: Post, caller: Caller, mail: MailRow, error: Exception) -> None:
@@ -75,3 +78,4 @@ async def _settle_failure(post: Post, caller: Caller, mail: MailRow, error: Exce
     )
     async with post.database.transaction(caller) as tx:
         store.mark_failed(tx, mail.mail_id, reason[:500], clock.now(), pause)
+    post.metrics.settled.labels("put_off" if pause else "given_up").inc()
