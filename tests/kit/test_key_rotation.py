@@ -128,6 +128,15 @@ def test_no_old_key_is_forgotten_while_its_tokens_live(keys: Path) -> None:
     assert keyrotation.OVERLAP_SECONDS > 2 * LOOK_SECONDS
 
 
+def test_a_key_that_waited_long_before_it_signed_is_young_when_it_does(keys: Path) -> None:
+    keyrotation.publish(keys, ACCESS)
+    long_ago = clock.unix() - 7 * 86400
+    os.utime(keys / "access.next.private.pem", (long_ago, long_ago))
+    keyrotation.sign_with_next(keys, ACCESS)
+    assert keyrotation.state_of(keys, ACCESS).signing_seconds < 60
+    assert keyrotation.prune(keys, ACCESS) == ()
+
+
 def test_a_rotation_of_one_name_touches_no_other(keys: Path) -> None:
     before = contents(keys)
     rotate(keys, "audit")
