@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
 
 import grpc.aio
@@ -39,6 +40,27 @@ async def test_guesses_over_many_accounts_from_one_address_are_refused_before_th
     assert outcomes == {"CREDENTIALS_INVALID": 20, "RATE_LIMITED": 980}
     # Health looks in on the database now and then.
     assert spent < 10
+
+
+async def test_guessed_api_keys_are_refused_before_the_database(house: House) -> None:
+    service = house.build("identity", {}, rate_failed_keys="20/hour")
+    address = await service.start()
+    outcomes: Counter[str] = Counter()
+    before = round_trips()
+    try:
+        async with grpc.aio.insecure_channel(address) as channel:
+            for _ in range(500):
+                key = f"bh_abcdefgh_{secrets.token_urlsafe(32)}"
+                guesser = Client({"identity": channel}, lambda _, key=key: (("authorization", f"Bearer {key}"),))
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await guesser.identity.GetTenant()
+                outcomes[reason_of(caught.value)] += 1
+            spent = round_trips() - before
+    finally:
+        await service.stop()
+    print(f"500 guessed keys from one address: {dict(outcomes)}, {spent:.0f} round trips")
+    assert outcomes == {"TOKEN_INVALID": 20, "RATE_LIMITED": 480}
+    assert 20 <= spent < 30
 
 
 async def test_a_rate_for_a_method_that_is_not_there_is_no_rate(house: House) -> None:

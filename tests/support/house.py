@@ -100,7 +100,9 @@ class House:
             "pool_max": 8,
             "grace_seconds": 1.0,
             # Counted as anywhere, and never too many: tests come from one address.
-            **dict.fromkeys(("rate_per_ip", "rate_per_principal", "rate_per_tenant"), "999999999/minute"),
+            **dict.fromkeys(
+                ("rate_per_ip", "rate_per_principal", "rate_per_tenant", "rate_failed_keys"), "999999999/minute"
+            ),
             "rate_per_method": "*=999999999/minute",
             **{f"{other}_address": address for other, address in addresses.items()},
             **more,

@@ -28,13 +28,14 @@ from bulkhead_kit.db.database import known_holes
 from bulkhead_kit.denials import Denials, Record, through_outbox
 from bulkhead_kit.errors import DeadlineExceeded, PermissionDenied, Unavailable
 from bulkhead_kit.interceptors.base import Chain
-from bulkhead_kit.interceptors.caller import Callers
+from bulkhead_kit.interceptors.caller import ApiKeys, Callers
 from bulkhead_kit.interceptors.limits import Limits
 from bulkhead_kit.interceptors.telemetry import RpcMetrics
 from bulkhead_kit.keyfiles import ACCESS, SERVICES, load_public_keys, load_signer
 from bulkhead_kit.keywatch import KeyFileError
 from bulkhead_kit.page_tokens import PageTokens
 from bulkhead_kit.policy import Scope, read_policies
+from bulkhead_kit.rates.keys import LimitedLookup
 from bulkhead_kit.rates.limiter import RateLimits, Rates
 from bulkhead_kit.rates.rate import ANY_METHOD
 from bulkhead_kit.rates.shared import RedisCounts
@@ -105,7 +106,7 @@ def build(
     record = denied(database) if denied is not None else through_outbox(settings.service, database)
     denials = Denials(record, _denied_calls())
     chain = Chain(
-        callers=Callers(authenticator, api_keys=ApiKeyLookup(database)),
+        callers=Callers(authenticator, api_keys=_key_lookup(settings, database)),
         services=allowed,
         limits=Limits(calls=settings.max_calls, streams=settings.max_streams, rate_limit=rate_limit),
         metrics=_rpc_metrics(),
@@ -145,6 +146,15 @@ def _rate_limits(settings: ServiceSettings, closing: list[Close]) -> RateLimits 
         raise SettingsError(f"{settings.variable('redis_url')} is not a URL of a Redis: redis://host:6379/0") from None
     closing.append(shared.close)
     return RateLimits(rates, _rate_metrics(), shared=shared)
+
+
+def _key_lookup(settings: ServiceSettings, database: Database) -> ApiKeys:
+    lookup = ApiKeyLookup(database)
+    if not settings.rate_limits:
+        return lookup
+    return LimitedLookup(
+        lookup, _rate_metrics(), failed=settings.rate_failed_keys, principal=settings.rate_per_principal
+    )
 
 
 def _demand_public(settings: ServiceSettings, services: Iterable[str]) -> None:

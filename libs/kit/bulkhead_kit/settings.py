@@ -149,6 +149,9 @@ class ServiceSettings(Settings):
     )
     rate_per_principal: RateSetting = Field(Rate(6000, MINUTE), description="Calls of a person or an API key, or off.")
     rate_per_tenant: RateSetting = Field(Rate(30_000, MINUTE), description="Calls of all members of a tenant, or off.")
+    rate_failed_keys: RateSetting = Field(
+        Rate(300, MINUTE), description="API keys of an address that are not valid, or off."
+    )
     rate_per_method: MethodRatesSetting = Field(
         {ANY_METHOD: Rate(300, MINUTE)}, description="Calls of public methods by an address, by method; * is any other."
     )

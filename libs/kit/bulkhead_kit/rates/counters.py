@@ -54,6 +54,14 @@ class Counter:
         elif len(self._count) < MAX_SUBJECTS:
             self._count[subject] = 1
 
+    def knows(self, subject: Hashable) -> bool:
+        """Whether it was counted lately."""
+        return subject in self._count or subject in self._before
+
+    def forget(self, subject: Hashable) -> None:
+        self._count.pop(subject, None)
+        self._before.pop(subject, None)
+
     def block(self, subject: Hashable, until: float) -> None:
         """What all processes together have counted says that it may not call before that."""
         if len(self._blocked) < MAX_SUBJECTS:

@@ -54,7 +54,7 @@ class RateLimits:
     def __init__(self, rates: Rates, metrics: RateMetrics, *, shared: Shared | None = None) -> None:
         self._metrics = metrics
         self._shared = shared
-        self._rates = rates
+        self._of_methods = rates.methods
         self._ip = _counter("ip", rates.ip)
         self._principal = _counter("principal", rates.principal)
         self._tenant = _counter("tenant", rates.tenant)
@@ -70,7 +70,7 @@ class RateLimits:
             if exceeded is not None:
                 (counter, subject), wait = exceeded
                 counter.block(subject, clock.unix() + wait)
-                raise self._refusal(counter, wait)
+                raise refusal(counter, wait, self._metrics)
             # Others have been let through since; when Redis did not answer, nobody else has counted them.
             self._demand_room(checks)
         for counter, subject in checks:
@@ -81,7 +81,7 @@ class RateLimits:
         for counter, subject in checks:
             wait = counter.wait(subject, at)
             if wait > 0:
-                raise self._refusal(counter, wait)
+                raise refusal(counter, wait, self._metrics)
 
     def _checks(self, caller: Caller, policy: MethodPolicy) -> list[Check]:
         if caller.actor_type == "service":
@@ -106,19 +106,20 @@ class RateLimits:
             return self._methods[method]
         except KeyError:
             name = method.partition("/")[2]
-            rates = self._rates.methods
+            rates = self._of_methods
             rate = rates[name] if name in rates else rates.get(ANY_METHOD)
             counter = self._methods[method] = _counter(f"method:{name}", rate)
             return counter
 
-    def _refusal(self, counter: Counter, wait: float) -> ResourceExhausted:
-        self._metrics.refused.labels(counter.name).inc()
-        return ResourceExhausted(
-            ErrorReason.RATE_LIMITED,
-            f"too many calls, {counter.rate} are allowed",
-            metadata={"limit": counter.name, "rate": str(counter.rate)},
-            retry_after=wait,
-        )
+
+def refusal(counter: Counter, wait: float, metrics: RateMetrics) -> ResourceExhausted:
+    metrics.refused.labels(counter.name).inc()
+    return ResourceExhausted(
+        ErrorReason.RATE_LIMITED,
+        f"too many calls, {counter.rate} are allowed",
+        metadata={"limit": counter.name, "rate": str(counter.rate)},
+        retry_after=wait,
+    )
 
 
 def _counter(name: str, rate: Rate | None) -> Counter | None:
