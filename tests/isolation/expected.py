@@ -23,7 +23,8 @@ RIGHTS: dict[str, dict[str, str]] = {
         "identity.tenant_usage": "S",
         "identity.tenants": "SU",
         "identity.user_request_ids": "SIU",
-        "identity.users": "S",
+        "identity.user_profiles": "SIU",
+        "identity.users": "SU",
     },
     "issues_app": {
         "issues.alembic_version": "S",
@@ -118,7 +119,8 @@ class OwnRows(NamedTuple):
 
 
 OWN_ROWS = {
-    "identity.users": OwnRows("user_id <> app.current_user_id()"),
+    "identity.users": OwnRows("user_id <> app.current_user_id()", "full_name = 'X'"),
+    "identity.user_profiles": OwnRows("user_id <> app.current_user_id()", "bio = 'X'"),
     "identity.sessions": OwnRows("user_id <> app.current_user_id()", "revoked_at = now(), revoked_reason = 'logout'"),
     "identity.user_request_ids": OwnRows("user_id <> app.current_user_id()", "reply = ''"),
     "identity.request_ids": OwnRows("principal <> app.principal()", "reply = ''"),

@@ -37,6 +37,7 @@ RULES = [
             "identity.refresh_tokens": "of persons",
             "identity.sessions": "of persons",
             "identity.user_credentials": "of persons",
+            "identity.user_profiles": "of persons",
             "identity.user_request_ids": "calls of persons outside any tenant",
             "identity.users": "persons belong to many tenants",
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc.aio
@@ -24,6 +24,9 @@ class Outcome:
     @property
     def ok(self) -> bool:
         return self.code == "OK"
+
+    def without(self, asked: str) -> Outcome:
+        return replace(self, body=self.body.replace(asked.encode(), b""))
 
     def __str__(self) -> str:
         return f"{self.code} {self.reason}".strip()

@@ -256,6 +256,19 @@ async def _list_team_members(company: Company, _role: Role) -> Fields:
     return {"team_id": company.one("team")}
 
 
+fixed("identity.v1.UserService/GetMe")
+
+
+@sample("identity.v1.UserService/UpdateMe")
+async def _update_me(_company: Company, _role: Role) -> Fields:
+    return {"user": {"bio": name()}, "request_id": rid()}
+
+
+@sample("identity.v1.UserService/BatchGetMembers")
+async def _batch_get_members(company: Company, _role: Role) -> Fields:
+    return {"user_ids": [company.one("member")]}
+
+
 async def _new_team(company: Company) -> str:
     return str((await company.client(Role.OWNER).identity.CreateTeam(team={"name": name()})).team_id)
 

@@ -119,6 +119,7 @@ async def _make_people(house: House, company: Company) -> None:
     await client.ArchiveTeam(team_id=teams[1].team_id)
     company.keep("team", *(team.team_id for team in teams))
     signed_in = await house.signed_in(owner)
+    await signed_in.identity.UpdateMe(user={"bio": company.text()})
     slug = f"other-{company.canary}"
     await signed_in.identity.CreateTenant(tenant={"slug": slug, "name": slug}, request_id=str(new_id()))
     # Two answered calls in each service, of two members.

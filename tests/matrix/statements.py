@@ -72,6 +72,7 @@ STATEMENTS = {
     "identity.TenantService/UpdateTenant": (
         "update identity.tenants set description = 'other' where tenant_id = %(tenant)s"
     ),
+    "identity.UserService/BatchGetMembers": f"select count(*) from identity.memberships {_MEMBER}",
     "issues.CommentService/CreateComment": (
         "insert into issues.comments (tenant_id, comment_id, issue_id, author_id, body)"
         " values (%(tenant)s, %(new)s, %(issue)s, %(caller)s, 'by hand')"

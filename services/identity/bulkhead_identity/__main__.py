@@ -13,6 +13,7 @@ from bulkhead.identity.v1 import (
     membership_service_pb2_grpc,
     team_service_pb2_grpc,
     tenant_service_pb2_grpc,
+    user_service_pb2_grpc,
 )
 from bulkhead_kit import program
 from bulkhead_kit.keyfiles import ACCESS, load_identity_secret, load_public_keys, load_signer
@@ -37,8 +38,12 @@ from bulkhead_identity.session.tokens import AccessTokens
 from bulkhead_identity.settings import IdentitySettings
 from bulkhead_identity.team.handler import TeamHandler
 from bulkhead_identity.tenant.handler import TenantHandler
+from bulkhead_identity.user.handler import UserHandler
 
-ALLOWED = ServiceAllowList({"issues": ["bulkhead.identity.v1.MembershipService/ImportMembers"]})
+_CARDS = "bulkhead.identity.v1.UserService/BatchGetMembers"
+ALLOWED = ServiceAllowList(
+    {"issues": ["bulkhead.identity.v1.MembershipService/ImportMembers", _CARDS], "audit": [_CARDS]}
+)
 
 
 def register(parts: Parts, server: grpc.aio.Server) -> None:
@@ -55,6 +60,7 @@ def register(parts: Parts, server: grpc.aio.Server) -> None:
     team_service_pb2_grpc.add_TeamServiceServicer_to_server(TeamHandler(database, page_tokens), server)
     keys = ApiKeyHandler(database, page_tokens)
     api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server(keys, server)
+    user_service_pb2_grpc.add_UserServiceServicer_to_server(UserHandler(database), server)
 
 
 def _tools(settings: IdentitySettings, parts: Parts) -> Tools:

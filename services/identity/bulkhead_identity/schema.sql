@@ -543,12 +543,15 @@ using (true);
 create policy definer_update on identity.users for update to identity_definer
 using (true)
 with check (true);
+create policy own_change on identity.users for update to identity_app
+using (user_id = app.current_user_id() and kind = 'person' and status = 'active')
+with check (user_id = app.current_user_id() and kind = 'person' and status = 'active');
 create policy own_row on identity.users for select to identity_app
 using (user_id = app.current_user_id());
 create policy owner_right on identity.users for all to identity_owner
 using (true)
 with check (true);
-grant select on identity.users to identity_app;
+grant select, update (full_name, first_name, last_name, avatar_url) on identity.users to identity_app;
 grant
     select,
     insert (user_id, kind, email, full_name, avatar_url),
@@ -1079,6 +1082,73 @@ grant
     update (password_hash, password_changed_at)
 on identity.user_credentials to identity_definer;
 
+-- identity.user_profiles
+
+create table identity.user_profiles (
+    user_id uuid not null,
+    bio text,
+    phone text,
+    company text,
+    department text,
+    job_title text,
+    time_zone text,
+    locale text,
+    preferences jsonb default '{}'::jsonb not null,
+    is_onboarded boolean default false not null,
+    created_at timestamptz default now() not null,
+    created_by uuid,
+    updated_at timestamptz default now() not null,
+    version integer default 1 not null,
+    constraint user_profiles_pkey primary key (user_id),
+    constraint user_profiles_user_id_fkey foreign key (user_id) references identity.users(user_id),
+    constraint user_profiles_bio_check check (length(bio) between 1 and 2000),
+    constraint user_profiles_company_check check (length(company) between 1 and 200),
+    constraint user_profiles_department_check check (length(department) between 1 and 200),
+    constraint user_profiles_job_title_check check (length(job_title) between 1 and 200),
+    constraint user_profiles_locale_check check (length(locale) <= 35 and locale ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$'),
+    constraint user_profiles_phone_check check (phone ~ '^[+]?[0-9(][0-9 ()./-]{2,38}$'),
+    constraint user_profiles_preferences_check
+    check (jsonb_typeof(preferences) = 'object' and octet_length(preferences::text) <= 16384),
+    constraint user_profiles_time_zone_check check (time_zone ~ '^[A-Za-z][A-Za-z0-9_+/-]{0,63}$')
+);
+comment on table identity.user_profiles is
+'What a person says of herself, made when she first does; seen by her alone. What fellow members see of her is on the membership.';
+comment on column identity.user_profiles.bio is
+'About her, in her words.';
+comment on column identity.user_profiles.phone is
+'Digits and what people write between them.';
+comment on column identity.user_profiles.company is
+'Where she works, as she says it.';
+comment on column identity.user_profiles.department is
+'In which part of it.';
+comment on column identity.user_profiles.job_title is
+'As what.';
+comment on column identity.user_profiles.time_zone is
+'Name in the IANA database, such as Europe/Berlin.';
+comment on column identity.user_profiles.locale is
+'Language tag of the form of BCP 47, such as de-AT.';
+comment on column identity.user_profiles.preferences is
+'What clients remember for her.';
+comment on column identity.user_profiles.is_onboarded is
+'Whether she is done with what clients show to newcomers.';
+alter table identity.user_profiles enable row level security;
+alter table identity.user_profiles force row level security;
+create policy own_change on identity.user_profiles for update to identity_app
+using (user_id = app.current_user_id())
+with check (user_id = app.current_user_id());
+create policy own_read on identity.user_profiles for select to identity_app
+using (user_id = app.current_user_id());
+create policy own_write on identity.user_profiles for insert to identity_app
+with check (user_id = app.current_user_id());
+create policy owner_right on identity.user_profiles for all to identity_owner
+using (true)
+with check (true);
+grant
+    select,
+    insert (user_id, bio, phone, company, department, job_title, time_zone, locale, preferences, is_onboarded),
+    update (bio, phone, company, department, job_title, time_zone, locale, preferences, is_onboarded)
+on identity.user_profiles to identity_app;
+
 create or replace function identity.admit_api_key()
  returns trigger
  language plpgsql
@@ -1591,6 +1661,45 @@ revoke all on function identity.capture_user_credentials() from public;
 comment on function identity.capture_user_credentials() is
 'Capture: leaves an outbox row for every change of identity.user_credentials.';
 
+create or replace function identity.capture_user_profiles()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+        declare
+            r identity.user_profiles;
+            v_changes jsonb := '{}';
+            v_verb text;
+        begin
+            if tg_op = 'DELETE' then
+                -- Erasure: that it happened is kept, what was erased is not.
+                r := old;
+                v_verb := 'erased';
+            elsif tg_op = 'INSERT' then
+                r := new;
+                v_verb := 'created';
+                if r.bio is not null then v_changes := v_changes || jsonb_build_object('bio', jsonb_build_array(null, to_jsonb(r.bio))); end if; if r.phone is not null then v_changes := v_changes || jsonb_build_object('phone', jsonb_build_array(null, to_jsonb(r.phone))); end if; if r.company is not null then v_changes := v_changes || jsonb_build_object('company', jsonb_build_array(null, to_jsonb(r.company))); end if; if r.department is not null then v_changes := v_changes || jsonb_build_object('department', jsonb_build_array(null, to_jsonb(r.department))); end if; if r.job_title is not null then v_changes := v_changes || jsonb_build_object('job_title', jsonb_build_array(null, to_jsonb(r.job_title))); end if; if r.time_zone is not null then v_changes := v_changes || jsonb_build_object('time_zone', jsonb_build_array(null, to_jsonb(r.time_zone))); end if; if r.locale is not null then v_changes := v_changes || jsonb_build_object('locale', jsonb_build_array(null, to_jsonb(r.locale))); end if; if r.preferences is not null then v_changes := v_changes || jsonb_build_object('preferences', jsonb_build_array(null, to_jsonb(r.preferences))); end if; if r.is_onboarded is not null then v_changes := v_changes || jsonb_build_object('is_onboarded', jsonb_build_array(null, to_jsonb(r.is_onboarded))); end if; 
+            else
+                r := new;
+                if r.bio is distinct from old.bio then v_changes := v_changes || jsonb_build_object('bio', jsonb_build_array(to_jsonb(old.bio), to_jsonb(r.bio))); end if; if r.phone is distinct from old.phone then v_changes := v_changes || jsonb_build_object('phone', jsonb_build_array(to_jsonb(old.phone), to_jsonb(r.phone))); end if; if r.company is distinct from old.company then v_changes := v_changes || jsonb_build_object('company', jsonb_build_array(to_jsonb(old.company), to_jsonb(r.company))); end if; if r.department is distinct from old.department then v_changes := v_changes || jsonb_build_object('department', jsonb_build_array(to_jsonb(old.department), to_jsonb(r.department))); end if; if r.job_title is distinct from old.job_title then v_changes := v_changes || jsonb_build_object('job_title', jsonb_build_array(to_jsonb(old.job_title), to_jsonb(r.job_title))); end if; if r.time_zone is distinct from old.time_zone then v_changes := v_changes || jsonb_build_object('time_zone', jsonb_build_array(to_jsonb(old.time_zone), to_jsonb(r.time_zone))); end if; if r.locale is distinct from old.locale then v_changes := v_changes || jsonb_build_object('locale', jsonb_build_array(to_jsonb(old.locale), to_jsonb(r.locale))); end if; if r.preferences is distinct from old.preferences then v_changes := v_changes || jsonb_build_object('preferences', jsonb_build_array(to_jsonb(old.preferences), to_jsonb(r.preferences))); end if; if r.is_onboarded is distinct from old.is_onboarded then v_changes := v_changes || jsonb_build_object('is_onboarded', jsonb_build_array(to_jsonb(old.is_onboarded), to_jsonb(r.is_onboarded))); end if; 
+                if v_changes = '{}' then
+                    return null;
+                end if;
+                v_verb := 'updated';
+            end if;
+            insert into identity.outbox (
+                tenant_id, action, entity_type, entity_id, sub_id, project_id, visibility, changes
+            ) values (
+                app.platform_log_id(), 'user_profile' || '.' || v_verb, 'user_profile', r.user_id, null::uuid, null::uuid, 1::smallint, v_changes
+            );
+            return null;
+        end
+        $function$;
+revoke all on function identity.capture_user_profiles() from public;
+comment on function identity.capture_user_profiles() is
+'Capture: leaves an outbox row for every change of identity.user_profiles.';
+
 create or replace function identity.capture_users()
  returns trigger
  language plpgsql
@@ -1714,6 +1823,22 @@ revoke all on function identity.fence_api_key() from public;
 comment on function identity.fence_api_key() is
 'No write by a key commits after it was revoked: its account''s membership gets another version, behind the lock that every write of the account holds.';
 
+create or replace function identity.fence_person()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    -- Waits for memberships that are being made with what is known of her now.
+    perform pg_advisory_xact_lock(identity.person_key(new.user_id));
+    return new;
+end
+$function$;
+revoke all on function identity.fence_person() from public;
+comment on function identity.fence_person() is
+'No membership is made with a name, picture or status that is being changed.';
+
 create or replace function identity.fence_team()
  returns trigger
  language plpgsql
@@ -1748,6 +1873,37 @@ $function$;
 revoke all on function identity.fence_tenant() from public;
 comment on function identity.fence_tenant() is
 'No write of a tenant commits after the change of its status has: the writers'' lock, taken alone.';
+
+create or replace function identity.give_face()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_name text;
+    v_avatar_url text;
+    v_status text;
+begin
+    if tg_op = 'INSERT' then
+        perform pg_advisory_xact_lock_shared(identity.person_key(new.user_id));
+    end if;
+    -- After the lock, or in an update after that of the row: what whoever made the statement has read may be old.
+    select u.full_name, u.avatar_url, u.status into v_name, v_avatar_url, v_status
+    from identity.users as u where u.user_id = new.user_id;
+    if found then
+        if v_status <> 'active' then
+            perform app.refuse(16, 'SESSION_ENDED', 'the account is closed, log in again');
+        end if;
+        new.display_name := v_name;
+        new.avatar_url := v_avatar_url;
+    end if;
+    return new;
+end
+$function$;
+revoke all on function identity.give_face() from public;
+comment on function identity.give_face() is
+'Who joins or comes back is seen as she is now, and nobody joins whose account is closed.';
 
 create or replace function identity.guard_slug()
  returns trigger
@@ -1796,6 +1952,16 @@ revoke all on function identity.membership_key(uuid, uuid) from public;
 grant execute on function identity.membership_key(uuid, uuid) to identity_definer;
 comment on function identity.membership_key(uuid, uuid) is
 'Advisory lock of a membership: shared by every write of the member, taken alone when role or status change.';
+
+create or replace function identity.person_key(p_user uuid)
+ returns bigint
+ language sql
+ immutable parallel safe
+return uuid_hash_extended(p_user, (3)::bigint);
+revoke all on function identity.person_key(uuid) from public;
+grant execute on function identity.person_key(uuid) to identity_definer;
+comment on function identity.person_key(uuid) is
+'Advisory lock of a person: shared by whatever makes her a member, taken alone when her name, picture or status change.';
 
 create or replace function identity.raise_version()
  returns trigger
@@ -1889,6 +2055,24 @@ revoke all on function identity.settle_invitation() from public;
 comment on function identity.settle_invitation() is
 'An invitation is open once and settled once; who revoked it and when is not left to the caller.';
 
+create or replace function identity.show_face()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    -- All of them, in one order for everybody, also those she has left: she may be coming back just now.
+    perform 1 from identity.memberships as m where m.user_id = new.user_id order by m.tenant_id for no key update;
+    update identity.memberships as m set display_name = new.full_name, avatar_url = new.avatar_url
+    where m.user_id = new.user_id and m.left_at is null;
+    return null;
+end
+$function$;
+revoke all on function identity.show_face() from public;
+comment on function identity.show_face() is
+'Fellow members of every tenant see a new name and picture with the change itself; tenants she has left do not.';
+
 create or replace function identity.stamp_membership()
  returns trigger
  language plpgsql
@@ -1972,10 +2156,14 @@ create trigger ab_fence before update on identity.teams for each row when (old.a
 create trigger zz_capture after insert or delete or update on identity.teams for each row execute function identity.capture_teams();
 
 create trigger aa_stamp before insert or update of kind, email, email_verified_at, full_name, first_name, last_name, avatar_url, status, is_platform_admin on identity.users for each row execute function app.stamp();
+create trigger ab_fence before update on identity.users for each row when (old.full_name is distinct from new.full_name or old.avatar_url is distinct from new.avatar_url or old.status is distinct from new.status) execute function identity.fence_person();
+create trigger show_face after update on identity.users for each row when (new.kind = 'person'::text and new.status <> 'erased'::text and (old.full_name is distinct from new.full_name or old.avatar_url is distinct from new.avatar_url)) execute function identity.show_face();
 create trigger zz_capture after insert or delete or update on identity.users for each row execute function identity.capture_users();
 
 create trigger aa_stamp before insert or update on identity.memberships for each row execute function identity.stamp_membership();
 create trigger ab_fence before update of version on identity.memberships for each row execute function identity.raise_version();
+create trigger ac_face_of_new before insert on identity.memberships for each row when (new.kind = 'person'::text) execute function identity.give_face();
+create trigger ac_face_of_returning before update on identity.memberships for each row when (new.kind = 'person'::text and old.left_at is not null and new.left_at is null) execute function identity.give_face();
 create trigger count_seats after insert or update on identity.memberships for each row execute function identity.count_member();
 create constraint trigger keep_owner after update on identity.memberships deferrable initially deferred for each row when (old.role = 5 and old.status = 'active'::text and (new.role <> 5 or new.status <> 'active'::text)) execute function identity.require_owner();
 create trigger zz_capture after insert or delete or update on identity.memberships for each row execute function identity.capture_memberships();
@@ -2006,6 +2194,9 @@ create trigger zz_capture after insert or delete or update on identity.team_memb
 
 create trigger aa_stamp before insert or update on identity.user_credentials for each row execute function app.stamp();
 create trigger zz_capture after insert or delete or update on identity.user_credentials for each row execute function identity.capture_user_credentials();
+
+create trigger aa_stamp before insert or update on identity.user_profiles for each row execute function app.stamp();
+create trigger zz_capture after insert or delete or update on identity.user_profiles for each row execute function identity.capture_user_profiles();
 
 reset role;
 
