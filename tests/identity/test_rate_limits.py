@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
+from pathlib import Path
 
 import grpc.aio
 import pytest
@@ -11,9 +12,11 @@ from bulkhead_identity.settings import IdentitySettings
 from bulkhead_kit.rates.rate import Rate
 from bulkhead_kit.settings import SettingsError
 from prometheus_client import REGISTRY
+from pydantic import SecretStr
 
 from tests.support.client import Client, reason_of
 from tests.support.house import House
+from tests.support.redis import RedisServer, needs_redis
 
 
 def round_trips() -> float:
@@ -62,6 +65,53 @@ async def test_guessed_api_keys_are_refused_before_the_database(house: House) ->
     print(f"500 guessed keys from one address: {dict(outcomes)}, {spent:.0f} round trips")
     assert outcomes == {"TOKEN_INVALID": 20, "RATE_LIMITED": 480}
     assert 20 <= spent < 30
+
+
+@needs_redis
+async def test_replicas_with_redis_refuse_as_one(house: House, tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as redis:
+        url = SecretStr(redis.url)
+        replicas = [house.build("identity", {}, rate_per_method="GetJwks=30/hour", redis_url=url) for _ in range(3)]
+        channels = [grpc.aio.insecure_channel(await replica.start()) for replica in replicas]
+        try:
+            callers = [Client({"identity": channel}, lambda _: ()) for channel in channels]
+            outcomes = Counter([await jwks(callers[n % 3]) for n in range(200)])
+            redis.kill()
+            # Each remembers what they said together, and goes on from there alone.
+            outcomes_alone = Counter([await jwks(callers[n % 3]) for n in range(200)])
+        finally:
+            for channel in channels:
+                await channel.close()
+            for replica in replicas:
+                await replica.stop()
+    print(f"200 calls over three replicas: {dict(outcomes)}, and when Redis was gone {dict(outcomes_alone)}")
+    assert outcomes == {"OK": 30, "RATE_LIMITED": 170}
+    assert outcomes_alone == {"RATE_LIMITED": 200}
+
+
+async def jwks(caller: Client) -> str:
+    try:
+        await caller.identity.GetJwks()
+    except grpc.aio.AioRpcError as error:
+        return reason_of(error)
+    return "OK"
+
+
+async def test_a_service_starts_and_works_without_the_redis_it_was_told_of(house: House) -> None:
+    service = house.build("identity", {}, redis_url=SecretStr("redis://127.0.0.1:1/0"))
+    address = await service.start()
+    try:
+        async with grpc.aio.insecure_channel(address) as channel:
+            assert [await jwks(Client({"identity": channel}, lambda _: ())) for _ in range(20)] == ["OK"] * 20
+    finally:
+        await service.stop()
+
+
+async def test_a_redis_url_that_is_none_is_refused_without_showing_it(house: House) -> None:
+    with pytest.raises(SettingsError) as caught:
+        house.build("identity", {}, redis_url=SecretStr("http://:secret@redis"))
+    assert "BULKHEAD_REDIS_URL" in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 async def test_a_rate_for_a_method_that_is_not_there_is_no_rate(house: House) -> None:

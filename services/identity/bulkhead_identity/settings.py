@@ -28,7 +28,9 @@ class IdentitySettings(ServiceSettings, service="identity"):
             "SignUp": Rate(60, MINUTE),
             "RefreshToken": Rate(600, MINUTE),
             "VerifyEmail": Rate(60, MINUTE),
-            ANY_METHOD: Rate(300, MINUTE),
+            "LookupTenant": Rate(300, MINUTE),
+            "GetJwks": Rate(600, MINUTE),
+            ANY_METHOD: Rate(60, MINUTE),
         },
         description="Calls of public methods by an address, by method; * is any other.",
     )
