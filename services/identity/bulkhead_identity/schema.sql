@@ -619,6 +619,7 @@ comment on column identity.memberships.version is
 comment on column identity.memberships.left_at is
 'When she left the tenant or closed her account; set by trigger. She comes back by an invitation only.';
 create index memberships_disabled_by_idx on identity.memberships (tenant_id, disabled_by) where disabled_by is not null;
+create index memberships_display_name_idx on identity.memberships (tenant_id, display_name text_pattern_ops);
 create index memberships_kind_idx on identity.memberships (tenant_id, kind, user_id);
 create index memberships_role_status_idx on identity.memberships (tenant_id, role, status);
 create index memberships_user_id_idx on identity.memberships (user_id, kind, tenant_id);

@@ -1,4 +1,4 @@
-"""Addresses are looked up by their index, members of a kind by one of theirs."""
+"""Addresses are looked up by their index, members of a kind or a name by one of theirs."""
 
 from bulkhead_kit.migrations import run_sql
 
@@ -13,6 +13,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     run_sql("""
+    drop index identity.memberships_display_name_idx;
     drop index identity.memberships_kind_idx;
     alter table identity.invitations alter column email_key type text collate "default";
     alter table identity.users alter column email_key type text collate "default";
@@ -29,4 +30,6 @@ alter table identity.invitations alter column email_key type text collate "C";
 # Placeholders and service accounts are few among many persons: without it a page of them reads the whole tenant.
 MEMBERS = """
 create index memberships_kind_idx on identity.memberships (tenant_id, kind, user_id);
+-- For a whole name and, by its operators, for the beginning of one.
+create index memberships_display_name_idx on identity.memberships (tenant_id, display_name text_pattern_ops);
 """
