@@ -57,8 +57,11 @@ async def wrong_callers(ours: Company, theirs: Company, method: MethodDescriptor
     callers = [*_without_proof(ours, policy), *_services(ours, method, policy)]
     if policy.scope == Scope.SCOPE_TENANT:
         callers += _of_elsewhere(ours, theirs, policy)
+        callers += _keys(ours, theirs)
         callers.append(Caller("a disabled member", await _disabled(house, ours, policy), CHANGED))
-    elif policy.scope == Scope.SCOPE_SERVICE:
+    else:
+        callers.append(Caller("an API key", house.with_token(ours.keys["live"]), NOT_ALLOWED))
+    if policy.scope == Scope.SCOPE_SERVICE:
         callers += [Caller(f"a person, {role.name.lower()}", ours.client(role), NOT_ALLOWED) for role in Role]
         callers.append(Caller("a person without a tenant", house.user(_owner(ours).user_id), NOT_ALLOWED))
     return callers
@@ -103,6 +106,20 @@ def _of_elsewhere(ours: Company, theirs: Company, policy: MethodPolicy) -> Itera
     for role in Role:
         if role != least and role >= least:
             yield Caller(f"a member who says she is {role.name.lower()}", house.member(me, us, role), CHANGED)
+
+
+def _keys(ours: Company, theirs: Company) -> Iterator[Caller]:
+    """API keys that open nothing, or not this tenant."""
+    house = ours.tenant.house
+    us, them = (("x-tenant-id", str(company.tenant.tenant_id)) for company in (ours, theirs))
+    live, ended = ours.keys["live"], ours.keys["revoked"]
+    yield Caller("a revoked key", house.with_token(ended), INVALID)
+    yield Caller("another tenant's revoked key", house.with_token(theirs.keys["revoked"]), INVALID)
+    yield Caller("a key nobody has", house.with_token(live[:12] + "A" * 43), INVALID)
+    yield Caller("the beginning of a key", house.with_token(live[:11]), INVALID)
+    yield Caller("a key with another tenant's header", house.with_token(live).with_metadata(them), MISMATCH)
+    foreign = house.with_token(theirs.keys["live"]).with_metadata(us)
+    yield Caller("another tenant's key with our header", foreign, MISMATCH)
 
 
 def _services(ours: Company, method: MethodDescriptor, policy: MethodPolicy) -> Iterator[Caller]:

@@ -260,3 +260,9 @@ class TestWhatIsOfNoUse:
         await set_status(house.database, tenant.tenant_id, "deleted")
         with refused("NOT_FOUND", "RESOURCE_NOT_FOUND"):
             await client.issues.ListLabels()
+
+    async def test_it_is_found_by_its_whole_self_only(self, house: House) -> None:
+        """The prefix alone is a name."""
+        tenant = await house.tenant("whole")
+        one, two = await make_key(tenant.owner), await make_key(tenant.owner)
+        await is_refused_everywhere(house, one.key[:12] + two.key[12:])

@@ -64,8 +64,11 @@ create table identity.api_keys (
     constraint api_keys_display_name_check check (length(display_name) between 1 and 200),
     constraint api_keys_prefix_check check (prefix ~ '^bh_[a-z2-7]{8}$'),
     constraint api_keys_ip_ranges_check check (
-        cardinality(ip_ranges) <= 20 and array_position(ip_ranges, null) is null and array_ndims(ip_ranges) is not distinct
-        from case cardinality(ip_ranges) when 0 then null else 1 end
+        case
+            when cardinality(ip_ranges) = 0 then true
+            when array_ndims(ip_ranges) = 1 then cardinality(ip_ranges) <= 20 and array_position(ip_ranges, null) is null
+            else false
+        end
     ),
     constraint api_keys_expires_at_check check (expires_at > created_at),
     constraint api_keys_revoked_at_check check ((revoked_at is null) = (revoked_by is null))
