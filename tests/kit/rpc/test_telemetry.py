@@ -72,6 +72,7 @@ async def test_a_call_leaves_one_line(world: World, stub: Any, written: io.Bytes
     assert line == {
         "level": "info",
         "event": "rpc",
+        "actor_type": "person",
         "service": "probe",
         "logger": "bulkhead.access",
         "rpc": f"{SERVICE}/{method}",

@@ -60,7 +60,7 @@ def _who(call: Call) -> str:
     tenant = f',"tenant_id":"{_text(caller.tenant_id)}"' if caller.tenant_id is not None else ""
     user = f',"user_id":"{_text(caller.user_id)}"' if caller.user_id is not None else ""
     service = f',"caller_service":{quoted(caller.service)}' if caller.service is not None else ""
-    return tenant + user + service
+    return f',"actor_type":"{caller.actor_type}"{tenant}{user}{service}'
 
 
 _text = lru_cache(maxsize=4096)(UUID.__str__)
