@@ -18,7 +18,7 @@ from bulkhead_kit.ids import new_id
 
 from tests.identity.world import as_owner, as_role, new_address
 from tests.support.house import House, Tenant
-from tests.support.people import Connection, start_session
+from tests.support.people import NO_PASSWORD, Connection, start_session
 
 DENIED = "42501"
 CHECK = "23514"
@@ -364,8 +364,9 @@ async def test_a_refresh_token_has_one_child(house: House) -> None:
     session, parent = new_id(), new_id()
     async with as_role(house.database, "identity_app") as connection:
         await connection.execute(
-            "select identity.start_session(%s, %s, interval '1 day', %s, %s, interval '1 day', null, null)",
-            (session, person, parent, secrets.token_bytes(32)),
+            "select identity.start_session("
+            "%s, %s, interval '1 day', %s, %s, interval '1 day', null, null, %s, null, true, %s)",
+            (session, person, parent, secrets.token_bytes(32), NO_PASSWORD, new_id()),
         )
     child = (
         "insert into identity.refresh_tokens (refresh_token_id, session_id, parent_id, token_hash, expires_at)"

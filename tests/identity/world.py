@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTPUTF8
@@ -18,6 +19,7 @@ import psycopg
 from bulkhead_identity.derived import DerivedTokens
 from bulkhead_identity.mail.actions import Post, send_due
 from bulkhead_identity.mail.folder import MailFolder
+from bulkhead_identity.mail_ask.actions import RESET_PASSWORD, VERIFY_EMAIL, Answering, answer_asks
 from bulkhead_kit.db import Database, PoolSettings
 from bulkhead_kit.keyfiles import load_identity_secret
 from bulkhead_kit.telemetry import MailMetrics
@@ -65,8 +67,15 @@ class PostOffice:
             metrics=MailMetrics(CollectorRegistry()),
         )
 
+        self.answering = Answering(
+            database=self.database,
+            derived=self.post.derived,
+            lives={VERIFY_EMAIL: timedelta(hours=1), RESET_PASSWORD: timedelta(minutes=30)},
+        )
+
     async def to(self, address: str) -> list[Mail]:
         """Every mail to the address so far, oldest first, after sending what is due."""
+        await answer_asks(self.answering, worker_caller())
         while await send_due(self.post, worker_caller()):
             pass
         return [mail for mail in read_folder(self.folder) if mail.to.lower() == address.lower()]
@@ -132,6 +141,22 @@ async def events(database: ScratchDatabase, entity_id: UUID | str) -> list[tuple
             "select action, outcome, changes from identity.outbox where entity_id = %s order by outbox_id", (entity_id,)
         )
         return await cursor.fetchall()
+
+
+async def forget_failures(database: ScratchDatabase) -> None:
+    """As if nobody had tried a wrong password."""
+    async with as_owner(database) as connection:
+        await connection.execute("update identity.login_throttles set failures = 0, retry_at = now()")
+
+
+async def pass_time(database: ScratchDatabase, minutes: int) -> None:
+    """As if mails had been asked for, and tokens made, so long ago."""
+    async with as_owner(database) as connection:
+        for statement in (
+            "update identity.mail_asks set mailed_at = mailed_at - make_interval(mins => %s)",
+            "update identity.one_time_tokens set expires_at = expires_at - make_interval(mins => %s)",
+        ):
+            await connection.execute(statement, (minutes,))
 
 
 async def set_plan(database: ScratchDatabase, tenant_id: UUID | str, *, users: int) -> None:

@@ -52,6 +52,8 @@ RIGHTS: dict[str, dict[str, str]] = {
     "issues_relay": {"issues.outbox": "SD", "issues.outbox_parked": "SIUD"},
     "identity_worker": {
         "identity.invitations": "S",
+        "identity.login_throttles": "SD",
+        "identity.mail_asks": "SD",
         "identity.mails": "SUD",
         "identity.one_time_tokens": "SD",
         "identity.refresh_tokens": "SD",

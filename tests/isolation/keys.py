@@ -11,6 +11,7 @@ GLOBAL_KEYS = {
     "identity.tenants.tenants_slug_key": _BEFORE_A_TENANT,
 }
 NOT_CAPTURED = {
+    "identity.login_throttles": "counts; failed and refused tries leave events of their own",
     "identity.mails": "transport; the act that wrote the mail is captured",
     "identity.outbox": "transport",
     "identity.outbox_parked": "transport",
@@ -31,6 +32,8 @@ RULES = [
         "select name, 'has no tenant_id uuid not null' from tables where not has_tenant",
         "create table issues.strays (stray_id uuid primary key)",
         {
+            "identity.login_throttles": "of addresses, before anybody is known",
+            "identity.mail_asks": "of addresses, before anybody is known",
             "identity.mails": "to persons, who may have no tenant",
             "identity.one_time_tokens": "of persons",
             "identity.plans": "of the platform",
@@ -179,6 +182,10 @@ RULES = [
             "identity.api_keys.last_used_at": "would be an event for every minute",
             "identity.api_keys.secret_hash": "a secret",
             "identity.invitations.token_hash": "a secret",
+            "identity.mail_asks.answered_at": "what the worker makes of it is captured",
+            "identity.mail_asks.ip": "every event has it",
+            "identity.mail_asks.mailed_at": "the token in the mail is captured",
+            "identity.mail_asks.request_digest": "how a repeat is known, no state",
             "identity.one_time_tokens.full_name": "of somebody who may not own the address",
             "identity.one_time_tokens.password_hash": "a secret",
             "identity.one_time_tokens.token_hash": "a secret",
@@ -206,6 +213,7 @@ RULES = [
         for each row execute function issues.capture_labels()
         """,
         {
+            "identity.mail_asks": "only answered ones are removed, which is nobody's act",
             "identity.one_time_tokens": "only expired ones are removed, which is nobody's act",
             "identity.refresh_tokens": "only expired ones are removed, which is nobody's act",
             "identity.sessions": "only expired ones are removed, which is nobody's act",

@@ -91,6 +91,20 @@ fixed("identity.v1.MembershipService/ListInvitations", filter="state = OPEN")
 fixed("identity.v1.MembershipService/AcceptInvitation", token="unknown", expects="FAILED_PRECONDITION")
 fixed("identity.v1.AuthService/Logout")
 fixed("identity.v1.AuthService/ListSessions")
+fixed("identity.v1.AuthService/ResendVerification", email="nobody@example.com")
+fixed("identity.v1.AuthService/RequestPasswordReset", email="nobody@example.com")
+fixed(
+    "identity.v1.AuthService/ResetPassword",
+    token="unknown",
+    new_password="four other words there",
+    expects="FAILED_PRECONDITION",
+)
+fixed(
+    "identity.v1.AuthService/ChangePassword",
+    current_password="not her password",
+    new_password="four other words there",
+    expects="UNAUTHENTICATED",
+)
 fixed("identity.v1.AuthService/RevokeOtherSessions")
 
 

@@ -17,7 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from psycopg import sql
 
 from tests.support.builders import make_comment, make_issue, make_label, make_project, make_workspace, statuses
-from tests.support.client import Client
+from tests.support.client import Client, refused
 from tests.support.house import House, Tenant
 
 _numbers = itertools.count(1)
@@ -118,6 +118,10 @@ async def _make_people(house: House, company: Company) -> None:
         await client.AddTeamMember(team_id=team.team_id, user_id=str(owner.user_id))
     await client.ArchiveTeam(team_id=teams[1].team_id)
     company.keep("team", *(team.team_id for team in teams))
+    # Asked for and tried in vain, as anybody may.
+    await house.nobody().identity.RequestPasswordReset(email=owner.email)
+    with refused("UNAUTHENTICATED"):
+        await house.nobody().identity.Login(email=owner.email, password="wrong")
     signed_in = await house.signed_in(owner)
     await signed_in.identity.UpdateMe(user={"bio": company.text()})
     slug = f"other-{company.canary}"

@@ -10,11 +10,14 @@ import secrets
 from dataclasses import dataclass
 from uuid import UUID
 
+import argon2
 import psycopg
 from bulkhead_kit.caller import Role
 from bulkhead_kit.ids import new_id
 
 Connection = psycopg.AsyncConnection
+NO_PASSWORD = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(secrets.token_hex())
+"""The hash of a password that is forgotten at once."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ async def make_person(connection: Connection, *, name: str = "Ada") -> Person:
     async with connection.transaction():
         await connection.execute(
             "select identity.sign_up(%s, %s, %s, %s, %s, %s, interval '1 hour', %s, null)",
-            (person.user_id, person.email, name, "$argon2id$none", new_id(), _digest(token), new_id()),
+            (person.user_id, person.email, name, NO_PASSWORD, new_id(), _digest(token), new_id()),
         )
         await connection.execute("select identity.verify_email(%s, null)", (_digest(token),))
     return person
@@ -71,8 +74,9 @@ async def start_session(connection: Connection, person: Person) -> UUID:
     """As a login does, without the password."""
     session_id = new_id()
     await connection.execute(
-        "select identity.start_session(%s, %s, interval '1 hour', %s, %s, interval '1 hour', null, null)",
-        (session_id, person.user_id, new_id(), secrets.token_bytes(32)),
+        "select identity.start_session("
+        "%s, %s, interval '1 hour', %s, %s, interval '1 hour', null, null, %s, null, true, %s)",
+        (session_id, person.user_id, new_id(), secrets.token_bytes(32), NO_PASSWORD, new_id()),
     )
     return session_id
 

@@ -17,7 +17,9 @@ from bulkhead.identity.v1 import (
 )
 from bulkhead_kit import program
 from bulkhead_kit.keyfiles import ACCESS, load_identity_secret, load_public_keys, load_signer
+from bulkhead_kit.keysets import KeySet
 from bulkhead_kit.outbox.process import retry_parked, run_relay
+from bulkhead_kit.page_tokens import PageTokens
 from bulkhead_kit.program import Parts
 from bulkhead_kit.server import Service
 from bulkhead_kit.services_auth import ServiceAllowList
@@ -29,15 +31,19 @@ from bulkhead_identity.derived import DerivedTokens
 from bulkhead_identity.expiry.actions import expire
 from bulkhead_identity.mail.actions import Post, send_due
 from bulkhead_identity.mail.outlet import outlet_of
+from bulkhead_identity.mail_ask.actions import RESET_PASSWORD, VERIFY_EMAIL, Answering, answer_asks
 from bulkhead_identity.membership.handler import MembershipHandler
+from bulkhead_identity.password.handler import PasswordHandler
 from bulkhead_identity.passwords import Passwords
-from bulkhead_identity.session.actions import Tools
-from bulkhead_identity.session.handler import AuthHandler
+from bulkhead_identity.registration.handler import RegistrationHandler
+from bulkhead_identity.session.handler import SessionHandler
 from bulkhead_identity.session.rules import Lives
 from bulkhead_identity.session.tokens import AccessTokens
 from bulkhead_identity.settings import IdentitySettings
+from bulkhead_identity.strength import Strength
 from bulkhead_identity.team.handler import TeamHandler
 from bulkhead_identity.tenant.handler import TenantHandler
+from bulkhead_identity.tools import Tools
 from bulkhead_identity.user.handler import UserHandler
 
 _CARDS = "bulkhead.identity.v1.UserService/BatchGetMembers"
@@ -46,12 +52,21 @@ ALLOWED = ServiceAllowList(
 )
 
 
+class _Auth(SessionHandler, RegistrationHandler, PasswordHandler):
+    """AuthService, of the slices that do its work."""
+
+    def __init__(self, tools: Tools, page_tokens: PageTokens, public_keys: KeySet) -> None:
+        SessionHandler.__init__(self, tools, page_tokens, public_keys)
+        RegistrationHandler.__init__(self, tools)
+        PasswordHandler.__init__(self, tools)
+
+
 def register(parts: Parts, server: grpc.aio.Server) -> None:
     settings = parts.settings
     assert isinstance(settings, IdentitySettings)
     database, page_tokens = parts.database, parts.page_tokens
     tools = _tools(settings, parts)
-    auth = AuthHandler(tools, page_tokens, load_public_keys(settings.keys_dir, [ACCESS]))
+    auth = _Auth(tools, page_tokens, load_public_keys(settings.keys_dir, [ACCESS]))
     auth_service_pb2_grpc.add_AuthServiceServicer_to_server(auth, server)
     tenants = TenantHandler(database, page_tokens)
     tenant_service_pb2_grpc.add_TenantServiceServicer_to_server(tenants, server)
@@ -73,6 +88,7 @@ def _tools(settings: IdentitySettings, parts: Parts) -> Tools:
     return Tools(
         database=parts.database,
         passwords=passwords,
+        strength=Strength(passwords),
         access=AccessTokens(
             signer=load_signer(settings.keys_dir, ACCESS),
             issuer=settings.token_issuer,
@@ -84,6 +100,7 @@ def _tools(settings: IdentitySettings, parts: Parts) -> Tools:
             session=timedelta(days=settings.session_days),
             refresh_token=timedelta(hours=settings.refresh_token_hours),
             refresh_grace=timedelta(seconds=settings.refresh_grace_seconds),
+            device=timedelta(days=settings.device_days),
             verify_email=timedelta(hours=settings.verify_email_hours),
         ),
     )
@@ -104,7 +121,16 @@ def duties(parts: Parts) -> list[Duty]:
         web_address=settings.web_address,
         metrics=MailMetrics(),
     )
+    answering = Answering(
+        database=parts.database,
+        derived=post.derived,
+        lives={
+            VERIFY_EMAIL: timedelta(hours=settings.verify_email_hours),
+            RESET_PASSWORD: timedelta(minutes=settings.reset_password_minutes),
+        },
+    )
     return [
+        Duty("asks", settings.asks_every_seconds, lambda caller: answer_asks(answering, caller)),
         Duty("mail", settings.mails_every_seconds, lambda caller: send_due(post, caller)),
         Duty("expire", settings.expiry_every_seconds, lambda caller: expire(parts.database, caller)),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from bulkhead_kit.caller import Caller
@@ -17,6 +17,17 @@ PERSONAL_REQUEST_IDS: Final = RequestIds("identity", "user_request_ids", {"user_
 """For calls of a person outside any tenant."""
 
 Row = TypeVar("Row")
+
+
+@dataclass(slots=True)
+class Keyed:
+    """A request with a password in it, for RequestIds: a plain digest would give the password to a guesser."""
+
+    request_id: str
+    digest: bytes
+
+    def SerializeToString(self, *, deterministic: bool = True) -> bytes:  # noqa: N802  # protobuf's name
+        return self.digest
 
 
 def as_person(caller: Caller) -> Caller:

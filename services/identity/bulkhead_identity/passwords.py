@@ -26,21 +26,23 @@ Result = TypeVar("Result")
 
 
 class Passwords:
-    def __init__(self, *, threads: int = 2, queue: int = 50) -> None:
-        self._hasher = argon2.PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=1)
+    def __init__(
+        self, *, threads: int = 2, queue: int = 50, memory_kib: int = MEMORY_KIB, passes: int = PASSES
+    ) -> None:
+        self._hasher = argon2.PasswordHasher(time_cost=passes, memory_cost=memory_kib, parallelism=1)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._room = threading.BoundedSemaphore(threads + queue)
         # What an unknown address is checked against: the same work as a known one, and never right.
         self._nobody = self._hasher.hash("")
 
     async def hash(self, password: str) -> str:
-        text = _normal(password)
-        return await self._run(lambda: self._hasher.hash(text))
+        text = normal(password)
+        return await self.run(lambda: self._hasher.hash(text))
 
     async def verify(self, password: str, stored: str | None) -> bool:
         """False for None, after as much work as for any other."""
-        text = _normal(password)
-        matches = await self._run(lambda: self._matches(stored or self._nobody, text))
+        text = normal(password)
+        matches = await self.run(lambda: self._matches(stored or self._nobody, text))
         return matches and stored is not None
 
     def close(self) -> None:
@@ -52,7 +54,12 @@ class Passwords:
         except VerifyMismatchError:
             return False
 
-    async def _run(self, work: Callable[[], Result]) -> Result:
+    def is_outdated(self, stored: str) -> bool:
+        """Whether it was made with other parameters than hashes are made with now."""
+        return self._hasher.check_needs_rehash(stored)
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """Any work about a password, in one of the threads."""
         if not self._room.acquire(blocking=False):
             raise ResourceExhausted(
                 ErrorReason.OVERLOADED, "too many passwords are being checked, try again", retry_after=RETRY_AFTER
@@ -79,6 +86,6 @@ def _counted(work: Callable[[], Result]) -> Result:
         _cpu_seconds().inc(time.thread_time() - began)
 
 
-def _normal(password: str) -> str:
+def normal(password: str) -> str:
     # One password typed on two keyboards can be two texts; NIST SP 800-63B asks for this form.
     return unicodedata.normalize("NFKC", password)

@@ -70,6 +70,7 @@ REQUIREMENTS = (
             "*.outbox_parked": "transport",
             "*.request_ids": "answers to calls; what the calls changed is captured",
             "identity.user_request_ids": "answers to calls; what the calls changed is captured",
+            "identity.login_throttles": "counts of tries; failed and refused ones leave events of their own",
             "identity.mails": "queued by changes that are captured",
             "identity.tenant_usage": "counted from rows that are captured",
             "issues.issue_status_history": "derived from issues, which are captured",

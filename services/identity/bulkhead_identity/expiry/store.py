@@ -69,6 +69,23 @@ _REMOVALS: tuple[Query[Any], ...] = (
         )
         """)
     ),
+    Query(
+        text("""
+        delete from identity.mail_asks where ask_id in (
+            select ask_id from identity.mail_asks
+            where answered_at is not null and created_at < now() - interval '24 hours'
+            order by created_at limit :batch
+        )
+        """)
+    ),
+    Query(
+        text("""
+        delete from identity.login_throttles where bucket in (
+            select bucket from identity.login_throttles
+            where last_at < now() - interval '1 day' order by last_at limit :batch
+        )
+        """)
+    ),
 )
 _TENANTS_WITH_EXPIRED_INVITATIONS = Query(
     text("""

@@ -1,75 +1,61 @@
-"""Sign-up, login, refresh, logout."""
+"""Login, refresh, and the end of sessions."""
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from bulkhead_kit import clock
 from bulkhead_kit.caller import Caller, Role
-from bulkhead_kit.db import Database, Transaction
+from bulkhead_kit.db import Transaction
 from bulkhead_kit.errors import NotFound
 from bulkhead_kit.ids import new_id
 
-from bulkhead_identity.derived import DerivedTokens, hash_of
+from bulkhead_identity.derived import hash_of
 from bulkhead_identity.passwords import Passwords
 from bulkhead_identity.session import rules, store
-from bulkhead_identity.session.rules import Issued, Lives, SignedIn, SignUp
-from bulkhead_identity.session.tokens import AccessTokens
+from bulkhead_identity.session.rules import Issued, LogIn, SignedIn, Start
+from bulkhead_identity.throttle import actions as throttle
+from bulkhead_identity.tools import Tools
 
 _TOKEN_BYTES: Final = 32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    database: Database
-    passwords: Passwords
-    access: AccessTokens
-    derived: DerivedTokens
-    lives: Lives
-
-
-async def sign_up(tools: Tools, caller: Caller, new: SignUp) -> None:
-    # Before the database is asked: known and unknown addresses cost the same.
-    password_hash = await tools.passwords.hash(new.password)
-    token_id = new_id()
-    async with tools.database.transaction(caller) as tx:
-        store.sign_up(
-            tx,
-            email=new.email,
-            full_name=new.full_name,
-            password_hash=password_hash,
-            token_id=token_id,
-            token_hash=hash_of(tools.derived.one_time(token_id)),
-            life=tools.lives.verify_email,
-            mail_id=new.request_id or new_id(),
-            digest=new.digest,
-        )
-
-
-async def verify_email(tools: Tools, caller: Caller, token: str, password: str, request_id: UUID | None) -> str:
-    # Counted before it is checked, and kept whatever comes of it: many at a time are no more guesses than one by one.
-    async with tools.database.transaction(caller) as tx:
-        password_hash = await store.try_verification(tx, hash_of(token), request_id)
-    rules.demand_sign_up(await tools.passwords.verify(password, password_hash))
-    async with tools.database.transaction(caller) as tx:
-        return await store.verify_email(tx, hash_of(token), request_id)
-
-
-async def login(tools: Tools, caller: Caller, email: str, password: str, request_id: UUID | None) -> SignedIn:
+async def log_in(tools: Tools, caller: Caller, new: LogIn) -> SignedIn:
+    device_id = tools.derived.device_id(new.device_token, new.address_key, clock.unix())
+    known = () if device_id is None else (str(device_id),)
+    bucket = tools.derived.bucket("device" if known else "address", new.address_key, *known)
+    await throttle.claim(tools.database, caller, bucket, new.email)
     # No connection is held while the password is checked.
-    found = await store.find_credentials(tools.database.read(caller), email)
-    is_right = await tools.passwords.verify(password, found.password_hash if found else None)
+    found = await store.find_credentials(tools.database.read(caller), new.email)
+    is_right = await tools.passwords.verify(new.password, found.password_hash if found else None)
     if not is_right:
         async with tools.database.transaction(caller) as tx:
-            store.record_failed_login(tx, email, found.user_id if found else None)
+            store.record_failed_login(tx, new.email, found.user_id if found else None)
     person = rules.demand_login(found, is_right)
-    session_id, token = request_id or new_id(), secrets.token_urlsafe(_TOKEN_BYTES)
+    token = secrets.token_urlsafe(_TOKEN_BYTES)
+    begun = Start(
+        session_id=new.request_id or new_id(),
+        user_id=person.user_id,
+        token_hash=hash_of(token),
+        checked_hash=person.password_hash,
+        rehashed=await _rehashed(tools.passwords, new.password, person.password_hash),
+        device_is_known=bool(known),
+    )
     async with tools.database.transaction(caller) as tx:
-        expires_at = await store.start(tx, session_id, person.user_id, hash_of(token), tools.lives)
-    access = tools.access.of_person(UUID(person.user_id), session_id, is_platform_admin=person.is_platform_admin)
-    return SignedIn(person.user_id, str(session_id), access, token, expires_at)
+        throttle.forget(tx, bucket)
+        expires_at = await store.start(tx, begun, tools.lives)
+    access = tools.access.of_person(UUID(person.user_id), begun.session_id, is_platform_admin=person.is_platform_admin)
+    device = tools.derived.device(
+        new.address_key, device_id or new_id(), int(clock.unix() + tools.lives.device.total_seconds())
+    )
+    return SignedIn(person.user_id, str(begun.session_id), access, token, expires_at, device)
+
+
+async def _rehashed(passwords: Passwords, password: str, stored: str) -> str | None:
+    """Only now is the text of the password at hand."""
+    return await passwords.hash(password) if passwords.is_outdated(stored) else None
 
 
 async def refresh(tools: Tools, caller: Caller, token: str) -> SignedIn:
@@ -81,7 +67,7 @@ async def refresh(tools: Tools, caller: Caller, token: str) -> SignedIn:
     access = tools.access.of_person(
         UUID(child.user_id), UUID(child.session_id), is_platform_admin=child.is_platform_admin
     )
-    return SignedIn(child.user_id, child.session_id, access, next_token, child.expires_at)
+    return SignedIn(child.user_id, child.session_id, access, next_token, child.expires_at, "")
 
 
 async def select_tenant(tools: Tools, caller: Caller, tenant_id: UUID) -> tuple[Issued, Role]:

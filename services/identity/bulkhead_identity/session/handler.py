@@ -1,4 +1,4 @@
-"""AuthService."""
+"""AuthService: login, tokens, sessions."""
 
 from __future__ import annotations
 
@@ -7,42 +7,27 @@ from typing import Any
 from bulkhead.identity.v1 import auth_service_pb2 as pb
 from bulkhead.identity.v1.auth_service_pb2_grpc import AuthServiceServicer
 from bulkhead_kit.caller import current_caller
-from bulkhead_kit.ids import parse_id, parse_optional_id
+from bulkhead_kit.ids import parse_id
 from bulkhead_kit.keysets import KeySet
 from bulkhead_kit.page_tokens import PageTokens
 from grpc.aio import ServicerContext
 
-from bulkhead_identity import texts
 from bulkhead_identity.calls import PERSONAL_REQUEST_IDS, as_anybody, as_person, cut
 from bulkhead_identity.session import actions, rules, store, wire
-from bulkhead_identity.session.actions import Tools
+from bulkhead_identity.tools import Tools
 
 Context = ServicerContext[Any, Any]
 
 
-class AuthHandler(AuthServiceServicer):
+class SessionHandler(AuthServiceServicer):
     def __init__(self, tools: Tools, page_tokens: PageTokens, public_keys: KeySet) -> None:
         self._tools = tools
         self._page_tokens = page_tokens
         self._public_keys = public_keys
 
-    async def SignUp(self, request: pb.SignUpRequest, _context: Context) -> pb.SignUpResponse:
-        caller = as_anybody(current_caller())
-        digest = self._tools.derived.request_digest(caller.rpc, request.SerializeToString(deterministic=True))
-        await actions.sign_up(self._tools, caller, wire.sign_up(request, digest))
-        return pb.SignUpResponse()
-
-    async def VerifyEmail(self, request: pb.VerifyEmailRequest, _context: Context) -> pb.VerifyEmailResponse:
-        caller = as_anybody(current_caller())
-        request_id = parse_optional_id(request.request_id, "request_id")
-        user_id = await actions.verify_email(self._tools, caller, request.token, request.password, request_id)
-        return pb.VerifyEmailResponse(user_id=user_id)
-
     async def Login(self, request: pb.LoginRequest, _context: Context) -> pb.LoginResponse:
         caller = as_anybody(current_caller())
-        email = texts.address(request.email, "email")
-        request_id = parse_optional_id(request.request_id, "request_id")
-        return wire.signed_in(await actions.login(self._tools, caller, email, request.password, request_id))
+        return wire.signed_in(await actions.log_in(self._tools, caller, wire.log_in(request)))
 
     async def SelectTenant(self, request: pb.SelectTenantRequest, _context: Context) -> pb.SelectTenantResponse:
         tenant_id = parse_id(request.tenant_id, "tenant_id")

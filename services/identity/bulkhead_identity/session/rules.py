@@ -1,4 +1,4 @@
-"""Sign-up, login and sessions: their facts and decisions."""
+"""Login and sessions: their facts and decisions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
-from bulkhead_kit.errors import FailedPrecondition, Unauthenticated
+from bulkhead_kit.errors import Unauthenticated
 
 NOBODY: Final = UUID(int=0)
 """The entity of a failed login with an address that nobody has."""
@@ -21,17 +21,8 @@ class Lives:
     session: timedelta
     refresh_token: timedelta
     refresh_grace: timedelta
+    device: timedelta
     verify_email: timedelta
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignUp:
-    email: str
-    full_name: str
-    password: str
-    request_id: UUID | None
-    digest: bytes | None
-    """Of the request, when it has a request_id."""
 
 
 class Credentials(NamedTuple):
@@ -49,6 +40,29 @@ class Rotation(NamedTuple):
     session_id: str | None
     is_platform_admin: bool | None
     expires_at: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogIn:
+    email: str
+    address_key: str
+    password: str
+    device_token: str
+    request_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What a session begins with."""
+
+    session_id: UUID
+    user_id: str
+    token_hash: bytes
+    checked_hash: str
+    """Of the password that was right; if it is another one by now, no session begins."""
+    rehashed: str | None
+    """The same password with the parameters of today."""
+    device_is_known: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +92,8 @@ class SignedIn:
     refresh_token: str
     refresh_expires_at: int
     """Microseconds since 2000."""
+    device_token: str
+    """Empty where a session goes on."""
 
 
 class Entry(NamedTuple):
@@ -109,15 +125,6 @@ def demand_login(found: Credentials | None, password_is_right: bool) -> Credenti
     if found is None or not password_is_right or not found.is_active:
         raise Unauthenticated(ErrorReason.CREDENTIALS_INVALID, "unknown e-mail or wrong password")
     return found
-
-
-def demand_sign_up(password_is_right: bool) -> None:
-    """Who reads the mail of a sign-up that was not hers proves nothing by it, and gives nobody her address."""
-    if not password_is_right:
-        raise FailedPrecondition(
-            ErrorReason.ONE_TIME_TOKEN_INVALID,
-            "the token is unknown, used, expired, replaced or tried too often, or the password is not the sign-up's",
-        )
 
 
 def demand_child(rotation: Rotation) -> Child:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import INET
 
-from bulkhead_identity.session.rules import NOBODY, Credentials, Entry, Lives, Rotation, SessionRow
+from bulkhead_identity.session.rules import NOBODY, Credentials, Entry, Lives, Rotation, SessionRow, Start
 
 SESSIONS = Table(
     "sessions",
@@ -45,14 +45,6 @@ SESSIONS = Table(
 )
 
 
-class _UserId(NamedTuple):
-    user_id: str
-
-
-class _PasswordHash(NamedTuple):
-    password_hash: str | None
-
-
 class _Truth(NamedTuple):
     is_true: bool
 
@@ -61,24 +53,6 @@ class _ExpiresAt(NamedTuple):
     expires_at: int
 
 
-_SIGN_UP: Query[Any] = Query(
-    text("""
-    select identity.sign_up(
-        :user_id, :email, :full_name, :password_hash,
-        :token_id, :token_hash, make_interval(secs => :token_life), :mail_id, :digest
-    )
-    """)
-)
-_TRY_VERIFICATION = Query(
-    text("select identity.try_verification(:token_hash, :request_id) as password_hash").columns(
-        column("password_hash")
-    ),
-    row=_PasswordHash,
-)
-_VERIFY_EMAIL = Query(
-    text("select cast(identity.verify_email(:token_hash, :request_id) as text) as user_id").columns(column("user_id")),
-    row=_UserId,
-)
 _FIND_CREDENTIALS = Query(
     text("""
     select cast(user_id as text) as user_id, password_hash, is_active, is_platform_admin
@@ -97,7 +71,7 @@ _START = Query(
     text("""
     select identity.start_session(
         :session_id, :user_id, make_interval(secs => :life), :token_id, :token_hash,
-        make_interval(secs => :token_life), :ip, :user_agent
+        make_interval(secs => :token_life), :ip, :user_agent, :checked_hash, :rehashed, :device_is_known, :mail_id
     ) as expires_at
     """).columns(column("expires_at")),
     row=_ExpiresAt,
@@ -147,42 +121,6 @@ _END_OTHERS: Query[Any] = Query(
 )
 
 
-def sign_up(
-    tx: Transaction,
-    *,
-    email: str,
-    full_name: str,
-    password_hash: str,
-    token_id: UUID,
-    token_hash: bytes,
-    life: timedelta,
-    mail_id: UUID,
-    digest: bytes | None,
-) -> None:
-    """Goes out with COMMIT."""
-    tx.send(
-        _SIGN_UP,
-        user_id=new_id(),
-        email=email,
-        full_name=full_name,
-        password_hash=password_hash,
-        token_id=token_id,
-        token_hash=token_hash,
-        token_life=_seconds(life),
-        mail_id=mail_id,
-        digest=digest,
-    )
-
-
-async def try_verification(tx: Transaction, token_hash: bytes, request_id: UUID | None) -> str | None:
-    """The hash of the password that was given at the sign-up; None for a token that is worth nothing."""
-    return (await tx.one(_TRY_VERIFICATION, token_hash=token_hash, request_id=request_id)).password_hash
-
-
-async def verify_email(tx: Transaction, token_hash: bytes, request_id: UUID | None) -> str:
-    return (await tx.one(_VERIFY_EMAIL, token_hash=token_hash, request_id=request_id)).user_id
-
-
 async def find_credentials(tx: Reader, email: str) -> Credentials | None:
     return await tx.one_or_none(_FIND_CREDENTIALS, email=email)
 
@@ -191,18 +129,22 @@ def record_failed_login(tx: Transaction, email: str, user_id: str | None) -> Non
     tx.send(_LOGIN_FAILED, email=email, user_id=user_id or NOBODY)
 
 
-async def start(tx: Transaction, session_id: UUID, user_id: str, token_hash: bytes, lives: Lives) -> int:
+async def start(tx: Transaction, begun: Start, lives: Lives) -> int:
     """Tells when the refresh token ends, in microseconds since 2000."""
     row = await tx.one(
         _START,
-        session_id=session_id,
-        user_id=user_id,
+        session_id=begun.session_id,
+        user_id=begun.user_id,
         life=_seconds(lives.session),
         token_id=new_id(),
-        token_hash=token_hash,
+        token_hash=begun.token_hash,
         token_life=_seconds(lives.refresh_token),
         ip=tx.caller.ip,
         user_agent=tx.caller.user_agent,
+        checked_hash=begun.checked_hash,
+        rehashed=begun.rehashed,
+        device_is_known=begun.device_is_known,
+        mail_id=new_id(),
     )
     return row.expires_at
 

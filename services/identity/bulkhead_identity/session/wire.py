@@ -14,17 +14,17 @@ from bulkhead_kit.wire import timestamp
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bulkhead_identity import texts
-from bulkhead_identity.session.rules import Issued, SessionRow, SignedIn, SignUp
+from bulkhead_identity.session.rules import Issued, LogIn, SessionRow, SignedIn
 
 
-def sign_up(request: pb.SignUpRequest, digest: bytes) -> SignUp:
-    request_id = parse_optional_id(request.request_id, "request_id")
-    return SignUp(
-        email=texts.address(request.email, "email"),
-        full_name=texts.name(request.full_name, "full_name"),
+def log_in(request: pb.LoginRequest) -> LogIn:
+    email = texts.address(request.email, "email")
+    return LogIn(
+        email=email,
+        address_key=texts.address_key(email),
         password=request.password,
-        request_id=request_id,
-        digest=digest if request_id is not None else None,
+        device_token=request.device_token,
+        request_id=parse_optional_id(request.request_id, "request_id"),
     )
 
 
@@ -42,6 +42,7 @@ def signed_in(done: SignedIn) -> pb.LoginResponse:
         session_id=done.session_id,
         access_token=access_token(done.access),
         refresh_token=refresh_token(done.refresh_token, done.refresh_expires_at),
+        device_token=done.device_token,
     )
 
 

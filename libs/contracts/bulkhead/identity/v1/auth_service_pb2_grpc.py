@@ -45,6 +45,11 @@ class AuthServiceStub:
                 request_serializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.VerifyEmailRequest.SerializeToString,
                 response_deserializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.VerifyEmailResponse.FromString,
                 _registered_method=True)
+        self.ResendVerification = channel.unary_unary(
+                '/bulkhead.identity.v1.AuthService/ResendVerification',
+                request_serializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ResendVerificationRequest.SerializeToString,
+                response_deserializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ResendVerificationResponse.FromString,
+                _registered_method=True)
         self.Login = channel.unary_unary(
                 '/bulkhead.identity.v1.AuthService/Login',
                 request_serializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.LoginRequest.SerializeToString,
@@ -79,6 +84,21 @@ class AuthServiceStub:
                 '/bulkhead.identity.v1.AuthService/RevokeOtherSessions',
                 request_serializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RevokeOtherSessionsRequest.SerializeToString,
                 response_deserializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RevokeOtherSessionsResponse.FromString,
+                _registered_method=True)
+        self.RequestPasswordReset = channel.unary_unary(
+                '/bulkhead.identity.v1.AuthService/RequestPasswordReset',
+                request_serializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RequestPasswordResetRequest.SerializeToString,
+                response_deserializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RequestPasswordResetResponse.FromString,
+                _registered_method=True)
+        self.ResetPassword = channel.unary_unary(
+                '/bulkhead.identity.v1.AuthService/ResetPassword',
+                request_serializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ResetPasswordRequest.SerializeToString,
+                response_deserializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ResetPasswordResponse.FromString,
+                _registered_method=True)
+        self.ChangePassword = channel.unary_unary(
+                '/bulkhead.identity.v1.AuthService/ChangePassword',
+                request_serializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ChangePasswordRequest.SerializeToString,
+                response_deserializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ChangePasswordResponse.FromString,
                 _registered_method=True)
         self.GetJwks = channel.unary_unary(
                 '/bulkhead.identity.v1.AuthService/GetJwks',
@@ -122,16 +142,34 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResendVerification(self, request, context):
+        """Asks for the mail of a sign-up once more, because it was lost or its token has expired: a new token for the sign-up that
+        was made last with this address, and the one before is worth nothing. An address that is proved already gets a mail
+        that says so; an unknown one gets none, and so does one whose last sign-up is more than a day old. At most one mail a
+        minute. The answer is the same in all cases and takes the same time: what there is to send is found out later.
+
+        Permission: anybody.
+
+        Errors: INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+        A repeat asks once more; with the same request_id it does nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Login(self, request, context):
         """Logs in: starts a session and returns a token of the person, with no tenant in it, and the session's first refresh
         token. An unknown address, one that is not proved yet, and a wrong password get the same answer after the same
-        work.
+        work. After five wrong passwords each next try with the address waits, 1 second and then twice as long each time, up to
+        15 minutes; a device that has logged in before and says so by its device_token waits only for its own tries. A login
+        from a device that was not seen before leaves the owner a mail.
 
         Permission: anybody.
 
         Errors: UNAUTHENTICATED (CREDENTIALS_INVALID), FAILED_PRECONDITION (SECRET_ALREADY_SHOWN, the request_id has
         logged in before: log in with another), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED), RESOURCE_EXHAUSTED
-        (OVERLOADED).
+        (RATE_LIMITED, limit "login_account", alike for known and unknown addresses; OVERLOADED).
 
         A repeat starts another session; with the same request_id it starts none, and as tokens are not kept, none is shown.
         """
@@ -223,6 +261,54 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RequestPasswordReset(self, request, context):
+        """Asks for a mail with a token that lets the owner of the address choose a new password. An address without an account, or
+        one that is not proved, gets none. At most one mail a minute. The answer is the same in all cases and takes the same
+        time: what there is to send is found out later.
+
+        Permission: anybody.
+
+        Errors: INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+        A repeat asks once more, and the mail before is worth nothing; with the same request_id it does nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetPassword(self, request, context):
+        """Gives the account another password with the token from the mail, and ends all its sessions: whoever was in is out. It
+        does not log in. The owner gets a mail that says so.
+
+        Permission: anybody who has the token.
+
+        Errors: FAILED_PRECONDITION (ONE_TIME_TOKEN_INVALID: unknown, used, expired after 30 minutes, or another one was asked
+        for since), INVALID_ARGUMENT (INVALID_FIELD; field "new_password" where it is too easy to guess, which does not use up
+        the token), RESOURCE_EXHAUSTED (OVERLOADED).
+
+        A token works once; a repeat with the same request_id and the same password gets the same answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangePassword(self, request, context):
+        """Gives the caller's account another password, ends her other sessions and keeps the one she calls with. She gets a mail
+        that says so.
+
+        Permission: signed-in persons whose session has not ended and who know the password.
+
+        Errors: UNAUTHENTICATED (CREDENTIALS_INVALID: current_password is wrong; SESSION_ENDED), INVALID_ARGUMENT
+        (INVALID_FIELD; field "new_password" where it is too easy to guess; REQUEST_ID_REUSED), RESOURCE_EXHAUSTED
+        (RATE_LIMITED, limit "login_account": after five wrong passwords each next try waits longer, up to 15 minutes;
+        OVERLOADED), ABORTED (CONFLICT: another call changed it meanwhile).
+
+        Idempotent with a request_id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetJwks(self, request, context):
         """Returns the public keys that access tokens are verified with. In JSON the answer is a JWKS.
 
@@ -248,6 +334,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.VerifyEmail,
                     request_deserializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.VerifyEmailRequest.FromString,
                     response_serializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.VerifyEmailResponse.SerializeToString,
+            ),
+            'ResendVerification': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResendVerification,
+                    request_deserializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ResendVerificationRequest.FromString,
+                    response_serializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ResendVerificationResponse.SerializeToString,
             ),
             'Login': grpc.unary_unary_rpc_method_handler(
                     servicer.Login,
@@ -283,6 +374,21 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.RevokeOtherSessions,
                     request_deserializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RevokeOtherSessionsRequest.FromString,
                     response_serializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RevokeOtherSessionsResponse.SerializeToString,
+            ),
+            'RequestPasswordReset': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestPasswordReset,
+                    request_deserializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RequestPasswordResetRequest.FromString,
+                    response_serializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RequestPasswordResetResponse.SerializeToString,
+            ),
+            'ResetPassword': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetPassword,
+                    request_deserializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ResetPasswordRequest.FromString,
+                    response_serializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ResetPasswordResponse.SerializeToString,
+            ),
+            'ChangePassword': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangePassword,
+                    request_deserializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ChangePasswordRequest.FromString,
+                    response_serializer=bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ChangePasswordResponse.SerializeToString,
             ),
             'GetJwks': grpc.unary_unary_rpc_method_handler(
                     servicer.GetJwks,
@@ -345,6 +451,33 @@ class AuthService:
             '/bulkhead.identity.v1.AuthService/VerifyEmail',
             bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.VerifyEmailRequest.SerializeToString,
             bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.VerifyEmailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResendVerification(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bulkhead.identity.v1.AuthService/ResendVerification',
+            bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ResendVerificationRequest.SerializeToString,
+            bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ResendVerificationResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -534,6 +667,87 @@ class AuthService:
             '/bulkhead.identity.v1.AuthService/RevokeOtherSessions',
             bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RevokeOtherSessionsRequest.SerializeToString,
             bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RevokeOtherSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestPasswordReset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bulkhead.identity.v1.AuthService/RequestPasswordReset',
+            bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RequestPasswordResetRequest.SerializeToString,
+            bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.RequestPasswordResetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetPassword(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bulkhead.identity.v1.AuthService/ResetPassword',
+            bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ResetPasswordRequest.SerializeToString,
+            bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ResetPasswordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangePassword(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bulkhead.identity.v1.AuthService/ChangePassword',
+            bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ChangePasswordRequest.SerializeToString,
+            bulkhead_dot_identity_dot_v1_dot_auth__service__pb2.ChangePasswordResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,16 +39,30 @@ class AuthServiceStub:
 
     A token works once; a repeat with the same request_id gets the same answer.
     """
+    ResendVerification: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ResendVerificationRequest, _auth_service_pb2.ResendVerificationResponse]
+    """Asks for the mail of a sign-up once more, because it was lost or its token has expired: a new token for the sign-up that
+    was made last with this address, and the one before is worth nothing. An address that is proved already gets a mail
+    that says so; an unknown one gets none, and so does one whose last sign-up is more than a day old. At most one mail a
+    minute. The answer is the same in all cases and takes the same time: what there is to send is found out later.
+
+    Permission: anybody.
+
+    Errors: INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+    A repeat asks once more; with the same request_id it does nothing.
+    """
     Login: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.LoginRequest, _auth_service_pb2.LoginResponse]
     """Logs in: starts a session and returns a token of the person, with no tenant in it, and the session's first refresh
     token. An unknown address, one that is not proved yet, and a wrong password get the same answer after the same
-    work.
+    work. After five wrong passwords each next try with the address waits, 1 second and then twice as long each time, up to
+    15 minutes; a device that has logged in before and says so by its device_token waits only for its own tries. A login
+    from a device that was not seen before leaves the owner a mail.
 
     Permission: anybody.
 
     Errors: UNAUTHENTICATED (CREDENTIALS_INVALID), FAILED_PRECONDITION (SECRET_ALREADY_SHOWN, the request_id has
     logged in before: log in with another), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED), RESOURCE_EXHAUSTED
-    (OVERLOADED).
+    (RATE_LIMITED, limit "login_account", alike for known and unknown addresses; OVERLOADED).
 
     A repeat starts another session; with the same request_id it starts none, and as tokens are not kept, none is shown.
     """
@@ -112,6 +126,42 @@ class AuthServiceStub:
 
     Idempotent: a repeat ends what has been begun since; with the same request_id it ends nothing more.
     """
+    RequestPasswordReset: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RequestPasswordResetRequest, _auth_service_pb2.RequestPasswordResetResponse]
+    """Asks for a mail with a token that lets the owner of the address choose a new password. An address without an account, or
+    one that is not proved, gets none. At most one mail a minute. The answer is the same in all cases and takes the same
+    time: what there is to send is found out later.
+
+    Permission: anybody.
+
+    Errors: INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+    A repeat asks once more, and the mail before is worth nothing; with the same request_id it does nothing.
+    """
+    ResetPassword: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ResetPasswordRequest, _auth_service_pb2.ResetPasswordResponse]
+    """Gives the account another password with the token from the mail, and ends all its sessions: whoever was in is out. It
+    does not log in. The owner gets a mail that says so.
+
+    Permission: anybody who has the token.
+
+    Errors: FAILED_PRECONDITION (ONE_TIME_TOKEN_INVALID: unknown, used, expired after 30 minutes, or another one was asked
+    for since), INVALID_ARGUMENT (INVALID_FIELD; field "new_password" where it is too easy to guess, which does not use up
+    the token), RESOURCE_EXHAUSTED (OVERLOADED).
+
+    A token works once; a repeat with the same request_id and the same password gets the same answer.
+    """
+    ChangePassword: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ChangePasswordRequest, _auth_service_pb2.ChangePasswordResponse]
+    """Gives the caller's account another password, ends her other sessions and keeps the one she calls with. She gets a mail
+    that says so.
+
+    Permission: signed-in persons whose session has not ended and who know the password.
+
+    Errors: UNAUTHENTICATED (CREDENTIALS_INVALID: current_password is wrong; SESSION_ENDED), INVALID_ARGUMENT
+    (INVALID_FIELD; field "new_password" where it is too easy to guess; REQUEST_ID_REUSED), RESOURCE_EXHAUSTED
+    (RATE_LIMITED, limit "login_account": after five wrong passwords each next try waits longer, up to 15 minutes;
+    OVERLOADED), ABORTED (CONFLICT: another call changed it meanwhile).
+
+    Idempotent with a request_id.
+    """
     GetJwks: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetJwksRequest, _auth_service_pb2.GetJwksResponse]
     """Returns the public keys that access tokens are verified with. In JSON the answer is a JWKS.
 
@@ -161,6 +211,24 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ResendVerification(
+        self,
+        request: _auth_service_pb2.ResendVerificationRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.ResendVerificationRequest, _abc.Awaitable[_auth_service_pb2.ResendVerificationResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.ResendVerificationResponse]:
+        """Asks for the mail of a sign-up once more, because it was lost or its token has expired: a new token for the sign-up that
+        was made last with this address, and the one before is worth nothing. An address that is proved already gets a mail
+        that says so; an unknown one gets none, and so does one whose last sign-up is more than a day old. At most one mail a
+        minute. The answer is the same in all cases and takes the same time: what there is to send is found out later.
+
+        Permission: anybody.
+
+        Errors: INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+        A repeat asks once more; with the same request_id it does nothing.
+        """
+
+    @_abc_1.abstractmethod
     def Login(
         self,
         request: _auth_service_pb2.LoginRequest,
@@ -168,13 +236,15 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_auth_service_pb2.LoginResponse]:
         """Logs in: starts a session and returns a token of the person, with no tenant in it, and the session's first refresh
         token. An unknown address, one that is not proved yet, and a wrong password get the same answer after the same
-        work.
+        work. After five wrong passwords each next try with the address waits, 1 second and then twice as long each time, up to
+        15 minutes; a device that has logged in before and says so by its device_token waits only for its own tries. A login
+        from a device that was not seen before leaves the owner a mail.
 
         Permission: anybody.
 
         Errors: UNAUTHENTICATED (CREDENTIALS_INVALID), FAILED_PRECONDITION (SECRET_ALREADY_SHOWN, the request_id has
         logged in before: log in with another), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED), RESOURCE_EXHAUSTED
-        (OVERLOADED).
+        (RATE_LIMITED, limit "login_account", alike for known and unknown addresses; OVERLOADED).
 
         A repeat starts another session; with the same request_id it starts none, and as tokens are not kept, none is shown.
         """
@@ -273,6 +343,60 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: UNAUTHENTICATED (SESSION_ENDED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
 
         Idempotent: a repeat ends what has been begun since; with the same request_id it ends nothing more.
+        """
+
+    @_abc_1.abstractmethod
+    def RequestPasswordReset(
+        self,
+        request: _auth_service_pb2.RequestPasswordResetRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.RequestPasswordResetRequest, _abc.Awaitable[_auth_service_pb2.RequestPasswordResetResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.RequestPasswordResetResponse]:
+        """Asks for a mail with a token that lets the owner of the address choose a new password. An address without an account, or
+        one that is not proved, gets none. At most one mail a minute. The answer is the same in all cases and takes the same
+        time: what there is to send is found out later.
+
+        Permission: anybody.
+
+        Errors: INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+        A repeat asks once more, and the mail before is worth nothing; with the same request_id it does nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def ResetPassword(
+        self,
+        request: _auth_service_pb2.ResetPasswordRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.ResetPasswordRequest, _abc.Awaitable[_auth_service_pb2.ResetPasswordResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.ResetPasswordResponse]:
+        """Gives the account another password with the token from the mail, and ends all its sessions: whoever was in is out. It
+        does not log in. The owner gets a mail that says so.
+
+        Permission: anybody who has the token.
+
+        Errors: FAILED_PRECONDITION (ONE_TIME_TOKEN_INVALID: unknown, used, expired after 30 minutes, or another one was asked
+        for since), INVALID_ARGUMENT (INVALID_FIELD; field "new_password" where it is too easy to guess, which does not use up
+        the token), RESOURCE_EXHAUSTED (OVERLOADED).
+
+        A token works once; a repeat with the same request_id and the same password gets the same answer.
+        """
+
+    @_abc_1.abstractmethod
+    def ChangePassword(
+        self,
+        request: _auth_service_pb2.ChangePasswordRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.ChangePasswordRequest, _abc.Awaitable[_auth_service_pb2.ChangePasswordResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.ChangePasswordResponse]:
+        """Gives the caller's account another password, ends her other sessions and keeps the one she calls with. She gets a mail
+        that says so.
+
+        Permission: signed-in persons whose session has not ended and who know the password.
+
+        Errors: UNAUTHENTICATED (CREDENTIALS_INVALID: current_password is wrong; SESSION_ENDED), INVALID_ARGUMENT
+        (INVALID_FIELD; field "new_password" where it is too easy to guess; REQUEST_ID_REUSED), RESOURCE_EXHAUSTED
+        (RATE_LIMITED, limit "login_account": after five wrong passwords each next try waits longer, up to 15 minutes;
+        OVERLOADED), ABORTED (CONFLICT: another call changed it meanwhile).
+
+        Idempotent with a request_id.
         """
 
     @_abc_1.abstractmethod
