@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from bulkhead_kit import clock
 from bulkhead_kit.keysets import KeySet
-from bulkhead_kit.tokens import Json, Signer
+from bulkhead_kit.tokens import Signer
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.keys")
 
@@ -88,12 +88,11 @@ class WatchedSigner(Signer):
         self._watch = _Watch([path], read)
         self.take(self._watch.first)
 
-    def sign(self, claims: Json, typ: str) -> str:
+    def refresh(self) -> None:
         found = self._watch.changed(LOOK_SECONDS)
         if found is not None and found.kid != self.kid:
             self.take(found)
             log.info("signs_with_another_key", key=self.kid)
-        return super().sign(claims, typ)
 
 
 def _stamp(path: Path) -> _Stamp:

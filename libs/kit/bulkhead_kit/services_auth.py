@@ -43,10 +43,16 @@ class ServiceTokens:
             raise ValueError(f"key {signer.kid} does not belong to {service}")
         self.service = service
         self._signer = signer
+        self._kid = signer.kid
         self._kept: OrderedDict[tuple[str, UUID | None], tuple[float, str]] = OrderedDict()
 
     def token(self, audience: str, tenant: UUID | None = None) -> str:
         now = clock.unix()
+        self._signer.refresh()
+        if self._kid != self._signer.kid:
+            # The old key may be forgotten before its tokens end.
+            self._kept.clear()
+            self._kid = self._signer.kid
         renew_at, token = self._kept.get((audience, tenant), (0.0, ""))
         if now >= renew_at:
             token = self._signed(audience, tenant, int(now))

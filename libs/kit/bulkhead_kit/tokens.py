@@ -57,6 +57,9 @@ class Signer:
         self._key = key
         self.kid = kid
 
+    def refresh(self) -> None:
+        """There may be another key by now; whoever shows a token again asks first."""
+
     def take(self, other: Signer) -> None:
         """Signs with that one's key from now on."""
         self._key, self.kid = other._key, other.kid
@@ -65,6 +68,7 @@ class Signer:
         return self._key.public_key()
 
     def sign(self, claims: Json, typ: str) -> str:
+        self.refresh()
         payload = json.dumps(claims, separators=(",", ":")).encode()
         return _jws.encode(payload, self._key, ALGORITHM, headers={"typ": typ, "kid": self.kid})
 
