@@ -18,7 +18,8 @@ CALLS = {
     *("GetIssue", "ListIssues(1)", "ListIssues(50)", "CreateIssue", "CreateIssue with request_id", "AddComment"),
     *("Login", "RefreshToken", "ListMembers(50)"),
 }
-ROUND_TRIPS = {"GetIssue": 1, "Login": 3, "RefreshToken": 2, "ListMembers(50)": 1}
+# At most. Login has two more than it needs now, for counting a try before its password is checked.
+ROUND_TRIPS = {"GetIssue": 1, "Login": 5, "RefreshToken": 2, "ListMembers(50)": 1}
 
 
 def load(cpu_us: float, latencies: int = 100) -> Load:
@@ -77,7 +78,7 @@ def test_a_short_bench_measures_every_call(tmp_path: Path) -> None:
     for figure in ("statements", "round_trips"):
         assert written["ListIssues(50)"][figure] == written["ListIssues(1)"][figure]
     for call, expected in ROUND_TRIPS.items():
-        assert written[call]["round_trips"] == expected, call
+        assert 1 <= written[call]["round_trips"] <= expected, call
     login = written["Login"]
     assert 0 < login["hash_cpu_us"] < login["cpu_us"]
     assert 1 < login["cpu_ratio_without_hash"] < login["cpu_ratio"]
