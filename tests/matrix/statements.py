@@ -136,7 +136,7 @@ WITHOUT = {
     "issues.ImportService/ImportItems": "writes what the calls for single things write, many at once",
 }
 AMONG = {
-    # %(reached)s: the member or the invitation; %(given)s: the role that is given.
+    # %(reached)s: the member, the invitation or the service account; %(given)s: the role that is given.
     "InviteMember": (
         "insert into identity.invitations (tenant_id, invitation_id, email, role, token_hash, expires_at)"
         " values (%(tenant)s, %(new)s, 'x@example.com', %(given)s, %(hash)s, now() + interval '1 day')"
@@ -150,6 +150,10 @@ AMONG = {
     ),
     "EnableMember": (
         "update identity.memberships set status = 'active' where tenant_id = %(tenant)s and user_id = %(reached)s"
+    ),
+    "CreateApiKey": (
+        "insert into identity.api_keys (tenant_id, api_key_id, user_id, display_name, prefix, secret_hash)"
+        " values (%(tenant)s, %(new)s, %(reached)s, 'by hand', 'bh_aaaaaaaa', %(hash)s)"
     ),
     "ChangeRole": (
         "update identity.memberships set role = %(given)s where tenant_id = %(tenant)s and user_id = %(reached)s"

@@ -23,6 +23,9 @@ class Written:
     among: dict[str, dict[tuple[Role, ...], bool]]
     """By method: the caller's role and those she reaches."""
 
+    def account_roles(self) -> list[Role]:
+        return sorted({reached for _, reached in self.among["CreateApiKey"]})
+
 
 @lru_cache(maxsize=1)
 def read() -> Written:
@@ -36,6 +39,7 @@ def read() -> Written:
             "RevokeInvitation": _among(sections["Taking an invitation to a role back"], 1),
             "DisableMember": _among(sections["Disabling a member of a role"], 1),
             "EnableMember": _among(sections["Enabling a disabled member of a role"], 1),
+            "CreateApiKey": _among(sections["Making an API key with a role"], 1),
             "ChangeRole": _among(sections["Changing a role"], 2),
         },
     )

@@ -30,15 +30,21 @@ WHO: Mapping[int, str] = {
     Scope.SCOPE_SERVICE: "other Bulkhead services, each as its allow-list says",
     Scope.SCOPE_PLATFORM: "administrators of the platform",
 }
-MEMBERSHIPS = "bulkhead.identity.v1.MembershipService"
+IDENTITY = "bulkhead.identity.v1"
 # What a member may do to others depends on their role besides her own: it reaches up to her own and no further.
 REACHING: Mapping[str, tuple[str, str]] = {
-    "InviteMember": ("Inviting to a role", "Who may invite somebody to be"),
-    "RevokeInvitation": ("Taking an invitation to a role back", "Who may take back an invitation to be"),
-    "DisableMember": ("Disabling a member of a role", "Who may disable"),
-    "EnableMember": ("Enabling a disabled member of a role", "Who may enable"),
+    "MembershipService/InviteMember": ("Inviting to a role", "Who may invite somebody to be"),
+    "MembershipService/RevokeInvitation": (
+        "Taking an invitation to a role back",
+        "Who may take back an invitation to be",
+    ),
+    "MembershipService/DisableMember": ("Disabling a member of a role", "Who may disable"),
+    "MembershipService/EnableMember": ("Enabling a disabled member of a role", "Who may enable"),
+    "ApiKeyService/CreateApiKey": ("Making an API key with a role", "Who may make a key for a service account that is"),
 }
-CHANGING = "ChangeRole"
+HIGHEST: Mapping[str, Role] = {"ApiKeyService/CreateApiKey": Role.ADMIN}
+"""Where no caller reaches the roles above: a service account is never an owner."""
+CHANGING = "MembershipService/ChangeRole"
 OWN = """\
 Everybody may leave a tenant herself, by LeaveTenant; nobody is made to leave, and who has left is not enabled but
 invited again. In every case a tenant keeps one active owner: the last one is neither demoted nor disabled, does not
@@ -92,30 +98,33 @@ def _inside(known: Iterable[MethodPolicy]) -> Iterator[tuple[str, ...]]:
 
 def _reaching(known: Mapping[str, MethodPolicy]) -> Iterator[str]:
     for method, (heading, row) in REACHING.items():
-        least = _least(known, method)
+        least, columns = _least(known, method), [role for role in Role if role <= HIGHEST.get(method, Role.OWNER)]
         yield f"### {heading}"
-        yield f"{row} (columns), by her own role (rows): {code(method)}."
-        yield table(("", *_names()), ((role.name.lower(), *_up_to(role, least)) for role in Role))
+        yield f"{row} (columns), by her own role (rows): {code(method.partition('/')[2])}."
+        yield table(
+            ("", *(role.name.lower() for role in columns)),
+            ((role.name.lower(), *_up_to(columns, role, least)) for role in Role),
+        )
     least = _least(known, CHANGING)
     yield "### Changing a role"
-    yield f"Who may make a member of one role into one of another: {code(CHANGING)}."
+    yield f"Who may make a member of one role into one of another: {code(CHANGING.partition('/')[2])}."
     yield table(
         ("by", "from", *(f"to {name}" for name in _names())),
         (
-            (caller.name.lower(), before.name.lower(), *_up_to(caller, least, before))
+            (caller.name.lower(), before.name.lower(), *_up_to(Role, caller, least, before))
             for caller in Role
             for before in Role
         ),
     )
 
 
-def _up_to(caller: Role, least: Role, *others: Role) -> Iterator[str]:
-    for role in Role:
+def _up_to(columns: Iterable[Role], caller: Role, least: Role, *others: Role) -> Iterator[str]:
+    for role in columns:
         yield _word(caller >= least and all(reached <= caller for reached in (role, *others)))
 
 
 def _least(known: Mapping[str, MethodPolicy], method: str) -> Role:
-    least = known[f"{MEMBERSHIPS}/{method}"].least_role
+    least = known[f"{IDENTITY}.{method}"].least_role
     assert least is not None
     return least
 
