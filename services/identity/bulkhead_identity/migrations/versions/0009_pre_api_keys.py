@@ -34,7 +34,8 @@ def downgrade() -> None:
     drop function identity.admit_api_key();
     drop function identity.capture_api_keys();
     comment on column identity.memberships.version is
-    'Raised when role, status or left_at change, and only then: tokens carry it, and one with an older version is refused.';
+    'Raised when role, status or left_at change, and only then: tokens carry it, and one with an older version is '
+    'refused.';
     """)
 
 
@@ -66,7 +67,8 @@ create table identity.api_keys (
     constraint api_keys_ip_ranges_check check (
         case
             when cardinality(ip_ranges) = 0 then true
-            when array_ndims(ip_ranges) = 1 then cardinality(ip_ranges) <= 20 and array_position(ip_ranges, null) is null
+            when array_ndims(ip_ranges) = 1
+                then cardinality(ip_ranges) <= 20 and array_position(ip_ranges, null) is null
             else false
         end
     ),
@@ -100,7 +102,8 @@ comment on column identity.api_keys.display_name is 'What admins call it.';
 comment on column identity.api_keys.prefix is 'How the key begins, so that people can tell keys apart.';
 comment on column identity.api_keys.secret_hash is 'SHA-256 of the whole key.';
 comment on column identity.api_keys.ip_ranges is 'The addresses it may be used from; empty: any.';
-comment on column identity.api_keys.expires_at is 'From when on it is worth nothing; null: it lasts until it is revoked.';
+comment on column identity.api_keys.expires_at is
+'From when on it is worth nothing; null: it lasts until it is revoked.';
 comment on column identity.api_keys.last_used_at is 'When it was last used, to the minute.';
 comment on column identity.api_keys.revoked_at is 'When it was revoked; set by trigger, once.';
 comment on column identity.api_keys.revoked_by is 'Who revoked it; set by trigger.';
@@ -145,8 +148,8 @@ end
 $$;
 revoke all on function identity.admit_api_key() from public;
 comment on function identity.admit_api_key() is
-'A key is made for an active service account up to the maker''s own role, one of at most 100 live ones. After the row: '
-'before it, the wall has not been asked yet, and a refusal would tell of another tenant''s accounts.';
+'A key is made for an active service account up to the maker''s own role, one of at most 100 live ones. After the '
+'row: before it, the wall has not been asked yet, and a refusal would tell of another tenant''s accounts.';
 create trigger admit after insert on identity.api_keys for each row execute function identity.admit_api_key();
 
 create function identity.settle_api_key() returns trigger
@@ -203,8 +206,8 @@ comment on function identity.raise_version() is
 'Who sets the version by hand, which only the owner''s triggers can, means that what was let in with the old one is to '
 'end: waits for its writes and keeps later ones out.';
 comment on column identity.memberships.version is
-'Raised when role, status or left_at change or a key of the account is revoked, and only then: tokens carry it, and one '
-'with an older version is refused.';
+'Raised when role, status or left_at change or a key of the account is revoked, and only then: tokens carry it, and '
+'one with an older version is refused.';
 -- After aa_stamp, which has put the old version back.
 create trigger ab_fence before update of version on identity.memberships
 for each row execute function identity.raise_version();
