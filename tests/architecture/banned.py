@@ -170,6 +170,7 @@ RULES = [
         allowed={
             "libs/kit/bulkhead_kit/db/": "it is the place",
             "libs/kit/bulkhead_kit/outbox/rows.py": "the relay's session is its mandate, so it is no pool's",
+            "libs/cli/bulkhead_cli/administration.py": "names platform administrators, as the database's",
             "libs/cli/bulkhead_cli/database.py": "creates and examines the database, as its administrator",
             "libs/cli/bulkhead_cli/schema/command.py": "reads the catalogue, as its administrator",
             "libs/kit/bulkhead_kit/migrations.py": "migrations run without a caller",
@@ -182,6 +183,9 @@ RULES = [
         allowed={
             "libs/kit/bulkhead_kit/db/": "it is the place",
             "libs/kit/bulkhead_kit/migrations.py": "takes the owner's role for a migration",
+            "libs/cli/bulkhead_cli/administration.py": "says for the audit log that a command did it",
+            "services/identity/bulkhead_identity/migrations/versions/0013_pre_platform.py": "its downgrade ends "
+            "memberships, which name who ended them",
         },
     ),
     Rule(

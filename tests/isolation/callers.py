@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from bulkhead.rpc.v1.options_pb2 import Scope
+from bulkhead_cli import administration
 from bulkhead_kit.caller import Role
 from bulkhead_kit.ids import new_id
 from bulkhead_kit.keyfiles import SERVICES
@@ -47,6 +48,8 @@ async def right_caller(ours: Company, method: MethodDescriptor, policy: MethodPo
         return ours.tenant.service(_allowed_services(method)[0])
     if policy.scope == Scope.SCOPE_USER:
         return await house.signed_in(ours.tenant.people[Role.OWNER])
+    if policy.scope == Scope.SCOPE_PLATFORM:
+        return await house.platform_admin(await house.person())
     return ours.client(policy.least_role or Role.OWNER)
 
 
@@ -61,6 +64,8 @@ async def wrong_callers(ours: Company, theirs: Company, method: MethodDescriptor
         callers.append(Caller("a disabled member", await _disabled(house, ours, policy), CHANGED))
     else:
         callers.append(Caller("an API key", house.with_token(ours.keys["live"]), NOT_ALLOWED))
+    if policy.scope == Scope.SCOPE_PLATFORM:
+        callers += await _no_administrators(house, ours)
     if policy.scope == Scope.SCOPE_SERVICE:
         callers += [Caller(f"a person, {role.name.lower()}", ours.client(role), NOT_ALLOWED) for role in Role]
         callers.append(Caller("a person without a tenant", house.user(_owner(ours).user_id), NOT_ALLOWED))
@@ -120,6 +125,24 @@ def _keys(ours: Company, theirs: Company) -> Iterator[Caller]:
     yield Caller("a key with another tenant's header", house.with_token(live).with_metadata(them), MISMATCH)
     foreign = house.with_token(theirs.keys["live"]).with_metadata(us)
     yield Caller("another tenant's key with our header", foreign, MISMATCH)
+
+
+async def _no_administrators(house: House, ours: Company) -> list[Caller]:
+    """Members and strangers; and who says she is one in a token of ours, and is not, or not any more."""
+    owner, former = _owner(ours), await house.person()
+    was = await house.platform_admin(former)
+    administration.set_administrator(house.database.admin_dsn, former.email, is_admin=False)
+    told = house.mint.person(owner.user_id, platform_admin=True)
+    within = house.mint.person(owner.user_id, tenant_id=ours.tenant.tenant_id, role=Role.OWNER, platform_admin=True)
+    unknown = house.mint.person(new_id(), platform_admin=True)
+    return [
+        *(Caller(f"a member, {role.name.lower()}", ours.client(role), NOT_ALLOWED) for role in Role),
+        Caller("a person without a tenant", await house.signed_in(owner), NOT_ALLOWED),
+        Caller("an owner whose token says that she administers", house.with_token(told), NOT_ALLOWED),
+        Caller("the same in her tenant", house.with_token(within), NOT_ALLOWED),
+        Caller("one who did administer", was, NOT_ALLOWED),
+        Caller("a person nobody knows", house.with_token(unknown), NOT_ALLOWED),
+    ]
 
 
 def _services(ours: Company, method: MethodDescriptor, policy: MethodPolicy) -> Iterator[Caller]:

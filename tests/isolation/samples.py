@@ -17,7 +17,7 @@ from bulkhead_kit.ids import new_id
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
-from tests.isolation.world import Company, import_of, new_event
+from tests.isolation.world import Company, close_support, import_of, new_event, open_support
 from tests.support import people
 from tests.support.builders import make_comment, make_issue, make_label
 from tests.support.client import message_class
@@ -86,6 +86,8 @@ fixed(
 fixed("identity.v1.TenantService/ListMyTenants", show_deleted=True)
 fixed("identity.v1.TenantService/LookupTenant", slug="nobody-has-it")
 fixed("identity.v1.TenantService/GetUsage")
+fixed("identity.v1.PlatformService/ListPlans")
+fixed("identity.v1.PlatformService/ListTenants", filter='slug = "nobody-has-it"')
 fixed("identity.v1.MembershipService/ListMembers")
 fixed("identity.v1.MembershipService/ListInvitations", filter="state = OPEN")
 fixed("identity.v1.MembershipService/AcceptInvitation", token="unknown", expects="FAILED_PRECONDITION")
@@ -157,6 +159,45 @@ async def _delete_tenant(company: Company, _role: Role) -> Fields:
 @sample("identity.v1.TenantService/UndeleteTenant", expects="ALREADY_EXISTS")
 async def _undelete_tenant(company: Company, _role: Role) -> Fields:
     return {"tenant_id": company.one("tenant"), "request_id": rid()}
+
+
+@sample("identity.v1.TenantService/GrantSupportAccess")
+async def _grant_support(company: Company, _role: Role) -> Fields:
+    await close_support(company)
+    return {"role": Role.VIEWER.value, "duration": {"seconds": 600}, "reason": name(), "request_id": rid()}
+
+
+@sample("identity.v1.TenantService/RevokeSupportAccess")
+async def _revoke_support(company: Company, _role: Role) -> Fields:
+    return {"grant_id": await open_support(company), "request_id": rid()}
+
+
+@sample("identity.v1.PlatformService/EnterSupportAccess")
+async def _enter_support(company: Company, _role: Role) -> Fields:
+    await open_support(company)
+    return {"tenant_id": company.one("tenant"), "request_id": rid()}
+
+
+@sample("identity.v1.PlatformService/SuspendTenant")
+async def _suspend(company: Company, _role: Role) -> Fields:
+    """One of the platform's own making: the probes need their companies."""
+    return {"tenant_id": await _bystander(company), "reason": name(), "request_id": rid()}
+
+
+@sample("identity.v1.PlatformService/ResumeTenant")
+async def _resume(company: Company, _role: Role) -> Fields:
+    return {"tenant_id": await _bystander(company), "request_id": rid()}
+
+
+@sample("identity.v1.PlatformService/ChangePlan")
+async def _change_plan(company: Company, _role: Role) -> Fields:
+    return {"tenant_id": await _bystander(company), "plan_code": "pro", "request_id": rid()}
+
+
+async def _bystander(company: Company) -> str:
+    house = company.tenant.house
+    owner = await house.person()
+    return str(await people.make_tenant(await house.connection(), owner, slug=f"t{rid()}"))
 
 
 @sample("identity.v1.MembershipService/InviteMember")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime
 import itertools
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import grpc.aio
 import psycopg
 from bulkhead.audit.v1 import audit_event_pb2, audit_writer_service_pb2
 from bulkhead.issues.v1 import comment_pb2, import_pb2, import_service_pb2, issue_pb2
@@ -64,6 +66,7 @@ async def make_company(house: House, slug: str) -> Company:
     await _make_work(company)
     await _make_people(house, company)
     await _make_keys(company)
+    await _let_support_in(house, company)
     _make_status(house, company)
     await _import(company)
     await append_events(company)
@@ -145,6 +148,28 @@ async def _make_keys(company: Company) -> None:
     company.keep("service account", account)
     company.keep("api_key", live.api_key.api_key_id, ended.api_key.api_key_id)
     company.keys = {"live": live.key, "revoked": ended.key}
+
+
+async def close_support(company: Company) -> None:
+    with suppress(grpc.aio.AioRpcError):
+        await company.client(Role.OWNER).identity.RevokeSupportAccess()
+
+
+async def open_support(company: Company) -> str:
+    """In place of the grant that may be open."""
+    await close_support(company)
+    grant = await company.client(Role.OWNER).identity.GrantSupportAccess(
+        role=Role.VIEWER.value, duration={"seconds": 600}, reason=company.text()
+    )
+    return str(grant.grant_id)
+
+
+async def _let_support_in(house: House, company: Company) -> None:
+    """Somebody came and helped; the door is closed again, so that a probe can open one."""
+    company.keep("support_grant", await open_support(company))
+    helper = await house.platform_admin(await house.person("Helper"))
+    await helper.identity.EnterSupportAccess(tenant_id=company.one("tenant"))
+    await close_support(company)
 
 
 def _make_status(house: House, company: Company) -> None:

@@ -69,6 +69,13 @@ STATEMENTS = {
     "identity.TeamService/UpdateTeam": f"update identity.teams set name = 'by hand' {_TEAM}",
     "identity.TenantService/GetTenant": "select count(*) from identity.tenants where tenant_id = %(tenant)s",
     "identity.TenantService/GetUsage": "select count(*) from identity.tenant_usage where tenant_id = %(tenant)s",
+    "identity.TenantService/GrantSupportAccess": (
+        "insert into identity.support_grants (tenant_id, grant_id, role, reason, expires_at)"
+        " values (%(tenant)s, %(new)s, 1, 'by hand', now() + interval '1 hour')"
+    ),
+    "identity.TenantService/RevokeSupportAccess": (
+        "update identity.support_grants set revoked_at = now() where tenant_id = %(tenant)s"
+    ),
     "identity.TenantService/UpdateTenant": (
         "update identity.tenants set description = 'other' where tenant_id = %(tenant)s"
     ),

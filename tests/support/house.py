@@ -14,6 +14,7 @@ from uuid import UUID
 import grpc.aio
 import psycopg
 import structlog
+from bulkhead_cli import administration
 from bulkhead_kit import logs
 from bulkhead_kit.caller import Role
 from bulkhead_kit.keyfiles import ACCESS, generate_keys, load_signer
@@ -104,6 +105,7 @@ class House:
                 ("rate_per_ip", "rate_per_principal", "rate_per_tenant", "rate_failed_keys"), "999999999/minute"
             ),
             "rate_per_method": "*=999999999/minute",
+            **({"platform_database_url": self.database.dsn("platform_app")} if name == "identity" else {}),
             **{f"{other}_address": address for other, address in addresses.items()},
             **more,
         }
@@ -162,6 +164,12 @@ class House:
         """Without a tenant, but with a session that is there."""
         session_id = await people.start_session(await self.connection(), person)
         return self.with_token(self.mint.person(person.user_id, session_id=session_id))
+
+    async def platform_admin(self, person: Person) -> Client:
+        """One who is in the database too, with a session and without a tenant."""
+        administration.set_administrator(self.database.admin_dsn, person.email, is_admin=True)
+        session_id = await people.start_session(await self.connection(), person)
+        return self.with_token(self.mint.person(person.user_id, session_id=session_id, platform_admin=True))
 
     def forger(self) -> Signer:
         """Somebody else's key under the name of ours."""

@@ -196,6 +196,43 @@ def bench(*, rounds: int = 3, seconds: float = 2.0, json: Json = False, state: S
         report.show(results, Console() if sys.stdout.isatty() else Console(width=report.WIDTH))
 
 
+admins = App(name="admin", help="Who administers the platform: sees tenants and plans, and no tenant from inside.")
+app.command(admins)
+
+
+def set_administrator(email: str, state: Path | None, database_url: str | None, *, is_admin: bool) -> None:
+    from bulkhead_cli import administration, endpoints  # noqa: PLC0415 - slow to load
+
+    settings = settings_with(state, database_url)
+    admin = settings.given_database or endpoints.read(settings.state.resolve()).database_admin
+    administration.set_administrator(admin, email, is_admin=is_admin)
+    Screen().line("admin", f"{email} {'administers the platform' if is_admin else 'does not administer the platform'}")
+
+
+@admins.command(name="grant")
+def grant_admin(email: str, *, state: State = None, database_url: DatabaseUrl = None) -> None:
+    """Makes a person with an account an administrator of the platform. She logs in anew to use it.
+
+    Parameters
+    ----------
+    email
+        The address she logs in with.
+    """
+    set_administrator(email, state, database_url, is_admin=True)
+
+
+@admins.command(name="revoke")
+def revoke_admin(email: str, *, state: State = None, database_url: DatabaseUrl = None) -> None:
+    """Ends it at once, whatever tokens she has, and her support access to every tenant with it.
+
+    Parameters
+    ----------
+    email
+        The address she logs in with.
+    """
+    set_administrator(email, state, database_url, is_admin=False)
+
+
 imports = App(name="import", help="Brings work from other trackers into a running installation.")
 app.command(imports)
 

@@ -35,6 +35,8 @@ def programs(settings: CliSettings, endpoints: Endpoints) -> list[Program]:
             variable: endpoints.database_roles[role],
             "METRICS_LISTEN": endpoints.metrics[name],
         }
+        if (service, part) == ("identity", "serve"):
+            told["PLATFORM_DATABASE_URL"] = endpoints.database_roles["platform_app"]
         environment = {
             "PYTHONUNBUFFERED": "1",
             f"BULKHEAD_{service.upper()}_LOG_FORMAT": "console",

@@ -59,6 +59,8 @@ class Parts:
     settings: ServiceSettings
     database: Database
     closing: list[Close] = field(default_factory=list)
+    databases: list[Database] = field(default_factory=list)
+    """Others than the service's own, opened with it."""
 
     @cached_property
     def page_tokens(self) -> PageTokens:
@@ -68,6 +70,14 @@ class Parts:
     def service_tokens(self) -> ServiceTokens:
         name = self.settings.service
         return ServiceTokens(name, load_signer(self.settings.keys_dir, name))
+
+    def other_database(self, role: str) -> Database:
+        """A small pool under another role, from the setting `<role>_database_url`; opened and closed with the rest."""
+        settings = self.settings.model_copy(update={"pool_min": 0, "pool_max": min(4, self.settings.pool_max)})
+        database = open_database(settings, f"{role}_database_url", application=f"bulkhead_{role}")
+        self.databases.append(database)
+        self.closing.append(database.close)
+        return database
 
     def channel(self, service: str, address: str, contracts: Sequence[str]) -> Channel:
         """A channel to another service, on which we prove ourselves; closed with the process."""
@@ -120,7 +130,7 @@ def build(
         max_message_bytes=settings.max_message_bytes,
         grace=settings.grace_seconds,
     )
-    probe = Readiness(settings, database)
+    probe = Readiness(settings, database, parts.databases)
     parts.closing.extend([database.close, denials.close])
     service = Service(
         settings.service,
@@ -168,7 +178,7 @@ def _demand_public(settings: ServiceSettings, services: Iterable[str]) -> None:
         )
 
 
-def open_database(settings: ServiceSettings, url: str = "database_url") -> Database:
+def open_database(settings: ServiceSettings, url: str = "database_url", *, application: str = "") -> Database:
     """The pool for one of the settings' URLs, not yet connecting."""
     pool = PoolSettings(
         min_size=settings.pool_min,
@@ -176,7 +186,7 @@ def open_database(settings: ServiceSettings, url: str = "database_url") -> Datab
         wait=settings.pool_wait_seconds,
         safe_only=settings.is_production,
     )
-    return Database(settings.conninfo(url), pool, application=f"bulkhead_{settings.service}")
+    return Database(settings.conninfo(url), pool, application=application or f"bulkhead_{settings.service}")
 
 
 def serve(
@@ -248,16 +258,18 @@ def main(name: str, commands: Mapping[str, Callable[[], None]], arguments: Seque
 class Readiness:
     """The health probe: database reachable, schema at the revision of this code, server without known holes."""
 
-    def __init__(self, settings: ServiceSettings, database: Database) -> None:
+    def __init__(self, settings: ServiceSettings, database: Database, others: Sequence[Database] = ()) -> None:
         self._settings = settings
         self._database = database
+        self._others = others
         self._head = head(settings.service)
         self._opened = False
         self._warned = False
 
     async def __call__(self) -> str | None:
         if not self._opened:
-            await self._database.open()
+            for database in (self._database, *self._others):
+                await database.open()
             self._opened = True
         try:
             state = await self._database.state(self._settings.service, _probe_caller(self._settings.service))

@@ -11,6 +11,7 @@ from bulkhead.identity.v1 import (
     api_key_service_pb2_grpc,
     auth_service_pb2_grpc,
     membership_service_pb2_grpc,
+    platform_service_pb2_grpc,
     team_service_pb2_grpc,
     tenant_service_pb2_grpc,
     user_service_pb2_grpc,
@@ -35,6 +36,7 @@ from bulkhead_identity.mail_ask.actions import RESET_PASSWORD, VERIFY_EMAIL, Ans
 from bulkhead_identity.membership.handler import MembershipHandler
 from bulkhead_identity.password.handler import PasswordHandler
 from bulkhead_identity.passwords import Passwords
+from bulkhead_identity.platform.handler import PlatformHandler
 from bulkhead_identity.registration.handler import RegistrationHandler
 from bulkhead_identity.session.handler import SessionHandler
 from bulkhead_identity.session.rules import Lives
@@ -76,6 +78,10 @@ def register(parts: Parts, server: grpc.aio.Server) -> None:
     keys = ApiKeyHandler(database, page_tokens)
     api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server(keys, server)
     user_service_pb2_grpc.add_UserServiceServicer_to_server(UserHandler(database), server)
+    if settings.platform_database_url is not None:
+        # A role and a pool of its own: no statement of a tenant's call can run with the rights of the platform.
+        platform = PlatformHandler(parts.other_database("platform"), page_tokens, tools.access)
+        platform_service_pb2_grpc.add_PlatformServiceServicer_to_server(platform, server)
 
 
 def _tools(settings: IdentitySettings, parts: Parts) -> Tools:

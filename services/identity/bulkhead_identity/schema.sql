@@ -6,7 +6,7 @@ set search_path = pg_catalog;
 set role identity_owner;
 
 grant usage on schema identity to audit_app, identity_app, identity_definer, identity_relay, identity_worker,
-    issues_app, issues_owner;
+    issues_app, issues_owner, platform_app;
 
 -- identity.login_throttles
 
@@ -300,10 +300,13 @@ using (true);
 create policy owner_right on identity.plans for all to identity_owner
 using (true)
 with check (true);
+create policy platform_read on identity.plans for select to platform_app
+using (app.current_tenant_id() is null and app.current_user_id() is not null);
 create policy read_right on identity.plans for select to identity_app
 using (app.role_level() >= 1);
 grant select on identity.plans to identity_app;
 grant select on identity.plans to identity_definer;
+grant select on identity.plans to platform_app;
 
 -- identity.request_ids
 
@@ -446,6 +449,11 @@ with check (true);
 create policy owner_right on identity.tenants for all to identity_owner
 using (true)
 with check (true);
+create policy platform_read on identity.tenants for select to platform_app
+using (app.current_tenant_id() is null and app.current_user_id() is not null);
+create policy platform_update on identity.tenants for update to platform_app
+using (app.current_tenant_id() is null and app.current_user_id() is not null and status <> 'deleted')
+with check (app.current_tenant_id() is null and app.current_user_id() is not null and status <> 'deleted');
 create policy read_right on identity.tenants for select to identity_app
 using (app.role_level() >= 1);
 create policy update_right on identity.tenants for update to identity_app
@@ -461,6 +469,69 @@ grant
     update (status, status_reason, deleted_at, purge_after)
 on identity.tenants to identity_definer;
 grant references (tenant_id) on identity.tenants to issues_owner;
+grant
+    select (tenant_id, slug, name, domain, status, status_reason, status_changed_at, plan_code, max_users_override,
+        max_projects_override, max_storage_bytes_override, deleted_at, purge_after, created_at, version),
+    update (status, status_reason, plan_code, max_users_override, max_projects_override, max_storage_bytes_override)
+on identity.tenants to platform_app;
+
+-- identity.support_grants
+
+create table identity.support_grants (
+    tenant_id uuid not null,
+    grant_id uuid not null,
+    role smallint not null,
+    reason text not null,
+    expires_at timestamptz not null,
+    revoked_at timestamptz,
+    revoked_by uuid,
+    created_at timestamptz default now() not null,
+    created_by uuid,
+    updated_at timestamptz default now() not null,
+    version integer default 1 not null,
+    constraint support_grants_pkey primary key (tenant_id, grant_id),
+    constraint support_grants_tenant_id_fkey foreign key (tenant_id) references identity.tenants(tenant_id),
+    constraint support_grants_expires_at_check check (expires_at <= (created_at + '7 days 01:00:00'::interval)),
+    constraint support_grants_reason_check check (length(reason) between 1 and 500),
+    constraint support_grants_revoked_at_check check ((revoked_at is null) = (revoked_by is null)),
+    constraint support_grants_role_check check (role between 1 and 4)
+);
+comment on table identity.support_grants is
+'When a tenant''s owners have let the platform''s administrators in, for what, and until when.';
+comment on column identity.support_grants.role is
+'The role they get: 1 viewer .. 4 admin.';
+comment on column identity.support_grants.reason is
+'What help is needed with.';
+comment on column identity.support_grants.expires_at is
+'When it ends by itself.';
+comment on column identity.support_grants.revoked_at is
+'When an owner took it back; set by trigger.';
+comment on column identity.support_grants.revoked_by is
+'Who took it back; set by trigger.';
+create index support_grants_open_idx on identity.support_grants (tenant_id, expires_at) where revoked_at is null;
+alter table identity.support_grants enable row level security;
+alter table identity.support_grants force row level security;
+create policy tenant_wall on identity.support_grants as restrictive for all to identity_app
+using (tenant_id = app.current_tenant_id())
+with check (tenant_id = app.current_tenant_id());
+create policy definer_read on identity.support_grants for select to identity_definer
+using (true);
+create policy insert_right on identity.support_grants for insert to identity_app
+with check (app.role_level() >= 5);
+create policy owner_right on identity.support_grants for all to identity_owner
+using (true)
+with check (true);
+create policy read_right on identity.support_grants for select to identity_app
+using (app.role_level() >= 5);
+create policy update_right on identity.support_grants for update to identity_app
+using (app.role_level() >= 5)
+with check (app.role_level() >= 5);
+grant
+    select,
+    insert (tenant_id, grant_id, role, reason, expires_at),
+    update (revoked_at)
+on identity.support_grants to identity_app;
+grant select on identity.support_grants to identity_definer;
 
 -- identity.teams
 
@@ -551,10 +622,13 @@ with check (true);
 create policy owner_right on identity.tenant_usage for all to identity_owner
 using (true)
 with check (true);
+create policy platform_read on identity.tenant_usage for select to platform_app
+using (app.current_tenant_id() is null and app.current_user_id() is not null);
 create policy read_right on identity.tenant_usage for select to identity_app
 using (app.role_level() >= 1);
 grant select on identity.tenant_usage to identity_app;
 grant select, insert (tenant_id), update (projects) on identity.tenant_usage to identity_definer;
+grant select on identity.tenant_usage to platform_app;
 
 -- identity.user_request_ids
 
@@ -585,12 +659,20 @@ with check (user_id = app.current_user_id());
 create policy owner_right on identity.user_request_ids for all to identity_owner
 using (true)
 with check (true);
+create policy platform_calls on identity.user_request_ids for all to platform_app
+using (user_id = app.current_user_id())
+with check (user_id = app.current_user_id());
 grant
     select,
     insert (user_id, request_id, rpc, request_digest),
     update (reply)
 on identity.user_request_ids to identity_app;
 grant select (user_id, request_id, created_at), delete on identity.user_request_ids to identity_worker;
+grant
+    select,
+    insert (user_id, request_id, rpc, request_digest),
+    update (reply)
+on identity.user_request_ids to platform_app;
 
 -- identity.users
 
@@ -689,6 +771,7 @@ create table identity.memberships (
     updated_at timestamptz default now() not null,
     version integer default 1 not null,
     left_at timestamptz,
+    support_until timestamptz,
     constraint memberships_pkey primary key (tenant_id, user_id),
     constraint memberships_external_id_key unique (tenant_id, external_source, external_id),
     constraint memberships_disabled_by_fkey
@@ -707,7 +790,8 @@ create table identity.memberships (
     constraint memberships_left_at_check check (left_at is null or status = 'disabled'),
     constraint memberships_placeholder_role_check check (role = 1 or kind <> 'placeholder'),
     constraint memberships_role_check check (role between 1 and 5),
-    constraint memberships_status_check check (status in ('active', 'disabled'))
+    constraint memberships_status_check check (status in ('active', 'disabled')),
+    constraint memberships_support_until_check check (support_until is null or kind = 'person' and role < 5)
 );
 comment on table identity.memberships is
 'Who belongs to which tenant. (tenant_id, user_id) is a published key: other schemas refer to it and rows are never deleted.';
@@ -726,9 +810,11 @@ comment on column identity.memberships.disabled_at is
 comment on column identity.memberships.disabled_by is
 'Who disabled her; set by trigger.';
 comment on column identity.memberships.version is
-'Raised when role, status or left_at change or a key of the account is revoked, and only then: tokens carry it, and one with an older version is refused.';
+'Raised when role, status, left_at or support_until change or a key of the account is revoked, and only then: tokens carry it, and one with an older version is refused.';
 comment on column identity.memberships.left_at is
 'When she left the tenant or closed her account; set by trigger. She comes back by an invitation only.';
+comment on column identity.memberships.support_until is
+'Of a platform administrator whom the tenant let in: she is refused from then on. Null: a member like everybody.';
 create index memberships_disabled_by_idx on identity.memberships (tenant_id, disabled_by) where disabled_by is not null;
 create index memberships_display_name_idx on identity.memberships (tenant_id, display_name text_pattern_ops);
 create index memberships_kind_idx on identity.memberships (tenant_id, kind, user_id);
@@ -757,8 +843,8 @@ with check (app.role_level() >= 4 and role <= app.role_level());
 grant select, update (role, status) on identity.memberships to identity_app;
 grant
     select,
-    insert (tenant_id, user_id, kind, role, display_name, avatar_url, external_source, external_id),
-    update (role, status, display_name, avatar_url, left_at)
+    insert (tenant_id, user_id, kind, role, display_name, avatar_url, external_source, external_id, support_until),
+    update (role, status, display_name, avatar_url, left_at, support_until)
 on identity.memberships to identity_definer;
 grant references (tenant_id, user_id) on identity.memberships to issues_owner;
 
@@ -1100,6 +1186,41 @@ grant
     insert (refresh_token_id, session_id, parent_id, token_hash, expires_at)
 on identity.refresh_tokens to identity_definer;
 grant select (refresh_token_id, session_id, expires_at), delete on identity.refresh_tokens to identity_worker;
+
+-- identity.support_entries
+
+create table identity.support_entries (
+    tenant_id uuid not null,
+    entry_id uuid not null,
+    grant_id uuid not null,
+    user_id uuid not null,
+    created_at timestamptz default now() not null,
+    constraint support_entries_pkey primary key (tenant_id, entry_id),
+    constraint support_entries_grant_id_fkey
+    foreign key (tenant_id, grant_id)
+    references identity.support_grants(tenant_id, grant_id),
+    constraint support_entries_user_id_fkey
+    foreign key (tenant_id, user_id)
+    references identity.memberships(tenant_id, user_id)
+);
+comment on table identity.support_entries is
+'Each time somebody came in by a grant; no login reads it, the tenant''s log has it.';
+comment on column identity.support_entries.grant_id is
+'The grant that let her in.';
+comment on column identity.support_entries.user_id is
+'The platform administrator.';
+create index support_entries_grant_id_idx on identity.support_entries (tenant_id, grant_id);
+create index support_entries_user_id_idx on identity.support_entries (tenant_id, user_id);
+alter table identity.support_entries enable row level security;
+alter table identity.support_entries force row level security;
+create policy definer_insert on identity.support_entries for insert to identity_definer
+with check (true);
+create policy definer_read on identity.support_entries for select to identity_definer
+using (true);
+create policy owner_right on identity.support_entries for all to identity_owner
+using (true)
+with check (true);
+grant select, insert (tenant_id, entry_id, grant_id, user_id) on identity.support_entries to identity_definer;
 
 -- identity.team_members
 
@@ -1480,10 +1601,10 @@ as $function$
             elsif tg_op = 'INSERT' then
                 r := new;
                 v_verb := 'created';
-                if r.kind is not null then v_changes := v_changes || jsonb_build_object('kind', jsonb_build_array(null, to_jsonb(r.kind))); end if; if r.role is not null then v_changes := v_changes || jsonb_build_object('role', jsonb_build_array(null, to_jsonb(r.role))); end if; if r.status is not null then v_changes := v_changes || jsonb_build_object('status', jsonb_build_array(null, to_jsonb(r.status))); end if; if r.display_name is not null then v_changes := v_changes || jsonb_build_object('display_name', jsonb_build_array(null, to_jsonb(r.display_name))); end if; if r.avatar_url is not null then v_changes := v_changes || jsonb_build_object('avatar_url', jsonb_build_array(null, to_jsonb(r.avatar_url))); end if; if r.joined_at is not null then v_changes := v_changes || jsonb_build_object('joined_at', jsonb_build_array(null, to_jsonb(r.joined_at))); end if; if r.disabled_at is not null then v_changes := v_changes || jsonb_build_object('disabled_at', jsonb_build_array(null, to_jsonb(r.disabled_at))); end if; if r.disabled_by is not null then v_changes := v_changes || jsonb_build_object('disabled_by', jsonb_build_array(null, to_jsonb(r.disabled_by))); end if; if r.external_source is not null then v_changes := v_changes || jsonb_build_object('external_source', jsonb_build_array(null, to_jsonb(r.external_source))); end if; if r.external_id is not null then v_changes := v_changes || jsonb_build_object('external_id', jsonb_build_array(null, to_jsonb(r.external_id))); end if; if r.left_at is not null then v_changes := v_changes || jsonb_build_object('left_at', jsonb_build_array(null, to_jsonb(r.left_at))); end if; 
+                if r.kind is not null then v_changes := v_changes || jsonb_build_object('kind', jsonb_build_array(null, to_jsonb(r.kind))); end if; if r.role is not null then v_changes := v_changes || jsonb_build_object('role', jsonb_build_array(null, to_jsonb(r.role))); end if; if r.status is not null then v_changes := v_changes || jsonb_build_object('status', jsonb_build_array(null, to_jsonb(r.status))); end if; if r.display_name is not null then v_changes := v_changes || jsonb_build_object('display_name', jsonb_build_array(null, to_jsonb(r.display_name))); end if; if r.avatar_url is not null then v_changes := v_changes || jsonb_build_object('avatar_url', jsonb_build_array(null, to_jsonb(r.avatar_url))); end if; if r.joined_at is not null then v_changes := v_changes || jsonb_build_object('joined_at', jsonb_build_array(null, to_jsonb(r.joined_at))); end if; if r.disabled_at is not null then v_changes := v_changes || jsonb_build_object('disabled_at', jsonb_build_array(null, to_jsonb(r.disabled_at))); end if; if r.disabled_by is not null then v_changes := v_changes || jsonb_build_object('disabled_by', jsonb_build_array(null, to_jsonb(r.disabled_by))); end if; if r.external_source is not null then v_changes := v_changes || jsonb_build_object('external_source', jsonb_build_array(null, to_jsonb(r.external_source))); end if; if r.external_id is not null then v_changes := v_changes || jsonb_build_object('external_id', jsonb_build_array(null, to_jsonb(r.external_id))); end if; if r.left_at is not null then v_changes := v_changes || jsonb_build_object('left_at', jsonb_build_array(null, to_jsonb(r.left_at))); end if; if r.support_until is not null then v_changes := v_changes || jsonb_build_object('support_until', jsonb_build_array(null, to_jsonb(r.support_until))); end if; 
             else
                 r := new;
-                if r.kind is distinct from old.kind then v_changes := v_changes || jsonb_build_object('kind', jsonb_build_array(to_jsonb(old.kind), to_jsonb(r.kind))); end if; if r.role is distinct from old.role then v_changes := v_changes || jsonb_build_object('role', jsonb_build_array(to_jsonb(old.role), to_jsonb(r.role))); end if; if r.status is distinct from old.status then v_changes := v_changes || jsonb_build_object('status', jsonb_build_array(to_jsonb(old.status), to_jsonb(r.status))); end if; if r.display_name is distinct from old.display_name then v_changes := v_changes || jsonb_build_object('display_name', jsonb_build_array(to_jsonb(old.display_name), to_jsonb(r.display_name))); end if; if r.avatar_url is distinct from old.avatar_url then v_changes := v_changes || jsonb_build_object('avatar_url', jsonb_build_array(to_jsonb(old.avatar_url), to_jsonb(r.avatar_url))); end if; if r.joined_at is distinct from old.joined_at then v_changes := v_changes || jsonb_build_object('joined_at', jsonb_build_array(to_jsonb(old.joined_at), to_jsonb(r.joined_at))); end if; if r.disabled_at is distinct from old.disabled_at then v_changes := v_changes || jsonb_build_object('disabled_at', jsonb_build_array(to_jsonb(old.disabled_at), to_jsonb(r.disabled_at))); end if; if r.disabled_by is distinct from old.disabled_by then v_changes := v_changes || jsonb_build_object('disabled_by', jsonb_build_array(to_jsonb(old.disabled_by), to_jsonb(r.disabled_by))); end if; if r.external_source is distinct from old.external_source then v_changes := v_changes || jsonb_build_object('external_source', jsonb_build_array(to_jsonb(old.external_source), to_jsonb(r.external_source))); end if; if r.external_id is distinct from old.external_id then v_changes := v_changes || jsonb_build_object('external_id', jsonb_build_array(to_jsonb(old.external_id), to_jsonb(r.external_id))); end if; if r.left_at is distinct from old.left_at then v_changes := v_changes || jsonb_build_object('left_at', jsonb_build_array(to_jsonb(old.left_at), to_jsonb(r.left_at))); end if; 
+                if r.kind is distinct from old.kind then v_changes := v_changes || jsonb_build_object('kind', jsonb_build_array(to_jsonb(old.kind), to_jsonb(r.kind))); end if; if r.role is distinct from old.role then v_changes := v_changes || jsonb_build_object('role', jsonb_build_array(to_jsonb(old.role), to_jsonb(r.role))); end if; if r.status is distinct from old.status then v_changes := v_changes || jsonb_build_object('status', jsonb_build_array(to_jsonb(old.status), to_jsonb(r.status))); end if; if r.display_name is distinct from old.display_name then v_changes := v_changes || jsonb_build_object('display_name', jsonb_build_array(to_jsonb(old.display_name), to_jsonb(r.display_name))); end if; if r.avatar_url is distinct from old.avatar_url then v_changes := v_changes || jsonb_build_object('avatar_url', jsonb_build_array(to_jsonb(old.avatar_url), to_jsonb(r.avatar_url))); end if; if r.joined_at is distinct from old.joined_at then v_changes := v_changes || jsonb_build_object('joined_at', jsonb_build_array(to_jsonb(old.joined_at), to_jsonb(r.joined_at))); end if; if r.disabled_at is distinct from old.disabled_at then v_changes := v_changes || jsonb_build_object('disabled_at', jsonb_build_array(to_jsonb(old.disabled_at), to_jsonb(r.disabled_at))); end if; if r.disabled_by is distinct from old.disabled_by then v_changes := v_changes || jsonb_build_object('disabled_by', jsonb_build_array(to_jsonb(old.disabled_by), to_jsonb(r.disabled_by))); end if; if r.external_source is distinct from old.external_source then v_changes := v_changes || jsonb_build_object('external_source', jsonb_build_array(to_jsonb(old.external_source), to_jsonb(r.external_source))); end if; if r.external_id is distinct from old.external_id then v_changes := v_changes || jsonb_build_object('external_id', jsonb_build_array(to_jsonb(old.external_id), to_jsonb(r.external_id))); end if; if r.left_at is distinct from old.left_at then v_changes := v_changes || jsonb_build_object('left_at', jsonb_build_array(to_jsonb(old.left_at), to_jsonb(r.left_at))); end if; if r.support_until is distinct from old.support_until then v_changes := v_changes || jsonb_build_object('support_until', jsonb_build_array(to_jsonb(old.support_until), to_jsonb(r.support_until))); end if; 
                 if v_changes = '{}' then
                     return null;
                 end if;
@@ -1656,6 +1777,84 @@ as $function$
 revoke all on function identity.capture_sessions() from public;
 comment on function identity.capture_sessions() is
 'Capture: leaves an outbox row for every change of identity.sessions.';
+
+create or replace function identity.capture_support_entries()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+        declare
+            r identity.support_entries;
+            v_changes jsonb := '{}';
+            v_verb text;
+        begin
+            if tg_op = 'DELETE' then
+                -- Erasure: that it happened is kept, what was erased is not.
+                r := old;
+                v_verb := 'erased';
+            elsif tg_op = 'INSERT' then
+                r := new;
+                v_verb := 'created';
+                if r.grant_id is not null then v_changes := v_changes || jsonb_build_object('grant_id', jsonb_build_array(null, to_jsonb(r.grant_id))); end if; if r.user_id is not null then v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_array(null, to_jsonb(r.user_id))); end if; 
+            else
+                r := new;
+                if r.grant_id is distinct from old.grant_id then v_changes := v_changes || jsonb_build_object('grant_id', jsonb_build_array(to_jsonb(old.grant_id), to_jsonb(r.grant_id))); end if; if r.user_id is distinct from old.user_id then v_changes := v_changes || jsonb_build_object('user_id', jsonb_build_array(to_jsonb(old.user_id), to_jsonb(r.user_id))); end if; 
+                if v_changes = '{}' then
+                    return null;
+                end if;
+                v_verb := 'updated';
+            end if;
+            insert into identity.outbox (
+                tenant_id, action, entity_type, entity_id, sub_id, project_id, visibility, changes
+            ) values (
+                r.tenant_id, 'support_entry' || '.' || v_verb, 'support_entry', r.entry_id, null::uuid, null::uuid, 1::smallint, v_changes
+            );
+            return null;
+        end
+        $function$;
+revoke all on function identity.capture_support_entries() from public;
+comment on function identity.capture_support_entries() is
+'Capture: leaves an outbox row for every change of identity.support_entries.';
+
+create or replace function identity.capture_support_grants()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+        declare
+            r identity.support_grants;
+            v_changes jsonb := '{}';
+            v_verb text;
+        begin
+            if tg_op = 'DELETE' then
+                -- Erasure: that it happened is kept, what was erased is not.
+                r := old;
+                v_verb := 'erased';
+            elsif tg_op = 'INSERT' then
+                r := new;
+                v_verb := 'created';
+                if r.role is not null then v_changes := v_changes || jsonb_build_object('role', jsonb_build_array(null, to_jsonb(r.role))); end if; if r.reason is not null then v_changes := v_changes || jsonb_build_object('reason', jsonb_build_array(null, to_jsonb(r.reason))); end if; if r.expires_at is not null then v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_array(null, to_jsonb(r.expires_at))); end if; if r.revoked_at is not null then v_changes := v_changes || jsonb_build_object('revoked_at', jsonb_build_array(null, to_jsonb(r.revoked_at))); end if; if r.revoked_by is not null then v_changes := v_changes || jsonb_build_object('revoked_by', jsonb_build_array(null, to_jsonb(r.revoked_by))); end if; 
+            else
+                r := new;
+                if r.role is distinct from old.role then v_changes := v_changes || jsonb_build_object('role', jsonb_build_array(to_jsonb(old.role), to_jsonb(r.role))); end if; if r.reason is distinct from old.reason then v_changes := v_changes || jsonb_build_object('reason', jsonb_build_array(to_jsonb(old.reason), to_jsonb(r.reason))); end if; if r.expires_at is distinct from old.expires_at then v_changes := v_changes || jsonb_build_object('expires_at', jsonb_build_array(to_jsonb(old.expires_at), to_jsonb(r.expires_at))); end if; if r.revoked_at is distinct from old.revoked_at then v_changes := v_changes || jsonb_build_object('revoked_at', jsonb_build_array(to_jsonb(old.revoked_at), to_jsonb(r.revoked_at))); end if; if r.revoked_by is distinct from old.revoked_by then v_changes := v_changes || jsonb_build_object('revoked_by', jsonb_build_array(to_jsonb(old.revoked_by), to_jsonb(r.revoked_by))); end if; 
+                if v_changes = '{}' then
+                    return null;
+                end if;
+                v_verb := case when r.revoked_at is not null and old.revoked_at is null then 'revoked' when r.revoked_at is null and old.revoked_at is not null then 'granted' else 'updated' end;
+            end if;
+            insert into identity.outbox (
+                tenant_id, action, entity_type, entity_id, sub_id, project_id, visibility, changes
+            ) values (
+                r.tenant_id, 'support_grant' || '.' || v_verb, 'support_grant', r.grant_id, null::uuid, null::uuid, 1::smallint, v_changes
+            );
+            return null;
+        end
+        $function$;
+revoke all on function identity.capture_support_grants() from public;
+comment on function identity.capture_support_grants() is
+'Capture: leaves an outbox row for every change of identity.support_grants.';
 
 create or replace function identity.capture_team_members()
  returns trigger
@@ -1927,14 +2126,14 @@ create or replace function identity.count_member()
 as $function$
 declare
     v_before integer := 0;
-    v_after integer := (new.kind = 'person' and new.status = 'active')::integer;
+    v_after integer := (new.kind = 'person' and new.status = 'active' and new.support_until is null)::integer;
     v_active integer;
     v_open integer;
     v_limit bigint;
     v_used bigint;
 begin
     if tg_op = 'UPDATE' then
-        v_before := (old.kind = 'person' and old.status = 'active')::integer;
+        v_before := (old.kind = 'person' and old.status = 'active' and old.support_until is null)::integer;
     end if;
     if v_before = v_after then
         return null;
@@ -1959,6 +2158,66 @@ $function$;
 revoke all on function identity.count_member() from public;
 comment on function identity.count_member() is
 'Never more active persons than the plan allows; counts them under the lock of the tenant''s usage.';
+
+create or replace function identity.demand_platform_admin()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    if not exists (
+        select from identity.users as u
+        where u.user_id = app.current_user_id() and u.is_platform_admin and u.status = 'active'
+    ) then
+        perform app.refuse(7, 'CALLER_NOT_ALLOWED', 'only platform administrators may do this');
+    end if;
+    return new;
+end
+$function$;
+revoke all on function identity.demand_platform_admin() from public;
+comment on function identity.demand_platform_admin() is
+'A change by the platform names somebody who administers it now.';
+
+create or replace function identity.end_administration()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_tenant uuid;
+begin
+    -- In the order of ids, like everybody who needs the limits of several tenants.
+    for v_tenant in
+        select m.tenant_id from identity.memberships as m
+        where m.user_id = new.user_id and m.support_until > now()
+        order by m.tenant_id
+    loop
+        update identity.memberships set support_until = now() where tenant_id = v_tenant and user_id = new.user_id;
+    end loop;
+    return null;
+end
+$function$;
+revoke all on function identity.end_administration() from public;
+comment on function identity.end_administration() is
+'Who does not administer the platform any more is in no tenant by it.';
+
+create or replace function identity.end_support()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    update identity.memberships set status = 'disabled'
+    where tenant_id = new.tenant_id and support_until is not null and status = 'active';
+    return null;
+end
+$function$;
+revoke all on function identity.end_support() from public;
+comment on function identity.end_support() is
+'Whoever came in by a grant goes out with it; the membership''s own trigger waits for her writes and lets no more in.';
 
 create or replace function identity.fence_api_key()
  returns trigger
@@ -2075,6 +2334,48 @@ revoke all on function identity.guard_slug() from public;
 comment on function identity.guard_slug() is
 'A tenant''s address is its owners'' to change.';
 
+create or replace function identity.guard_support()
+ returns trigger
+ language plpgsql
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    perform app.refuse(
+        9, 'STATE_NOT_ALLOWED', 'support access is changed by granting and revoking it', '{"state": "support"}'
+    );
+    return null;
+end
+$function$;
+revoke all on function identity.guard_support() from public;
+comment on function identity.guard_support() is
+'No admin of the tenant gives support access another role, or a life of its own.';
+
+create or replace function identity.keep_one_support_grant()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    -- First the lock, then the look, and after the policies: they have let the row pass.
+    perform 1 from identity.tenant_usage where tenant_id = new.tenant_id for no key update;
+    if exists (
+        select from identity.support_grants as g
+        where
+            g.tenant_id = new.tenant_id and g.grant_id <> new.grant_id and g.revoked_at is null
+            and g.expires_at > now()
+    ) then
+        perform app.refuse(
+            6, 'ALREADY_TAKEN', 'support_access: a grant is open, revoke it first', '{"field": "support_access"}'
+        );
+    end if;
+    return null;
+end
+$function$;
+revoke all on function identity.keep_one_support_grant() from public;
+comment on function identity.keep_one_support_grant() is
+'One open grant a tenant, so that revoking it closes the door.';
+
 create or replace function identity.limit_of(p_tenant uuid, p_limit text)
  returns bigint
  language sql
@@ -2095,6 +2396,22 @@ grant execute on function identity.limit_of(uuid, text) to identity_definer;
 comment on function identity.limit_of(uuid, text) is
 'The limit that holds for a tenant, its own before its plan''s; null: none.';
 
+create or replace function identity.mark_support()
+ returns trigger
+ language plpgsql
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    if right(new.display_name, 19) <> ' (Bulkhead support)' then
+        new.display_name := left(new.display_name, 181) || ' (Bulkhead support)';
+    end if;
+    return new;
+end
+$function$;
+revoke all on function identity.mark_support() from public;
+comment on function identity.mark_support() is
+'Whoever comes to help is seen to be no colleague, whatever she is called.';
+
 create or replace function identity.membership_key(p_tenant uuid, p_user uuid)
  returns bigint
  language sql
@@ -2104,6 +2421,30 @@ revoke all on function identity.membership_key(uuid, uuid) from public;
 grant execute on function identity.membership_key(uuid, uuid) to identity_definer;
 comment on function identity.membership_key(uuid, uuid) is
 'Advisory lock of a membership: shared by every write of the member, taken alone when role or status change.';
+
+create or replace function identity.note_platform_act()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    -- The tenant's own log has it from the capture of the row; this is the same for those who watch the platform.
+    insert into identity.outbox (tenant_id, action, entity_type, entity_id, changes)
+    select
+        app.platform_log_id(), tg_argv[0], 'tenant', new.tenant_id,
+        coalesce(jsonb_object_agg(n.key, jsonb_build_array(o.value, n.value)), '{}')
+    from jsonb_each(to_jsonb(new)) as n
+    left join jsonb_each(to_jsonb(old)) as o on o.key = n.key
+    where
+        n.value is distinct from coalesce(o.value, 'null')
+        and n.key not in ('tenant_id', 'created_at', 'updated_at', 'version');
+    return null;
+end
+$function$;
+revoke all on function identity.note_platform_act() from public;
+comment on function identity.note_platform_act() is
+'What a platform administrator did to a tenant, for the platform''s own log.';
 
 create or replace function identity.person_key(p_user uuid)
  returns bigint
@@ -2207,6 +2548,30 @@ revoke all on function identity.settle_invitation() from public;
 comment on function identity.settle_invitation() is
 'An invitation is open once and settled once; who revoked it and when is not left to the caller.';
 
+create or replace function identity.settle_support_grant()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    if old.revoked_at is not null or new.revoked_at is null then
+        -- Taken back once and for good.
+        new.revoked_at := old.revoked_at;
+        new.revoked_by := old.revoked_by;
+        return new;
+    end if;
+    -- Whoever is coming in by it waits, or has come in and is ended below.
+    perform 1 from identity.tenant_usage where tenant_id = new.tenant_id for no key update;
+    new.revoked_at := now();
+    new.revoked_by := app.current_user_id();
+    return new;
+end
+$function$;
+revoke all on function identity.settle_support_grant() from public;
+comment on function identity.settle_support_grant() is
+'A grant is taken back once; by whom and when is not left to the caller.';
+
 create or replace function identity.show_face()
  returns trigger
  language plpgsql
@@ -2245,6 +2610,11 @@ begin
     new.version := old.version;
     new.disabled_at := old.disabled_at;
     new.disabled_by := old.disabled_by;
+    if (new.support_until is null) <> (old.support_until is null) then
+        perform app.refuse(
+            9, 'STATE_NOT_ALLOWED', 'who comes to help does not become a member by it', '{"state": "support"}'
+        );
+    end if;
     if (new.left_at is null) <> (old.left_at is null) then
         new.left_at := case when new.left_at is not null then now() end;
     else
@@ -2256,7 +2626,7 @@ begin
         );
     end if;
     if new.role is distinct from old.role or new.status is distinct from old.status
-        or new.left_at is distinct from old.left_at
+        or new.left_at is distinct from old.left_at or new.support_until is distinct from old.support_until
     then
         perform 1 from identity.tenant_usage where tenant_id = new.tenant_id for no key update;
         -- Waits for the member's writes that were let in before, and keeps later ones out until this commits.
@@ -2300,10 +2670,18 @@ create trigger aa_stamp before insert or update on identity.plans for each row e
 create trigger zz_capture after insert or delete or update on identity.plans for each row execute function identity.capture_plans();
 
 create trigger aa_stamp before insert or update on identity.tenants for each row execute function app.stamp();
+create trigger ab_demand_admin before update on identity.tenants for each row when (current_user = 'platform_app'::name) execute function identity.demand_platform_admin();
 create trigger ab_fence before update on identity.tenants for each row when (old.status is distinct from new.status) execute function identity.fence_tenant();
 create trigger ab_guard_slug before update on identity.tenants for each row when (old.slug is distinct from new.slug) execute function identity.guard_slug();
 create constraint trigger need_owner after insert on identity.tenants deferrable initially deferred for each row execute function identity.require_owner();
+create trigger note_platform_act after update on identity.tenants for each row when (current_user = 'platform_app'::name) execute function identity.note_platform_act('tenant.administered');
 create trigger zz_capture after insert or delete or update on identity.tenants for each row execute function identity.capture_tenants();
+
+create trigger aa_stamp before insert or update on identity.support_grants for each row execute function app.stamp();
+create trigger ab_settle before update on identity.support_grants for each row execute function identity.settle_support_grant();
+create trigger end_support after update on identity.support_grants for each row when (old.revoked_at is null and new.revoked_at is not null) execute function identity.end_support();
+create trigger keep_one after insert on identity.support_grants for each row execute function identity.keep_one_support_grant();
+create trigger zz_capture after insert or delete or update on identity.support_grants for each row execute function identity.capture_support_grants();
 
 create trigger aa_stamp before insert or update on identity.teams for each row execute function app.stamp();
 create trigger ab_fence before update on identity.teams for each row when (old.archived_at is null and new.archived_at is not null) execute function identity.fence_team();
@@ -2311,13 +2689,16 @@ create trigger zz_capture after insert or delete or update on identity.teams for
 
 create trigger aa_stamp before insert or update of kind, email, email_verified_at, full_name, first_name, last_name, avatar_url, status, is_platform_admin on identity.users for each row execute function app.stamp();
 create trigger ab_fence before update on identity.users for each row when (old.full_name is distinct from new.full_name or old.avatar_url is distinct from new.avatar_url or old.status is distinct from new.status) execute function identity.fence_person();
+create trigger end_administration after update on identity.users for each row when (old.is_platform_admin and not new.is_platform_admin) execute function identity.end_administration();
 create trigger show_face after update on identity.users for each row when (new.kind = 'person'::text and new.status <> 'erased'::text and (old.full_name is distinct from new.full_name or old.avatar_url is distinct from new.avatar_url)) execute function identity.show_face();
 create trigger zz_capture after insert or delete or update on identity.users for each row execute function identity.capture_users();
 
 create trigger aa_stamp before insert or update on identity.memberships for each row execute function identity.stamp_membership();
 create trigger ab_fence before update of version on identity.memberships for each row execute function identity.raise_version();
+create trigger ab_guard_support before update on identity.memberships for each row when (old.support_until is not null and current_user = 'identity_app'::name) execute function identity.guard_support();
 create trigger ac_face_of_new before insert on identity.memberships for each row when (new.kind = 'person'::text) execute function identity.give_face();
 create trigger ac_face_of_returning before update on identity.memberships for each row when (new.kind = 'person'::text and old.left_at is not null and new.left_at is null) execute function identity.give_face();
+create trigger ad_mark_support before insert or update on identity.memberships for each row when (new.support_until is not null) execute function identity.mark_support();
 create trigger count_seats after insert or update on identity.memberships for each row execute function identity.count_member();
 create constraint trigger keep_owner after update on identity.memberships deferrable initially deferred for each row when (old.role = 5 and old.status = 'active'::text and (new.role <> 5 or new.status <> 'active'::text)) execute function identity.require_owner();
 create trigger zz_capture after insert or delete or update on identity.memberships for each row execute function identity.capture_memberships();
@@ -2341,6 +2722,9 @@ create trigger aa_stamp before insert or update on identity.sessions for each ro
 create trigger zz_capture after insert or update on identity.sessions for each row execute function identity.capture_sessions();
 
 create trigger zz_capture after insert or update on identity.refresh_tokens for each row execute function identity.capture_refresh_tokens();
+
+create trigger note_platform_act after insert on identity.support_entries for each row execute function identity.note_platform_act('tenant.support_entered');
+create trigger zz_capture after insert or delete or update on identity.support_entries for each row execute function identity.capture_support_entries();
 
 create trigger aa_stamp before insert or update on identity.team_members for each row execute function app.stamp();
 create trigger ab_admit before insert or update on identity.team_members for each row execute function identity.admit_to_team();
@@ -2577,6 +2961,7 @@ as $function$
 declare
     v_version integer;
     v_tenant_status text;
+    v_support_until timestamptz;
 begin
     if p_write then
         -- First the locks, then the look: whoever changes these rows waits for us, or we see what was changed.
@@ -2585,16 +2970,19 @@ begin
             pg_advisory_xact_lock_shared(identity.membership_key(p_tenant, p_user));
     end if;
     select
-        m.role, m.status, m.version, t.status,
+        m.role, m.status, m.version, m.support_until, t.status,
         array(
             select tm.team_id from identity.team_members as tm
             where tm.tenant_id = p_tenant and tm.user_id = p_user and tm.removed_at is null
         )
-    into check_membership.role, check_membership.status, v_version, v_tenant_status, check_membership.team_ids
+    into check_membership.role, check_membership.status, v_version, v_support_until,
+        v_tenant_status, check_membership.team_ids
     from identity.memberships as m
     inner join identity.tenants as t on t.tenant_id = m.tenant_id
     where m.tenant_id = p_tenant and m.user_id = p_user;
     if not found or check_membership.status <> 'active' or check_membership.role <> p_role or v_version <> p_version
+        -- By the clock, not by the transaction's beginning: it may have waited for a lock.
+        or v_support_until <= clock_timestamp()
     then
         perform app.refuse(16, 'MEMBERSHIP_CHANGED', 'the membership has changed, get a new token');
     end if;
@@ -2614,6 +3002,27 @@ grant execute on function identity.check_membership(uuid, uuid, smallint, intege
     identity_app, issues_app;
 comment on function identity.check_membership(uuid, uuid, smallint, integer, boolean) is
 'First step of every transaction of a member: is the membership still what her token says, and is the tenant open.';
+
+create or replace function identity.check_platform_admin()
+ returns void
+ language plpgsql
+ stable security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    if not exists (
+        select from identity.users as u
+        where u.user_id = app.current_user_id() and u.is_platform_admin and u.status = 'active'
+    ) then
+        perform app.refuse(7, 'CALLER_NOT_ALLOWED', 'only platform administrators may call the method');
+    end if;
+end
+$function$;
+alter function identity.check_platform_admin() owner to identity_definer;
+revoke all on function identity.check_platform_admin() from public;
+grant execute on function identity.check_platform_admin() to platform_app;
+comment on function identity.check_platform_admin() is
+'First step of every transaction of a platform administrator: whether she is one now, whatever her token says.';
 
 create or replace function identity.check_tenant(p_tenant uuid, p_write boolean)
  returns void
@@ -2798,6 +3207,78 @@ revoke all on function identity.delete_tenant(uuid, text, smallint, integer) fro
 grant execute on function identity.delete_tenant(uuid, text, smallint, integer) to identity_app;
 comment on function identity.delete_tenant(uuid, text, smallint, integer) is
 'Ends a tenant, by one of its owners: after COMMIT nothing in it is read or written. Role and version are those of her token, which are checked as for every other call.';
+
+create or replace function identity.enter_support(p_tenant uuid, p_session uuid, p_entry uuid)
+ returns table(role smallint, version integer, support_until timestamp with time zone)
+ language plpgsql
+ security definer rows 1
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+#variable_conflict use_column
+declare
+    v_user constant uuid := app.current_user_id();
+    v_grant uuid;
+    v_role smallint;
+    v_until timestamptz;
+begin
+    perform identity.check_platform_admin();
+    if not exists (
+        select from identity.sessions as s
+        where s.session_id = p_session and s.user_id = v_user and s.revoked_at is null and s.expires_at > now()
+    ) then
+        perform app.refuse(16, 'SESSION_ENDED', 'the session has ended, log in again');
+    end if;
+    perform identity.lock_limits(p_tenant);
+    if not exists (select from identity.tenants as t where t.tenant_id = p_tenant and t.status <> 'deleted') then
+        perform app.refuse(5, 'RESOURCE_NOT_FOUND', 'no such tenant', '{"resource": "tenant"}');
+    end if;
+    if exists (
+        select from identity.memberships as m
+        where m.tenant_id = p_tenant and m.user_id = v_user and m.support_until is null
+    ) then
+        perform app.refuse(
+            9, 'STATE_NOT_ALLOWED', 'she is or was a member of the tenant by herself', '{"state": "member"}'
+        );
+    end if;
+    select g.grant_id, g.role, g.expires_at into v_grant, v_role, v_until
+    from identity.support_grants as g
+    where g.tenant_id = p_tenant and g.revoked_at is null and g.expires_at > clock_timestamp();
+    if not found then
+        perform app.refuse(
+            9, 'STATE_NOT_ALLOWED', 'the tenant has not granted support access', '{"state": "not_granted"}'
+        );
+    end if;
+    insert into identity.memberships as m (tenant_id, user_id, kind, role, display_name, avatar_url, support_until)
+    select p_tenant, u.user_id, u.kind, v_role, u.full_name, u.avatar_url, v_until
+    from identity.users as u where u.user_id = v_user
+    on conflict (tenant_id, user_id) do nothing;
+    update identity.memberships as m set role = v_role, status = 'active', left_at = null, support_until = v_until
+    where
+        m.tenant_id = p_tenant and m.user_id = v_user
+        and (m.role, m.status, m.support_until) is distinct from (v_role, 'active', v_until);
+    insert into identity.support_entries (tenant_id, entry_id, grant_id, user_id)
+    values (p_tenant, p_entry, v_grant, v_user)
+    on conflict (tenant_id, entry_id) do nothing;
+    if not found then
+        -- The request_id is the entry's id: this call has been made before, or somebody else's has.
+        if exists (
+            select from identity.support_entries as e
+            where e.tenant_id = p_tenant and e.entry_id = p_entry and e.user_id = v_user
+        ) then
+            perform app.refuse(9, 'SECRET_ALREADY_SHOWN', 'this call has been made, its token is not kept');
+        end if;
+        perform app.refuse(3, 'REQUEST_ID_REUSED', 'the request_id was used with another request');
+    end if;
+    return query
+    select m.role, m.version, m.support_until from identity.memberships as m
+    where m.tenant_id = p_tenant and m.user_id = v_user;
+end
+$function$;
+alter function identity.enter_support(uuid, uuid, uuid) owner to identity_definer;
+revoke all on function identity.enter_support(uuid, uuid, uuid) from public;
+grant execute on function identity.enter_support(uuid, uuid, uuid) to platform_app;
+comment on function identity.enter_support(uuid, uuid, uuid) is
+'Makes the platform administrator in context a member of a tenant that lets her in, until its grant ends.';
 
 create or replace function identity.expire_invitations(p_tenant uuid)
  returns integer
@@ -2985,6 +3466,25 @@ grant execute on function identity.hold_team(uuid, uuid) to issues_app;
 comment on function identity.hold_team(uuid, uuid) is
 'Refuses an archived team of the tenant in context, and keeps one in use from being archived until the transaction ends. A team that is not there is left to the foreign key.';
 
+create or replace function identity.hold_tenant(p_tenant uuid)
+ returns void
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    perform identity.check_platform_admin();
+    -- Before the tenant's row, or we were in the way of a member who has begun to write it, and she in ours.
+    perform identity.lock_limits(p_tenant);
+    perform pg_advisory_xact_lock(identity.tenant_key(p_tenant));
+end
+$function$;
+alter function identity.hold_tenant(uuid) owner to identity_definer;
+revoke all on function identity.hold_tenant(uuid) from public;
+grant execute on function identity.hold_tenant(uuid) to platform_app;
+comment on function identity.hold_tenant(uuid) is
+'The locks of who changes a tenant''s state or plan: its limits, and its writers'' lock alone.';
+
 create or replace function identity.import_members(p_source text, p_user_ids uuid[], p_external_ids text[], p_names text[], p_avatar_urls text[])
  returns table(external_id text, user_id uuid, is_new boolean)
  language plpgsql
@@ -3126,6 +3626,7 @@ as $function$
     inner join identity.tenants as t on t.tenant_id = m.tenant_id
     where
         m.user_id = app.current_user_id() and m.kind = 'person' and m.status = 'active'
+        and m.support_until is null
         and (t.status <> 'deleted' or p_deleted and m.role = 5 and t.purge_after > now())
         and (p_after is null or m.tenant_id > p_after)
     order by m.tenant_id
@@ -3323,7 +3824,7 @@ begin
     inner join identity.tenants as t on t.tenant_id = m.tenant_id
     where
         m.tenant_id = p_tenant_id and m.user_id = app.current_user_id() and m.kind = 'person'
-        and m.status = 'active' and t.status <> 'deleted';
+        and m.status = 'active' and m.support_until is null and t.status <> 'deleted';
     if not found then
         perform app.refuse(5, 'RESOURCE_NOT_FOUND', 'no such tenant', '{"resource": "tenant"}');
     end if;

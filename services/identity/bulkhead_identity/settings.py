@@ -35,6 +35,10 @@ class IdentitySettings(ServiceSettings, service="identity"):
         description="Calls of public methods by an address, by method; * is any other.",
     )
 
+    platform_database_url: SecretStr | None = Field(
+        None, description="PostgreSQL URL of the platform's role; unset: this process has no PlatformService."
+    )
+
     # Longer than five minutes and a verifier refuses the token.
     access_token_seconds: int = Field(300, ge=10, le=300, description="Life of an access token.")
     refresh_token_hours: float = Field(24.0, gt=0, description="Time after which a session that is not used ends.")

@@ -163,7 +163,10 @@ RULES = (
     Rule(
         "Times are `timestamptz` and end in `_at`; nothing else ends so.",
         not_a_time,
-        {"identity.tenants.purge_after": "not when it was purged, but the time before which it must not be"},
+        {
+            "identity.tenants.purge_after": "not when it was purged, but the time before which it must not be",
+            "identity.memberships.support_until": "not when it ended, but the time after which it must have",
+        },
     ),
     Rule("Days without a time are `date` and end in `_date`.", not_a_date),
     Rule("Booleans begin with `is_`.", not_a_question),

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
-from bulkhead_kit import etags
+from bulkhead_kit import clock, etags
 from bulkhead_kit.caller import Caller
 from bulkhead_kit.db import Transaction
 from bulkhead_kit.errors import NotFound
 from bulkhead_kit.ids import new_id
 
 from bulkhead_identity.tenant import rules, store
-from bulkhead_identity.tenant.rules import NewTenant, TenantRow
+from bulkhead_identity.tenant.rules import GrantRow, NewGrant, NewTenant, TenantRow
 
 
 async def create_tenant(tx: Transaction, new: NewTenant) -> TenantRow:
@@ -43,3 +43,16 @@ async def delete_tenant(tx: Transaction, member: Caller, slug: str) -> TenantRow
 
 async def undelete_tenant(tx: Transaction, tenant_id: UUID) -> TenantRow:
     return await store.bring_back(tx, tenant_id)
+
+
+async def grant_support(tx: Transaction, new: NewGrant) -> GrantRow:
+    return await store.grant_support(tx, new_id(), new.role, new.reason, clock.now() + new.life)
+
+
+async def revoke_support(tx: Transaction, grant_id: UUID | None) -> GrantRow:
+    grant = await store.find_grant(tx, grant_id)
+    if grant is None:
+        raise NotFound("support_grant")
+    if grant.revoked_at is not None:
+        return grant
+    return await store.revoke_support(tx, grant.grant_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bulkhead.identity.v1 import platform_pb2 as platform_pb
 from bulkhead.identity.v1 import tenant_pb2 as tenant_pb
 from bulkhead.identity.v1 import tenant_service_pb2 as pb
 from bulkhead.identity.v1.tenant_service_pb2_grpc import TenantServiceServicer
@@ -11,7 +12,7 @@ from bulkhead_kit.caller import current_caller
 from bulkhead_kit.db import Database
 from bulkhead_kit.errors import NotFound
 from bulkhead_kit.etags import expected_version
-from bulkhead_kit.ids import parse_id
+from bulkhead_kit.ids import parse_id, parse_optional_id
 from bulkhead_kit.page_tokens import PageTokens
 from grpc.aio import ServicerContext
 
@@ -99,3 +100,31 @@ class TenantHandler(TenantServiceServicer):
 
     async def GetUsage(self, _request: pb.GetUsageRequest, _context: Context) -> tenant_pb.TenantUsage:
         return wire.usage(await store.usage(self._database.read(current_caller())))
+
+    async def GrantSupportAccess(
+        self, request: pb.GrantSupportAccessRequest, _context: Context
+    ) -> platform_pb.SupportGrant:
+        new = wire.new_grant(request)
+        return await REQUEST_IDS.once(
+            self._database,
+            current_caller(),
+            request,
+            platform_pb.SupportGrant,
+            lambda tx: actions.grant_support(tx, new),
+            wire.grant,
+            locks_limits=True,
+        )
+
+    async def RevokeSupportAccess(
+        self, request: pb.RevokeSupportAccessRequest, _context: Context
+    ) -> platform_pb.SupportGrant:
+        grant_id = parse_optional_id(request.grant_id, "grant_id")
+        return await REQUEST_IDS.once(
+            self._database,
+            current_caller(),
+            request,
+            platform_pb.SupportGrant,
+            lambda tx: actions.revoke_support(tx, grant_id),
+            wire.grant,
+            locks_limits=True,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 from bulkhead_kit.errors import InvalidArgument
@@ -139,6 +140,26 @@ class UsageRow(NamedTuple):
     max_users_override: int | None
     max_projects_override: int | None
     max_storage_bytes_override: int | None
+
+
+class GrantRow(NamedTuple):
+    """Support access that an owner has granted."""
+
+    grant_id: str
+    role: int
+    reason: str
+    expires_at: int
+    created_by: str
+    created_at: int
+    revoked_at: int | None
+    revoked_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewGrant:
+    role: int
+    reason: str
+    life: timedelta
 
 
 @dataclass(frozen=True, slots=True)

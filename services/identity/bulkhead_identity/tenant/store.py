@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -22,13 +23,14 @@ from sqlalchemy import (
     bindparam,
     column,
     func,
+    insert,
     select,
     text,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from bulkhead_identity.tenant.rules import CardRow, MyTenantRow, NewTenant, TenantRow, UsageRow
+from bulkhead_identity.tenant.rules import CardRow, GrantRow, MyTenantRow, NewTenant, TenantRow, UsageRow
 
 _METADATA = MetaData(schema="identity")
 TENANTS = Table(
@@ -77,6 +79,20 @@ USAGE = Table(
     Column("storage_bytes", BigInteger),
 )
 
+GRANTS = Table(
+    "support_grants",
+    _METADATA,
+    Column("tenant_id", Id),
+    Column("grant_id", Id),
+    Column("role", SmallInteger),
+    Column("reason", Text),
+    Column("expires_at", Time),
+    Column("created_by", Id),
+    Column("created_at", Time),
+    Column("revoked_at", Time),
+    Column("revoked_by", Id),
+)
+
 _TAKEN = {"tenants_slug_key": lambda: AlreadyExists.field("tenant.slug", "another tenant has this slug")}
 _TENANT = bindparam("tenant_id", type_=Id)
 _COLUMNS = tuple(TENANTS.c[name] for name in TenantRow._fields)
@@ -113,6 +129,28 @@ _USAGE = Query(
     .where(TENANTS.c.tenant_id == _TENANT),
     row=UsageRow,
 )
+_GRANT = tuple(GRANTS.c[name] for name in GrantRow._fields)
+_ADD_GRANT = Query(
+    insert(GRANTS)
+    .values(
+        tenant_id=_TENANT,
+        grant_id=bindparam("grant_id"),
+        role=bindparam("role"),
+        reason=bindparam("reason"),
+        expires_at=bindparam("expires_at"),
+    )
+    .returning(*_GRANT),
+    row=GrantRow,
+)
+_THIS_GRANT = and_(GRANTS.c.tenant_id == _TENANT, GRANTS.c.grant_id == bindparam("grant_id"))
+_GET_GRANT = Query(select(*_GRANT).where(_THIS_GRANT), row=GrantRow)
+_OPEN_GRANT = Query(
+    select(*_GRANT).where(
+        GRANTS.c.tenant_id == _TENANT, GRANTS.c.revoked_at.is_(None), GRANTS.c.expires_at > func.now()
+    ),
+    row=GrantRow,
+)
+_REVOKE_GRANT = Query(update(GRANTS).where(_THIS_GRANT).values(revoked_at=func.now()).returning(*_GRANT), row=GrantRow)
 _CARD = Query(
     text("select name, logo_url, branding from identity.lookup_tenant(:slug)")
     .bindparams(bindparam("slug", type_=Text))
@@ -176,3 +214,18 @@ async def end(tx: Transaction, member: Caller, slug: str) -> TenantRow:
 
 async def bring_back(tx: Transaction, tenant_id: UUID) -> TenantRow:
     return await tx.one(_BRING_BACK, ended=tenant_id)
+
+
+async def grant_support(tx: Transaction, grant_id: UUID, role: int, reason: str, expires_at: datetime) -> GrantRow:
+    return await tx.one(_ADD_GRANT, grant_id=grant_id, role=role, reason=reason, expires_at=expires_at)
+
+
+async def find_grant(tx: Transaction, grant_id: UUID | None) -> GrantRow | None:
+    """None for the one that is open."""
+    if grant_id is None:
+        return await tx.one_or_none(_OPEN_GRANT)
+    return await tx.one_or_none(_GET_GRANT, grant_id=grant_id)
+
+
+async def revoke_support(tx: Transaction, grant_id: str) -> GrantRow:
+    return await tx.one(_REVOKE_GRANT, grant_id=grant_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal
 
+from bulkhead.identity.v1 import platform_pb2 as platform_pb
 from bulkhead.identity.v1 import tenant_pb2 as tenant_pb
 from bulkhead.identity.v1 import tenant_service_pb2 as pb
 from bulkhead.rpc.v1 import options_pb2
@@ -17,7 +18,16 @@ from bulkhead_kit.wire import timestamp
 
 from bulkhead_identity import texts
 from bulkhead_identity.tenant import rules
-from bulkhead_identity.tenant.rules import CardRow, LimitUse, MyTenantRow, NewTenant, TenantRow, UsageRow
+from bulkhead_identity.tenant.rules import (
+    CardRow,
+    GrantRow,
+    LimitUse,
+    MyTenantRow,
+    NewGrant,
+    NewTenant,
+    TenantRow,
+    UsageRow,
+)
 
 MAX_JSON: Final = 8_192
 STATES: Final = {
@@ -106,6 +116,23 @@ def _my_tenant(row: MyTenantRow) -> tenant_pb.MyTenant:
         role=options_pb2.Role.ValueType(row.role),
         join_time=timestamp(row.joined_at),
         purge_time=timestamp(row.purge_after),
+    )
+
+
+def new_grant(request: pb.GrantSupportAccessRequest) -> NewGrant:
+    return NewGrant(request.role, texts.name(request.reason, "reason"), request.duration.ToTimedelta())
+
+
+def grant(row: GrantRow) -> platform_pb.SupportGrant:
+    return platform_pb.SupportGrant(
+        grant_id=row.grant_id,
+        role=options_pb2.Role.ValueType(row.role),
+        reason=row.reason,
+        expire_time=timestamp(row.expires_at),
+        granted_by=row.created_by,
+        create_time=timestamp(row.created_at),
+        revoke_time=timestamp(row.revoked_at),
+        revoked_by=row.revoked_by or "",
     )
 
 

@@ -23,14 +23,16 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from bulkhead.identity.v1 import platform_pb2 as bulkhead_dot_identity_dot_v1_dot_platform__pb2
 from bulkhead.identity.v1 import tenant_pb2 as bulkhead_dot_identity_dot_v1_dot_tenant__pb2
 from bulkhead.rpc.v1 import options_pb2 as bulkhead_dot_rpc_dot_v1_dot_options__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)bulkhead/identity/v1/tenant_service.proto\x12\x14\x62ulkhead.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a!bulkhead/identity/v1/tenant.proto\x1a\x1d\x62ulkhead/rpc/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\"S\n\x13LookupTenantRequest\x12<\n\x04slug\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xbaH\'r%\x18?2!^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$\"\xa1\x01\n\x13UpdateTenantRequest\x12\x38\n\x06tenant\x18\x01 \x01(\x0b\x32\x1c.bulkhead.identity.v1.TenantB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"~\n\x13\x44\x65leteTenantRequest\x12)\n\ttenant_id\x18\x01 \x01(\tB\x16\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x06tenant\x12\x1b\n\x04slug\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\x10\x01\x18?\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"c\n\x15UndeleteTenantRequest\x12)\n\ttenant_id\x18\x01 \x01(\tB\x16\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x06tenant\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x11\n\x0fGetUsageRequest\"p\n\x13\x43reateTenantRequest\x12\x38\n\x06tenant\x18\x01 \x01(\x0b\x32\x1c.bulkhead.identity.v1.TenantB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"=\n\x10GetTenantRequest\x12)\n\ttenant_id\x18\x01 \x01(\tB\x16\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x06tenant\"]\n\x14ListMyTenantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80@\x12\x14\n\x0cshow_deleted\x18\x03 \x01(\x08\"a\n\x15ListMyTenantsResponse\x12/\n\x07tenants\x18\x01 \x03(\x0b\x32\x1e.bulkhead.identity.v1.MyTenant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xbe\x08\n\rTenantService\x12\x7f\n\x0cLookupTenant\x12).bulkhead.identity.v1.LookupTenantRequest\x1a .bulkhead.identity.v1.TenantCard\"\"\xa2\xbb\x18\x04\x08\x01 \x01\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/tenants:lookup\x12~\n\x0c\x43reateTenant\x12).bulkhead.identity.v1.CreateTenantRequest\x1a\x1c.bulkhead.identity.v1.Tenant\"%\xa2\xbb\x18\x06\x08\x02\x18\x01 \x01\x82\xd3\xe4\x93\x02\x15\"\x0b/v1/tenants:\x06tenant\x12|\n\tGetTenant\x12&.bulkhead.identity.v1.GetTenantRequest\x1a\x1c.bulkhead.identity.v1.Tenant\")\xa2\xbb\x18\x06\x08\x03\x10\x01 \x01\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/tenants/{tenant_id}\x12\x88\x01\n\rListMyTenants\x12*.bulkhead.identity.v1.ListMyTenantsRequest\x1a+.bulkhead.identity.v1.ListMyTenantsResponse\"\x1e\xa2\xbb\x18\x04\x08\x02 \x01\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/me/tenants\x12\x93\x01\n\x0cUpdateTenant\x12).bulkhead.identity.v1.UpdateTenantRequest\x1a\x1c.bulkhead.identity.v1.Tenant\":\xa2\xbb\x18\x08\x08\x03\x10\x04\x18\x01 \x01\x82\xd3\xe4\x93\x02(2\x1e/v1/tenants/{tenant.tenant_id}:\x06tenant\x12\x84\x01\n\x0c\x44\x65leteTenant\x12).bulkhead.identity.v1.DeleteTenantRequest\x1a\x1c.bulkhead.identity.v1.Tenant\"+\xa2\xbb\x18\x08\x08\x03\x10\x05\x18\x01 \x01\x82\xd3\xe4\x93\x02\x19*\x17/v1/tenants/{tenant_id}\x12\x92\x01\n\x0eUndeleteTenant\x12+.bulkhead.identity.v1.UndeleteTenantRequest\x1a\x1c.bulkhead.identity.v1.Tenant\"5\xa2\xbb\x18\x06\x08\x02\x18\x01 \x01\x82\xd3\xe4\x93\x02%\" /v1/tenants/{tenant_id}:undelete:\x01*\x12q\n\x08GetUsage\x12%.bulkhead.identity.v1.GetUsageRequest\x1a!.bulkhead.identity.v1.TenantUsage\"\x1b\xa2\xbb\x18\x06\x08\x03\x10\x01 \x01\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/usageb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)bulkhead/identity/v1/tenant_service.proto\x12\x14\x62ulkhead.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#bulkhead/identity/v1/platform.proto\x1a!bulkhead/identity/v1/tenant.proto\x1a\x1d\x62ulkhead/rpc/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\"S\n\x13LookupTenantRequest\x12<\n\x04slug\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xbaH\'r%\x18?2!^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$\"\xa1\x01\n\x13UpdateTenantRequest\x12\x38\n\x06tenant\x18\x01 \x01(\x0b\x32\x1c.bulkhead.identity.v1.TenantB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"~\n\x13\x44\x65leteTenantRequest\x12)\n\ttenant_id\x18\x01 \x01(\tB\x16\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x06tenant\x12\x1b\n\x04slug\x18\x02 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04\x10\x01\x18?\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"c\n\x15UndeleteTenantRequest\x12)\n\ttenant_id\x18\x01 \x01(\tB\x16\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x06tenant\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x11\n\x0fGetUsageRequest\"\xd9\x01\n\x19GrantSupportAccessRequest\x12\x35\n\x04role\x18\x01 \x01(\x0e\x32\x15.bulkhead.rpc.v1.RoleB\x10\xe2\x41\x01\x02\xbaH\t\x82\x01\x06\x10\x01 \x00 \x05\x12\x44\n\x08\x64uration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x17\xe2\x41\x01\x02\xbaH\x10\xaa\x01\n\"\x04\x08\x80\xf5$2\x02\x08<\xc8\x01\x01\x12\x1e\n\x06reason\x18\x03 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12\x1f\n\nrequest_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"m\n\x1aRevokeSupportAccessRequest\x12.\n\x08grant_id\x18\x01 \x01(\tB\x1c\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\xaa\xbb\x18\rsupport_grant\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"p\n\x13\x43reateTenantRequest\x12\x38\n\x06tenant\x18\x01 \x01(\x0b\x32\x1c.bulkhead.identity.v1.TenantB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"=\n\x10GetTenantRequest\x12)\n\ttenant_id\x18\x01 \x01(\tB\x16\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x06tenant\"]\n\x14ListMyTenantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80@\x12\x14\n\x0cshow_deleted\x18\x03 \x01(\x08\"a\n\x15ListMyTenantsResponse\x12/\n\x07tenants\x18\x01 \x03(\x0b\x32\x1e.bulkhead.identity.v1.MyTenant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xf5\n\n\rTenantService\x12\x7f\n\x0cLookupTenant\x12).bulkhead.identity.v1.LookupTenantRequest\x1a .bulkhead.identity.v1.TenantCard\"\"\xa2\xbb\x18\x04\x08\x01 \x01\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/tenants:lookup\x12~\n\x0c\x43reateTenant\x12).bulkhead.identity.v1.CreateTenantRequest\x1a\x1c.bulkhead.identity.v1.Tenant\"%\xa2\xbb\x18\x06\x08\x02\x18\x01 \x01\x82\xd3\xe4\x93\x02\x15\"\x0b/v1/tenants:\x06tenant\x12|\n\tGetTenant\x12&.bulkhead.identity.v1.GetTenantRequest\x1a\x1c.bulkhead.identity.v1.Tenant\")\xa2\xbb\x18\x06\x08\x03\x10\x01 \x01\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/tenants/{tenant_id}\x12\x88\x01\n\rListMyTenants\x12*.bulkhead.identity.v1.ListMyTenantsRequest\x1a+.bulkhead.identity.v1.ListMyTenantsResponse\"\x1e\xa2\xbb\x18\x04\x08\x02 \x01\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/me/tenants\x12\x93\x01\n\x0cUpdateTenant\x12).bulkhead.identity.v1.UpdateTenantRequest\x1a\x1c.bulkhead.identity.v1.Tenant\":\xa2\xbb\x18\x08\x08\x03\x10\x04\x18\x01 \x01\x82\xd3\xe4\x93\x02(2\x1e/v1/tenants/{tenant.tenant_id}:\x06tenant\x12\x84\x01\n\x0c\x44\x65leteTenant\x12).bulkhead.identity.v1.DeleteTenantRequest\x1a\x1c.bulkhead.identity.v1.Tenant\"+\xa2\xbb\x18\x08\x08\x03\x10\x05\x18\x01 \x01\x82\xd3\xe4\x93\x02\x19*\x17/v1/tenants/{tenant_id}\x12\x92\x01\n\x0eUndeleteTenant\x12+.bulkhead.identity.v1.UndeleteTenantRequest\x1a\x1c.bulkhead.identity.v1.Tenant\"5\xa2\xbb\x18\x06\x08\x02\x18\x01 \x01\x82\xd3\xe4\x93\x02%\" /v1/tenants/{tenant_id}:undelete:\x01*\x12q\n\x08GetUsage\x12%.bulkhead.identity.v1.GetUsageRequest\x1a!.bulkhead.identity.v1.TenantUsage\"\x1b\xa2\xbb\x18\x06\x08\x03\x10\x01 \x01\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/usage\x12\x94\x01\n\x12GrantSupportAccess\x12/.bulkhead.identity.v1.GrantSupportAccessRequest\x1a\".bulkhead.identity.v1.SupportGrant\")\xa2\xbb\x18\x08\x08\x03\x10\x05\x18\x01 \x01\x82\xd3\xe4\x93\x02\x17\"\x12/v1/support-access:\x01*\x12\x9d\x01\n\x13RevokeSupportAccess\x12\x30.bulkhead.identity.v1.RevokeSupportAccessRequest\x1a\".bulkhead.identity.v1.SupportGrant\"0\xa2\xbb\x18\x08\x08\x03\x10\x05\x18\x01 \x01\x82\xd3\xe4\x93\x02\x1e\"\x19/v1/support-access:revoke:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,6 +55,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UNDELETETENANTREQUEST'].fields_by_name['tenant_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001\252\273\030\006tenant'
   _globals['_UNDELETETENANTREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_UNDELETETENANTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_GRANTSUPPORTACCESSREQUEST'].fields_by_name['role']._loaded_options = None
+  _globals['_GRANTSUPPORTACCESSREQUEST'].fields_by_name['role']._serialized_options = b'\342A\001\002\272H\t\202\001\006\020\001 \000 \005'
+  _globals['_GRANTSUPPORTACCESSREQUEST'].fields_by_name['duration']._loaded_options = None
+  _globals['_GRANTSUPPORTACCESSREQUEST'].fields_by_name['duration']._serialized_options = b'\342A\001\002\272H\020\252\001\n\"\004\010\200\365$2\002\010<\310\001\001'
+  _globals['_GRANTSUPPORTACCESSREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_GRANTSUPPORTACCESSREQUEST'].fields_by_name['reason']._serialized_options = b'\342A\001\002\272H\007r\005\020\001\030\364\003'
+  _globals['_GRANTSUPPORTACCESSREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_GRANTSUPPORTACCESSREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_REVOKESUPPORTACCESSREQUEST'].fields_by_name['grant_id']._loaded_options = None
+  _globals['_REVOKESUPPORTACCESSREQUEST'].fields_by_name['grant_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001\252\273\030\rsupport_grant'
+  _globals['_REVOKESUPPORTACCESSREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_REVOKESUPPORTACCESSREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_CREATETENANTREQUEST'].fields_by_name['tenant']._loaded_options = None
   _globals['_CREATETENANTREQUEST'].fields_by_name['tenant']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
   _globals['_CREATETENANTREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -77,24 +91,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TENANTSERVICE'].methods_by_name['UndeleteTenant']._serialized_options = b'\242\273\030\006\010\002\030\001 \001\202\323\344\223\002%\" /v1/tenants/{tenant_id}:undelete:\001*'
   _globals['_TENANTSERVICE'].methods_by_name['GetUsage']._loaded_options = None
   _globals['_TENANTSERVICE'].methods_by_name['GetUsage']._serialized_options = b'\242\273\030\006\010\003\020\001 \001\202\323\344\223\002\013\022\t/v1/usage'
-  _globals['_LOOKUPTENANTREQUEST']._serialized_start=259
-  _globals['_LOOKUPTENANTREQUEST']._serialized_end=342
-  _globals['_UPDATETENANTREQUEST']._serialized_start=345
-  _globals['_UPDATETENANTREQUEST']._serialized_end=506
-  _globals['_DELETETENANTREQUEST']._serialized_start=508
-  _globals['_DELETETENANTREQUEST']._serialized_end=634
-  _globals['_UNDELETETENANTREQUEST']._serialized_start=636
-  _globals['_UNDELETETENANTREQUEST']._serialized_end=735
-  _globals['_GETUSAGEREQUEST']._serialized_start=737
-  _globals['_GETUSAGEREQUEST']._serialized_end=754
-  _globals['_CREATETENANTREQUEST']._serialized_start=756
-  _globals['_CREATETENANTREQUEST']._serialized_end=868
-  _globals['_GETTENANTREQUEST']._serialized_start=870
-  _globals['_GETTENANTREQUEST']._serialized_end=931
-  _globals['_LISTMYTENANTSREQUEST']._serialized_start=933
-  _globals['_LISTMYTENANTSREQUEST']._serialized_end=1026
-  _globals['_LISTMYTENANTSRESPONSE']._serialized_start=1028
-  _globals['_LISTMYTENANTSRESPONSE']._serialized_end=1125
-  _globals['_TENANTSERVICE']._serialized_start=1128
-  _globals['_TENANTSERVICE']._serialized_end=2214
+  _globals['_TENANTSERVICE'].methods_by_name['GrantSupportAccess']._loaded_options = None
+  _globals['_TENANTSERVICE'].methods_by_name['GrantSupportAccess']._serialized_options = b'\242\273\030\010\010\003\020\005\030\001 \001\202\323\344\223\002\027\"\022/v1/support-access:\001*'
+  _globals['_TENANTSERVICE'].methods_by_name['RevokeSupportAccess']._loaded_options = None
+  _globals['_TENANTSERVICE'].methods_by_name['RevokeSupportAccess']._serialized_options = b'\242\273\030\010\010\003\020\005\030\001 \001\202\323\344\223\002\036\"\031/v1/support-access:revoke:\001*'
+  _globals['_LOOKUPTENANTREQUEST']._serialized_start=328
+  _globals['_LOOKUPTENANTREQUEST']._serialized_end=411
+  _globals['_UPDATETENANTREQUEST']._serialized_start=414
+  _globals['_UPDATETENANTREQUEST']._serialized_end=575
+  _globals['_DELETETENANTREQUEST']._serialized_start=577
+  _globals['_DELETETENANTREQUEST']._serialized_end=703
+  _globals['_UNDELETETENANTREQUEST']._serialized_start=705
+  _globals['_UNDELETETENANTREQUEST']._serialized_end=804
+  _globals['_GETUSAGEREQUEST']._serialized_start=806
+  _globals['_GETUSAGEREQUEST']._serialized_end=823
+  _globals['_GRANTSUPPORTACCESSREQUEST']._serialized_start=826
+  _globals['_GRANTSUPPORTACCESSREQUEST']._serialized_end=1043
+  _globals['_REVOKESUPPORTACCESSREQUEST']._serialized_start=1045
+  _globals['_REVOKESUPPORTACCESSREQUEST']._serialized_end=1154
+  _globals['_CREATETENANTREQUEST']._serialized_start=1156
+  _globals['_CREATETENANTREQUEST']._serialized_end=1268
+  _globals['_GETTENANTREQUEST']._serialized_start=1270
+  _globals['_GETTENANTREQUEST']._serialized_end=1331
+  _globals['_LISTMYTENANTSREQUEST']._serialized_start=1333
+  _globals['_LISTMYTENANTSREQUEST']._serialized_end=1426
+  _globals['_LISTMYTENANTSRESPONSE']._serialized_start=1428
+  _globals['_LISTMYTENANTSRESPONSE']._serialized_end=1525
+  _globals['_TENANTSERVICE']._serialized_start=1528
+  _globals['_TENANTSERVICE']._serialized_end=2925
 # @@protoc_insertion_point(module_scope)

@@ -4,8 +4,10 @@ isort:skip_file
 """
 
 from bulkhead.identity.v1 import tenant_pb2 as _tenant_pb2
+from bulkhead.rpc.v1 import options_pb2 as _options_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -140,6 +142,64 @@ class GetUsageRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetUsageRequest: _TypeAlias = GetUsageRequest  # noqa: Y015
+
+@_typing.final
+class GrantSupportAccessRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    role: _options_pb2.Role.ValueType
+    """The role that whoever comes gets: viewer to admin."""
+    reason: _builtins.str
+    """What help is needed with: 1 to 500 characters on one line."""
+    request_id: _builtins.str
+    """UUID that makes a repeat of this call harmless for 24 hours; optional."""
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """For how long: 1 minute to 7 days."""
+
+    def __init__(
+        self,
+        *,
+        role: _options_pb2.Role.ValueType = ...,
+        duration: _duration_pb2.Duration | None = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "reason", b"reason", "request_id", b"request_id", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrantSupportAccessRequest: _TypeAlias = GrantSupportAccessRequest  # noqa: Y015
+
+@_typing.final
+class RevokeSupportAccessRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRANT_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    grant_id: _builtins.str
+    """UUID of the grant. Empty: the one that is open."""
+    request_id: _builtins.str
+    """UUID that makes a repeat of this call harmless for 24 hours; optional."""
+    def __init__(
+        self,
+        *,
+        grant_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grant_id", b"grant_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeSupportAccessRequest: _TypeAlias = RevokeSupportAccessRequest  # noqa: Y015
 
 @_typing.final
 class CreateTenantRequest(_message.Message):

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from bulkhead.identity.v1 import platform_pb2 as bulkhead_dot_identity_dot_v1_dot_platform__pb2
 from bulkhead.identity.v1 import tenant_pb2 as bulkhead_dot_identity_dot_v1_dot_tenant__pb2
 from bulkhead.identity.v1 import tenant_service_pb2 as bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2
 
@@ -76,6 +77,16 @@ class TenantServiceStub:
                 '/bulkhead.identity.v1.TenantService/GetUsage',
                 request_serializer=bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.GetUsageRequest.SerializeToString,
                 response_deserializer=bulkhead_dot_identity_dot_v1_dot_tenant__pb2.TenantUsage.FromString,
+                _registered_method=True)
+        self.GrantSupportAccess = channel.unary_unary(
+                '/bulkhead.identity.v1.TenantService/GrantSupportAccess',
+                request_serializer=bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.GrantSupportAccessRequest.SerializeToString,
+                response_deserializer=bulkhead_dot_identity_dot_v1_dot_platform__pb2.SupportGrant.FromString,
+                _registered_method=True)
+        self.RevokeSupportAccess = channel.unary_unary(
+                '/bulkhead.identity.v1.TenantService/RevokeSupportAccess',
+                request_serializer=bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.RevokeSupportAccessRequest.SerializeToString,
+                response_deserializer=bulkhead_dot_identity_dot_v1_dot_platform__pb2.SupportGrant.FromString,
                 _registered_method=True)
 
 
@@ -198,6 +209,36 @@ class TenantServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GrantSupportAccess(self, request, context):
+        """Lets the platform's administrators into the tenant for a while, with a role below owner. Without it they see nothing
+        of what is in it. One grant is open at a time. Who uses it, and all she does, is in the tenant's own log.
+
+        Permission: owners.
+
+        Errors: ALREADY_EXISTS (ALREADY_TAKEN, field "support_access": a grant is open, revoke it first), INVALID_ARGUMENT
+        (INVALID_FIELD, REQUEST_ID_REUSED), PERMISSION_DENIED (ROLE_TOO_LOW), FAILED_PRECONDITION (TENANT_SUSPENDED).
+
+        Idempotent with a request_id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeSupportAccess(self, request, context):
+        """Ends support access. Once the call has answered, whoever came in by it reads and writes nothing more, not even what
+        she had begun.
+
+        Permission: owners.
+
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "support_grant"), INVALID_ARGUMENT (INVALID_FIELD,
+        REQUEST_ID_REUSED), PERMISSION_DENIED (ROLE_TOO_LOW), FAILED_PRECONDITION (TENANT_SUSPENDED).
+
+        Idempotent: one that has been revoked stays as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TenantServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -240,6 +281,16 @@ def add_TenantServiceServicer_to_server(servicer, server):
                     servicer.GetUsage,
                     request_deserializer=bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.GetUsageRequest.FromString,
                     response_serializer=bulkhead_dot_identity_dot_v1_dot_tenant__pb2.TenantUsage.SerializeToString,
+            ),
+            'GrantSupportAccess': grpc.unary_unary_rpc_method_handler(
+                    servicer.GrantSupportAccess,
+                    request_deserializer=bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.GrantSupportAccessRequest.FromString,
+                    response_serializer=bulkhead_dot_identity_dot_v1_dot_platform__pb2.SupportGrant.SerializeToString,
+            ),
+            'RevokeSupportAccess': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeSupportAccess,
+                    request_deserializer=bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.RevokeSupportAccessRequest.FromString,
+                    response_serializer=bulkhead_dot_identity_dot_v1_dot_platform__pb2.SupportGrant.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -460,6 +511,60 @@ class TenantService:
             '/bulkhead.identity.v1.TenantService/GetUsage',
             bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.GetUsageRequest.SerializeToString,
             bulkhead_dot_identity_dot_v1_dot_tenant__pb2.TenantUsage.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GrantSupportAccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bulkhead.identity.v1.TenantService/GrantSupportAccess',
+            bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.GrantSupportAccessRequest.SerializeToString,
+            bulkhead_dot_identity_dot_v1_dot_platform__pb2.SupportGrant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeSupportAccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bulkhead.identity.v1.TenantService/RevokeSupportAccess',
+            bulkhead_dot_identity_dot_v1_dot_tenant__service__pb2.RevokeSupportAccessRequest.SerializeToString,
+            bulkhead_dot_identity_dot_v1_dot_platform__pb2.SupportGrant.FromString,
             options,
             channel_credentials,
             insecure,

@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from bulkhead.identity.v1 import platform_pb2 as _platform_pb2
 from bulkhead.identity.v1 import tenant_pb2 as _tenant_pb2
 from bulkhead.identity.v1 import tenant_service_pb2 as _tenant_service_pb2
 from collections import abc as _abc
@@ -100,6 +101,28 @@ class TenantServiceStub:
     Errors: none of its own.
 
     A read: repeating it is safe.
+    """
+    GrantSupportAccess: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.GrantSupportAccessRequest, _platform_pb2.SupportGrant]
+    """Lets the platform's administrators into the tenant for a while, with a role below owner. Without it they see nothing
+    of what is in it. One grant is open at a time. Who uses it, and all she does, is in the tenant's own log.
+
+    Permission: owners.
+
+    Errors: ALREADY_EXISTS (ALREADY_TAKEN, field "support_access": a grant is open, revoke it first), INVALID_ARGUMENT
+    (INVALID_FIELD, REQUEST_ID_REUSED), PERMISSION_DENIED (ROLE_TOO_LOW), FAILED_PRECONDITION (TENANT_SUSPENDED).
+
+    Idempotent with a request_id.
+    """
+    RevokeSupportAccess: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.RevokeSupportAccessRequest, _platform_pb2.SupportGrant]
+    """Ends support access. Once the call has answered, whoever came in by it reads and writes nothing more, not even what
+    she had begun.
+
+    Permission: owners.
+
+    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "support_grant"), INVALID_ARGUMENT (INVALID_FIELD,
+    REQUEST_ID_REUSED), PERMISSION_DENIED (ROLE_TOO_LOW), FAILED_PRECONDITION (TENANT_SUSPENDED).
+
+    Idempotent: one that has been revoked stays as it is.
     """
 
 class TenantServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -235,6 +258,40 @@ class TenantServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: none of its own.
 
         A read: repeating it is safe.
+        """
+
+    @_abc_1.abstractmethod
+    def GrantSupportAccess(
+        self,
+        request: _tenant_service_pb2.GrantSupportAccessRequest,
+        context: _aio.ServicerContext[_tenant_service_pb2.GrantSupportAccessRequest, _abc.Awaitable[_platform_pb2.SupportGrant]],
+    ) -> _abc.Awaitable[_platform_pb2.SupportGrant]:
+        """Lets the platform's administrators into the tenant for a while, with a role below owner. Without it they see nothing
+        of what is in it. One grant is open at a time. Who uses it, and all she does, is in the tenant's own log.
+
+        Permission: owners.
+
+        Errors: ALREADY_EXISTS (ALREADY_TAKEN, field "support_access": a grant is open, revoke it first), INVALID_ARGUMENT
+        (INVALID_FIELD, REQUEST_ID_REUSED), PERMISSION_DENIED (ROLE_TOO_LOW), FAILED_PRECONDITION (TENANT_SUSPENDED).
+
+        Idempotent with a request_id.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeSupportAccess(
+        self,
+        request: _tenant_service_pb2.RevokeSupportAccessRequest,
+        context: _aio.ServicerContext[_tenant_service_pb2.RevokeSupportAccessRequest, _abc.Awaitable[_platform_pb2.SupportGrant]],
+    ) -> _abc.Awaitable[_platform_pb2.SupportGrant]:
+        """Ends support access. Once the call has answered, whoever came in by it reads and writes nothing more, not even what
+        she had begun.
+
+        Permission: owners.
+
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "support_grant"), INVALID_ARGUMENT (INVALID_FIELD,
+        REQUEST_ID_REUSED), PERMISSION_DENIED (ROLE_TOO_LOW), FAILED_PRECONDITION (TENANT_SUSPENDED).
+
+        Idempotent: one that has been revoked stays as it is.
         """
 
 def add_TenantServiceServicer_to_server(servicer: TenantServiceServicer, server: _aio.Server) -> None: ...

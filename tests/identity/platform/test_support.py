@@ -1,0 +1,378 @@
+"""Support access, from the owner's grant to its end: who comes in, what she may, what is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc.aio
+import psycopg
+import pytest
+from bulkhead_cli import administration
+from bulkhead_kit.caller import Role
+from bulkhead_kit.ids import new_id
+
+from tests.identity.platform.world import GRANT, administrator, enter, helper_in
+from tests.identity.world import as_owner, as_role, events, set_plan, set_status
+from tests.support import people
+from tests.support.builders import make_label
+from tests.support.client import Client, reason_of, refused
+from tests.support.house import House, Tenant
+from tests.support.postgres import ScratchDatabase
+
+OUT = ("UNAUTHENTICATED", "MEMBERSHIP_CHANGED")
+PLATFORM_LOG = "00000000-0000-0000-0000-000000000001"
+
+
+async def logged(database: ScratchDatabase, tenant: Tenant, action: str) -> list[tuple[str, Any, Any]]:
+    """In which log, by whom, and with which request."""
+    async with as_role(database, "identity_relay") as connection:
+        cursor = await connection.execute(
+            "select o.tenant_id::text, o.actor_id, o.request_id from identity.outbox as o"
+            " where o.action = %s and (o.tenant_id = %s or o.entity_id = %s) order by o.outbox_id",
+            (action, tenant.tenant_id, tenant.tenant_id),
+        )
+        return await cursor.fetchall()
+
+
+async def expire(house: House, tenant: Tenant) -> None:
+    """The grant and who came by it have had their time."""
+    async with as_owner(house.database) as connection:
+        for statement in (
+            "update identity.memberships set support_until = now() where tenant_id = %s and support_until is not null",
+            "update identity.support_grants set expires_at = now() where tenant_id = %s",
+        ):
+            await connection.execute(statement.encode(), (tenant.tenant_id,))
+
+
+async def test_the_whole_story(house: House) -> None:
+    tenant, (client, person) = await house.tenant("story"), await administrator(house)
+    tenant_id = str(tenant.tenant_id)
+    label = await make_label(tenant.owner)
+    with refused("FAILED_PRECONDITION", "STATE_NOT_ALLOWED") as refusal:
+        await client.identity.EnterSupportAccess(tenant_id=tenant_id)
+    assert refusal.metadata == {"state": "not_granted"}
+    grant = await tenant.owner.identity.GrantSupportAccess(**GRANT)
+    owner = str(tenant.people[Role.OWNER].user_id)
+    assert (grant.role, grant.reason, grant.granted_by) == (Role.MANAGER, "The import hangs.", owner)
+    assert grant.expire_time.seconds - grant.create_time.seconds in (3599, 3600, 3601)
+
+    entered = await client.identity.EnterSupportAccess(tenant_id=tenant_id)
+    assert (entered.role, entered.support_expire_time) == (Role.MANAGER, grant.expire_time)
+    helper = house.with_token(entered.access_token.token)
+    assert (await helper.issues.GetLabel(label_id=label.label_id)) == label
+    made = await make_label(helper)
+    assert made.label_id in {one.label_id for one in (await tenant.owner.issues.ListLabels()).labels}
+    with refused("PERMISSION_DENIED", "ROLE_TOO_LOW"):
+        await helper.identity.InviteMember(email="friend@example.com", role=1)
+
+    # What she did is hers in the tenant's own log; that she came is in both.
+    async with as_role(house.database, "issues_relay") as connection:
+        cursor = await connection.execute(
+            "select tenant_id, actor_id from issues.outbox where entity_id = %s", (made.label_id,)
+        )
+        assert await cursor.fetchall() == [(tenant.tenant_id, person.user_id)]
+    assert [one[:2] for one in await logged(house.database, tenant, "support_entry.created")] == [
+        (tenant_id, person.user_id)
+    ]
+    assert [one[:2] for one in await logged(house.database, tenant, "tenant.support_entered")] == [
+        (PLATFORM_LOG, person.user_id)
+    ]
+
+    revoked = await tenant.owner.identity.RevokeSupportAccess(grant_id=grant.grant_id)
+    assert (revoked.revoked_by, revoked.HasField("revoke_time")) == (owner, True)
+    for call in (helper.issues.ListLabels(), helper.identity.ListMembers(), make_label(helper)):
+        with refused(*OUT):
+            await call
+    with refused("FAILED_PRECONDITION", "STATE_NOT_ALLOWED"):
+        await client.identity.EnterSupportAccess(tenant_id=tenant_id)
+    actions = [action for action, *_ in await events(house.database, grant.grant_id)]
+    assert actions == ["support_grant.created", "support_grant.revoked"]
+
+
+async def test_each_entering_is_told_and_counted_once(house: House) -> None:
+    tenant = await house.tenant("again")
+    await tenant.owner.identity.GrantSupportAccess(**GRANT)
+    client, _ = await administrator(house)
+    other, _ = await administrator(house)
+    request = {"tenant_id": str(tenant.tenant_id), "request_id": str(new_id())}
+    first = await client.identity.EnterSupportAccess(**request)
+    with refused("FAILED_PRECONDITION", "SECRET_ALREADY_SHOWN"):
+        await client.identity.EnterSupportAccess(**request)
+    with refused("INVALID_ARGUMENT", "REQUEST_ID_REUSED"):
+        await other.identity.EnterSupportAccess(**request)
+    second = await enter(house, client, tenant.tenant_id)
+    # Nothing of her standing has changed, so both tokens work.
+    for helper in (house.with_token(first.access_token.token), second):
+        await helper.issues.ListLabels()
+    assert len(await logged(house.database, tenant, "support_entry.created")) == 2
+
+
+async def test_takes_no_seat_and_is_no_tenant_of_hers(house: House) -> None:
+    tenant = await house.tenant("seat")
+    await set_plan(house.database, tenant.tenant_id, users=5)
+    helper, person, _ = await helper_in(tenant)
+    assert (await tenant.owner.identity.GetUsage()).active_members == 5
+    signed_in = await house.signed_in(person)
+    assert not (await signed_in.identity.ListMyTenants(show_deleted=True)).tenants
+    with refused("NOT_FOUND", "RESOURCE_NOT_FOUND"):
+        await signed_in.identity.SelectTenant(tenant_id=str(tenant.tenant_id))
+    (seen,) = [one for one in (await helper.identity.ListMembers()).members if one.user_id == str(person.user_id)]
+    assert seen.display_name == "Helga (Bulkhead support)"
+
+
+async def test_ends_with_its_time(house: House) -> None:
+    tenant = await house.tenant("time")
+    helper, _, grant = await helper_in(tenant)
+    await expire(house, tenant)
+    for call in (helper.issues.ListLabels(), make_label(helper)):
+        with refused(*OUT):
+            await call
+    # And makes room for another.
+    again = await tenant.owner.identity.GrantSupportAccess(**{**GRANT, "role": Role.VIEWER.value})
+    assert again.grant_id != grant.grant_id
+
+
+async def test_a_token_ends_with_the_grant(house: House) -> None:
+    tenant = await house.tenant("short")
+    await tenant.owner.identity.GrantSupportAccess(**{**GRANT, "duration": {"seconds": 60}})
+    client, _ = await administrator(house)
+    entered = await client.identity.EnterSupportAccess(tenant_id=str(tenant.tenant_id))
+    assert entered.access_token.expire_time.seconds <= entered.support_expire_time.seconds
+
+
+async def test_a_narrower_grant_narrows_who_is_in(house: House) -> None:
+    tenant = await house.tenant("narrow")
+    helper, person, _ = await helper_in(tenant, role=Role.ADMIN.value)
+    await helper.identity.GetUsage()
+    await tenant.owner.identity.RevokeSupportAccess()
+    await tenant.owner.identity.GrantSupportAccess(**{**GRANT, "role": Role.VIEWER.value})
+    with refused(*OUT):
+        await helper.identity.GetUsage()
+    viewer = await enter(house, await house.platform_admin(person), tenant.tenant_id)
+    await viewer.issues.ListLabels()
+    with refused("PERMISSION_DENIED", "ROLE_TOO_LOW"):
+        await make_label(viewer)
+
+
+async def test_who_administers_no_more_is_out_everywhere(house: House) -> None:
+    tenants = [await house.tenant("out") for _ in range(2)]
+    client, person = await administrator(house)
+    helpers = []
+    for tenant in tenants:
+        await tenant.owner.identity.GrantSupportAccess(**GRANT)
+        helpers.append(await enter(house, client, tenant.tenant_id))
+    administration.set_administrator(house.database.admin_dsn, person.email, is_admin=False)
+    for helper in helpers:
+        with refused(*OUT):
+            await helper.issues.ListLabels()
+
+
+class TestGrant:
+    async def test_is_the_owners_to_give_and_take(self, house: House) -> None:
+        tenant, other = await house.tenant("owner"), await house.tenant("other")
+        for role in (Role.VIEWER, Role.MEMBER, Role.MANAGER, Role.ADMIN):
+            for call in (
+                tenant.member(role).identity.GrantSupportAccess(**GRANT),
+                tenant.member(role).identity.RevokeSupportAccess(),
+            ):
+                with refused("PERMISSION_DENIED", "ROLE_TOO_LOW"):
+                    await call
+        grant = await tenant.owner.identity.GrantSupportAccess(**GRANT)
+        for grant_id in (grant.grant_id, str(new_id())):
+            with refused("NOT_FOUND", "RESOURCE_NOT_FOUND"):
+                await other.owner.identity.RevokeSupportAccess(grant_id=grant_id)
+        with refused("NOT_FOUND", "RESOURCE_NOT_FOUND"):
+            await other.owner.identity.RevokeSupportAccess()
+        helper, _, _ = await helper_in(other, role=Role.ADMIN.value)
+        with refused("PERMISSION_DENIED", "ROLE_TOO_LOW"):
+            await helper.identity.GrantSupportAccess(**GRANT)
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"role": 0},
+            {"role": Role.OWNER.value},
+            {"role": 9},
+            {"duration": {"seconds": 59}},
+            {"duration": {"seconds": 604_801}},
+            {"reason": ""},
+            {"reason": " "},
+            {"reason": "x" * 501},
+            {"reason": "a\nb"},
+        ],
+    )
+    async def test_what_is_wrong_is_refused(self, house: House, changed: dict[str, Any]) -> None:
+        tenant = await house.tenant("wrong")
+        with refused("INVALID_ARGUMENT", "INVALID_FIELD"):
+            await tenant.owner.identity.GrantSupportAccess(**{**GRANT, **changed})
+
+    async def test_one_is_open_at_a_time(self, house: House) -> None:
+        tenant = await house.tenant("one")
+
+        async def one() -> str:
+            try:
+                return str((await tenant.owner.identity.GrantSupportAccess(**GRANT)).grant_id)
+            except grpc.aio.AioRpcError as error:
+                return reason_of(error)
+
+        said = await asyncio.gather(*(one() for _ in range(6)))
+        assert sorted(said)[1:] == ["ALREADY_TAKEN"] * 5
+
+    async def test_repeats_are_answered_alike(self, house: House) -> None:
+        tenant = await house.tenant("repeat")
+        request = {**GRANT, "request_id": str(new_id())}
+        replies = await asyncio.gather(*(tenant.owner.identity.GrantSupportAccess(**request) for _ in range(4)))
+        assert all(reply == replies[0] for reply in replies)
+        revoke = {"grant_id": replies[0].grant_id, "request_id": str(new_id())}
+        ends = await asyncio.gather(*(tenant.owner.identity.RevokeSupportAccess(**revoke) for _ in range(4)))
+        assert all(end == ends[0] for end in ends)
+        assert await tenant.owner.identity.RevokeSupportAccess(grant_id=replies[0].grant_id) == ends[0]
+
+
+class TestEnter:
+    async def test_is_for_administrators_with_a_session(self, house: House) -> None:
+        tenant, person = await house.tenant("session"), await house.person()
+        await tenant.owner.identity.GrantSupportAccess(**GRANT)
+        await house.platform_admin(person)
+        ended = house.with_token(house.mint.person(person.user_id, platform_admin=True))
+        with refused("UNAUTHENTICATED", "SESSION_ENDED"):
+            await ended.identity.EnterSupportAccess(tenant_id=str(tenant.tenant_id))
+        with refused("PERMISSION_DENIED", "CALLER_NOT_ALLOWED"):
+            await (await house.signed_in(await house.person())).identity.EnterSupportAccess(
+                tenant_id=str(tenant.tenant_id)
+            )
+
+    async def test_needs_a_tenant_that_is_there(self, house: House) -> None:
+        tenant, (client, _) = await house.tenant("there"), await administrator(house)
+        await tenant.owner.identity.GrantSupportAccess(**GRANT)
+        await set_status(house.database, tenant.tenant_id, "deleted")
+        for tenant_id in (str(tenant.tenant_id), str(new_id())):
+            with refused("NOT_FOUND", "RESOURCE_NOT_FOUND"):
+                await client.identity.EnterSupportAccess(tenant_id=tenant_id)
+        with refused("INVALID_ARGUMENT", "INVALID_FIELD"):
+            await client.identity.EnterSupportAccess(tenant_id="x")
+
+    async def test_a_member_comes_in_as_a_member(self, house: House) -> None:
+        """Or an admin whom she does not like could be let in again by the back door."""
+        tenant, (client, person) = await house.tenant("member"), await administrator(house)
+        tenant.lift_limits()
+        await people.add_member(
+            await house.connection(), tenant.tenant_id, tenant.people[Role.OWNER], person, Role.VIEWER
+        )
+        await tenant.owner.identity.GrantSupportAccess(**{**GRANT, "role": Role.ADMIN.value})
+        for _ in range(2):
+            with refused("FAILED_PRECONDITION", "STATE_NOT_ALLOWED") as refusal:
+                await client.identity.EnterSupportAccess(tenant_id=str(tenant.tenant_id))
+            assert refusal.metadata == {"state": "member"}
+            await tenant.owner.identity.DisableMember(user_id=str(person.user_id))
+
+
+class TestImpossible:
+    async def test_nobody_in_the_tenant_makes_her_more(self, house: House) -> None:
+        tenant = await house.tenant("more")
+        _, person, _ = await helper_in(tenant)
+        user_id = str(person.user_id)
+        for call in (
+            tenant.owner.identity.ChangeRole(user_id=user_id, role=Role.ADMIN.value),
+            tenant.owner.identity.DisableMember(user_id=user_id),
+        ):
+            with refused("FAILED_PRECONDITION", "STATE_NOT_ALLOWED") as refusal:
+                await call
+            assert refusal.metadata == {"state": "support"}
+        await tenant.owner.identity.RevokeSupportAccess()
+        with refused("FAILED_PRECONDITION", "STATE_NOT_ALLOWED"):
+            await tenant.owner.identity.EnableMember(user_id=user_id)
+
+    @pytest.mark.parametrize(
+        ("change", "error"),
+        [
+            ("support_until = null", "STATE_NOT_ALLOWED"),
+            ("role = 5", "memberships_support_until_check"),
+        ],
+    )
+    async def test_not_even_the_tables_owner_makes_her_a_member(self, house: House, change: str, error: str) -> None:
+        tenant = await house.tenant("table")
+        _, person, _ = await helper_in(tenant)
+        async with as_owner(house.database) as connection:
+            with pytest.raises(psycopg.Error, match=error):
+                await connection.execute(
+                    f"update identity.memberships set {change} where tenant_id = %s and user_id = %s".encode(),
+                    (tenant.tenant_id, person.user_id),
+                )
+
+    @pytest.mark.parametrize(
+        ("change", "error"),
+        [
+            ("role = 5", psycopg.errors.CheckViolation),
+            ("expires_at = now() + interval '8 days'", psycopg.errors.CheckViolation),
+            ("reason = ''", psycopg.errors.CheckViolation),
+        ],
+    )
+    async def test_no_grant_is_wider_or_longer(self, house: House, change: str, error: type[Exception]) -> None:
+        tenant = await house.tenant("grant")
+        await tenant.owner.identity.GrantSupportAccess(**GRANT)
+        async with as_owner(house.database) as connection:
+            with pytest.raises(error):
+                await connection.execute(
+                    f"update identity.support_grants set {change} where tenant_id = %s".encode(), (tenant.tenant_id,)
+                )
+
+    async def test_what_was_taken_back_stays_so(self, house: House) -> None:
+        tenant = await house.tenant("back")
+        await tenant.owner.identity.GrantSupportAccess(**GRANT)
+        await tenant.owner.identity.RevokeSupportAccess()
+        context = {"tenant_id": tenant.tenant_id, "user_id": tenant.people[Role.OWNER].user_id, "role": 5}
+        async with as_role(house.database, "identity_app", **context) as connection:
+            await connection.execute("update identity.support_grants set revoked_at = null")
+            cursor = await connection.execute("select count(*) from identity.support_grants where revoked_at is null")
+            assert await cursor.fetchone() == (0,)
+
+    @pytest.mark.parametrize("role", [1, 2, 3, 4])
+    async def test_below_an_owner_there_are_no_grants(self, house: House, role: int) -> None:
+        tenant = await house.tenant("below")
+        await tenant.owner.identity.GrantSupportAccess(**GRANT)
+        context = {"tenant_id": tenant.tenant_id, "user_id": tenant.people[Role.ADMIN].user_id, "role": role}
+        async with as_role(house.database, "identity_app", **context) as connection:
+            cursor = await connection.execute("select count(*) from identity.support_grants")
+            assert await cursor.fetchone() == (0,)
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                await connection.execute(
+                    "insert into identity.support_grants (tenant_id, grant_id, role, reason, expires_at)"
+                    " values (%s, %s, 1, 'x', now() + interval '1 hour')",
+                    (tenant.tenant_id, new_id()),
+                )
+
+
+async def test_nothing_is_written_after_the_end(house: House) -> None:
+    """The helper writes while the owner shows her out: what she did was done before the answer."""
+    tenant = await house.tenant("race")
+    client, _ = await administrator(house)
+    for _ in range(20):
+        await tenant.owner.identity.GrantSupportAccess(**GRANT)
+        helper = await enter(house, client, tenant.tenant_id)
+        writing = [asyncio.create_task(_keep_writing(helper)) for _ in range(3)]
+        await asyncio.sleep(0.02)
+        await tenant.owner.identity.RevokeSupportAccess()
+        at_the_end = _labels(house, tenant)
+        await asyncio.gather(*writing)
+        assert _labels(house, tenant) == at_the_end > 0
+
+
+async def _keep_writing(helper: Client) -> None:
+    refusal = ""
+    while not refusal:
+        try:
+            await make_label(helper)
+        except grpc.aio.AioRpcError as error:
+            refusal = reason_of(error)
+    assert refusal == "MEMBERSHIP_CHANGED"
+
+
+def _labels(house: House, tenant: Tenant) -> int:
+    with psycopg.connect(house.database.admin_dsn) as connection:
+        row = connection.execute(
+            "select count(*) from issues.labels where tenant_id = %s", (tenant.tenant_id,)
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
