@@ -57,6 +57,12 @@ async def effect(twin: Twin, tables: Tables) -> dict[str, int]:
     return growth(before, tables.contents())
 
 
+async def usual_effect(method: MethodDescriptor, ours: Company, tables: Tables) -> dict[str, int]:
+    """Of the second of two calls: a first one may have more to do, such as ending what earlier tests left open."""
+    await effect(await Twin.make(method, ours), tables)
+    return await effect(await Twin.make(method, ours), tables)
+
+
 def has_request_id(method: MethodDescriptor) -> bool:
     return named(method, "request_id") is not None and SAMPLES[name_of(method)].expects == "OK"
 
@@ -68,15 +74,19 @@ def with_request_id(request: Any) -> Any:
     return made
 
 
+SHOWS_A_SECRET = {"bulkhead.identity.v1.ApiKeyService/CreateApiKey"}
+
+
 @every(has_request_id)
 async def test_one_request_id_is_one_effect(method: MethodDescriptor, ours: Company, tables: Tables) -> None:
-    once = await effect(await Twin.make(method, ours), tables)
+    once = await usual_effect(method, ours, tables)
     twin = await Twin.make(method, ours)
     request = with_request_id(twin.request)
     before = tables.contents()
     outcomes = await at_once(twin, [request] * AT_ONCE)
     assert {outcome.code for outcome in outcomes} == {"OK"}, outcomes
-    assert len({outcome.body for outcome in outcomes}) == 1
+    # A secret is in one of the answers: the first, whichever that was.
+    assert len({outcome.body for outcome in outcomes}) == (2 if name_of(method) in SHOWS_A_SECRET else 1)
     assert growth(before, tables.contents()) == once
 
 
@@ -85,7 +95,7 @@ async def test_a_lost_reply_is_asked_for_again(
     method: MethodDescriptor, ours: Company, tables: Tables, rng: random.Random
 ) -> None:
     """The client goes away at any moment, before or after the commit, and comes back with the same request."""
-    once = await effect(await Twin.make(method, ours), tables)
+    once = await usual_effect(method, ours, tables)
     twin = await Twin.make(method, ours)
     request = with_request_id(twin.request)
     before = tables.contents()
@@ -141,6 +151,17 @@ async def updates(method: str, company: Company) -> list[dict[str, Any]]:
         project = await make_project(owner)
         named = {"project_id": project.project_id, "etag": project.etag}
         return [{"project": {**named, "name": str(n)}} for n in numbers]
+    if method == "UpdateTeam":
+        team = await owner.identity.CreateTeam(team={"name": f"racers {new_id()}"})
+        return [{"team": {"team_id": team.team_id, "etag": team.etag, "description": str(n)}} for n in numbers]
+    if method == "UpdateTenant":
+        tenant = await owner.identity.GetTenant(tenant_id=str(company.tenant.tenant_id))
+        return [
+            {"tenant": {"tenant_id": tenant.tenant_id, "etag": tenant.etag, "description": str(n)}} for n in numbers
+        ]
+    if method == "UpdateMe":
+        me = await owner.identity.GetMe()
+        return [{"user": {"etag": me.etag, "bio": str(n)}} for n in numbers]
     issue = await make_issue(owner, company.one("project"))
     if method.endswith("Comment"):
         comment = await make_comment(owner, issue.issue_id)

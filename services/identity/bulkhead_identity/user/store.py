@@ -85,7 +85,7 @@ _ROW = tuple(
 )
 _SELECT = select(*_ROW).outerjoin(PROFILES, PROFILES.c.user_id == USERS.c.user_id).where(_ME)
 _GET = Query(_SELECT.select_from(USERS), row=UserRow)
-_LOCK = Query(_SELECT.select_from(USERS).with_for_update(of=USERS, key_share=True), row=UserRow)
+_LOCK: Query[Any] = Query(select(USERS.c.user_id).where(_ME).with_for_update(key_share=True))
 _CARDS = Query(
     select(*(MEMBERSHIPS.c[name] for name in CardRow._fields)).where(
         MEMBERSHIPS.c.tenant_id == bindparam("tenant_id"),
@@ -103,7 +103,9 @@ async def load(tx: Reader) -> UserRow | None:
 
 async def lock(tx: Transaction) -> UserRow | None:
     """The caller, whom nobody else changes until the transaction ends; None when her account is closed."""
-    return await tx.one_or_none(_LOCK)
+    # Two statements: what one reads beside the row it waits for is as old as the statement, and here the profile is.
+    tx.send(_LOCK)
+    return await tx.one_or_none(_GET)
 
 
 def set_account(tx: Transaction, values: Mapping[str, Any]) -> None:
