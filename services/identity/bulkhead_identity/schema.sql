@@ -3865,7 +3865,12 @@ begin
         ) then
             perform app.refuse(3, 'REQUEST_ID_REUSED', 'the request_id was used with another request');
         end if;
-    elsif not v_verified then
+    elsif v_verified then
+        -- Of no use to anybody: the writes that an unknown address takes, or the time would tell the two apart.
+        insert into identity.one_time_tokens (token_id, purpose, user_id, token_hash, expires_at)
+        values (p_token_id, 'verify_email', v_user_id, p_token_hash, now() + p_token_life);
+        update identity.one_time_tokens as t set revoked_at = now() where t.token_id = p_token_id;
+    else
         insert into identity.one_time_tokens (
             token_id, purpose, user_id, token_hash, expires_at, password_hash, full_name
         ) values (

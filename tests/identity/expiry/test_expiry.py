@@ -23,10 +23,20 @@ from tests.identity.world import (
     set_plan,
 )
 from tests.support.callers import worker_caller
+from tests.support.client import refused
 from tests.support.house import House
 from tests.support.people import start_session
 
-TABLES = ("refresh_tokens", "sessions", "one_time_tokens", "request_ids", "user_request_ids", "mails")
+TABLES = (
+    "refresh_tokens",
+    "sessions",
+    "one_time_tokens",
+    "request_ids",
+    "user_request_ids",
+    "mails",
+    "mail_asks",
+    "login_throttles",
+)
 
 
 async def counts(house: House) -> Mapping[str, int]:
@@ -50,6 +60,8 @@ async def age(house: House, days: int) -> None:
             ("request_ids", "created_at"),
             ("user_request_ids", "created_at"),
             ("mails", "created_at"),
+            ("mail_asks", "created_at"),
+            ("login_throttles", "last_at"),
         ):
             await connection.execute(
                 f"update identity.{table} set {column} = {column} - make_interval(days => %s)".encode(), (days,)
@@ -59,6 +71,9 @@ async def age(house: House, days: int) -> None:
 async def one_of_each(house: House) -> None:
     tenant = await house.tenant("expiry")
     person = await house.person()
+    await house.nobody().identity.RequestPasswordReset(email=person.email)
+    with refused("UNAUTHENTICATED", "CREDENTIALS_INVALID"):
+        await house.nobody().identity.Login(email=person.email, password="wrong")
     await start_session(await house.connection(), person)
     user = house.user(person.user_id)
     await user.identity.CreateTenant(tenant={"slug": f"e-{new_id().hex[-12:]}", "name": "E"}, request_id=str(new_id()))
@@ -90,7 +105,15 @@ async def test_the_database_keeps_it_from_removing_more(house: House, mails: Pos
     await one_of_each(house)
     before = await counts(house)
     async with as_role(house.database, "identity_worker") as connection:
-        for table in ("refresh_tokens", "sessions", "one_time_tokens", "user_request_ids", "mails"):
+        for table in (
+            "refresh_tokens",
+            "sessions",
+            "one_time_tokens",
+            "user_request_ids",
+            "mails",
+            "mail_asks",
+            "login_throttles",
+        ):
             cursor = await connection.execute(f"delete from identity.{table}".encode())
             assert cursor.rowcount == 0, table
     assert await counts(house) == before

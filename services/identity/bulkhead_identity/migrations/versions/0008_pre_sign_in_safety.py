@@ -19,6 +19,7 @@ def upgrade() -> None:
     run_sql(REPLACING)
     run_sql(THROTTLING)
     run_sql(START_SESSION)
+    run_sql(SIGN_UP)
     run_sql("""
     set local role identity_owner;
     revoke create on schema identity from identity_definer;
@@ -48,6 +49,7 @@ def downgrade() -> None:
     set local role identity_definer;
     """)
     run_sql(OLD_START_SESSION)
+    run_sql(OLD_SIGN_UP)
     run_sql("""
     set local role identity_owner;
     revoke create on schema identity from identity_definer;
@@ -527,4 +529,91 @@ grant execute on function identity.start_session(uuid, uuid, interval, uuid, byt
 to identity_app;
 comment on function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text) is
 'A session of a person who has proved who she is, with its first refresh token; tells when that expires.';
+"""
+
+SIGN_UP = """
+create or replace function identity.sign_up(
+    p_user_id uuid, p_email text, p_full_name text, p_password_hash text,
+    p_token_id uuid, p_token_hash bytea, p_token_life interval, p_mail_id uuid, p_request_digest bytea
+) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_user_id uuid;
+    v_verified boolean := false;
+begin
+    insert into identity.users (user_id, kind, email, full_name) values (p_user_id, 'person', p_email, p_full_name)
+    on conflict (email_key) do nothing
+    returning user_id into v_user_id;
+    if not found then
+        select u.user_id, u.email_verified_at is not null into strict v_user_id, v_verified
+        from identity.users as u where u.email_key = lower(p_email collate "C");
+    end if;
+    insert into identity.mails (mail_id, kind, to_address, subject_id, request_digest) values (
+        p_mail_id, case when v_verified then 'already_registered' else 'verify_email' end, p_email,
+        case when v_verified then v_user_id else p_token_id end, p_request_digest
+    ) on conflict (mail_id) do nothing;
+    if not found then
+        -- The request_id is the mail's id: this call has been made before.
+        if not exists (
+            select from identity.mails as m where m.mail_id = p_mail_id and m.request_digest = p_request_digest
+        ) then
+            perform app.refuse(3, 'REQUEST_ID_REUSED', 'the request_id was used with another request');
+        end if;
+    elsif v_verified then
+        -- Of no use to anybody: the writes that an unknown address takes, or the time would tell the two apart.
+        insert into identity.one_time_tokens (token_id, purpose, user_id, token_hash, expires_at)
+        values (p_token_id, 'verify_email', v_user_id, p_token_hash, now() + p_token_life);
+        update identity.one_time_tokens as t set revoked_at = now() where t.token_id = p_token_id;
+    else
+        insert into identity.one_time_tokens (
+            token_id, purpose, user_id, token_hash, expires_at, password_hash, full_name
+        ) values (
+            p_token_id, 'verify_email', v_user_id, p_token_hash, now() + p_token_life, p_password_hash, p_full_name
+        );
+    end if;
+end
+$$;
+"""
+
+OLD_SIGN_UP = """
+create or replace function identity.sign_up(
+    p_user_id uuid, p_email text, p_full_name text, p_password_hash text,
+    p_token_id uuid, p_token_hash bytea, p_token_life interval, p_mail_id uuid, p_request_digest bytea
+) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_user_id uuid;
+    v_verified boolean := false;
+begin
+    insert into identity.users (user_id, kind, email, full_name) values (p_user_id, 'person', p_email, p_full_name)
+    on conflict (email_key) do nothing
+    returning user_id into v_user_id;
+    if not found then
+        select u.user_id, u.email_verified_at is not null into strict v_user_id, v_verified
+        from identity.users as u where u.email_key = lower(p_email collate "C");
+    end if;
+    insert into identity.mails (mail_id, kind, to_address, subject_id, request_digest) values (
+        p_mail_id, case when v_verified then 'already_registered' else 'verify_email' end, p_email,
+        case when v_verified then v_user_id else p_token_id end, p_request_digest
+    ) on conflict (mail_id) do nothing;
+    if not found then
+        -- The request_id is the mail's id: this call has been made before.
+        if not exists (
+            select from identity.mails as m where m.mail_id = p_mail_id and m.request_digest = p_request_digest
+        ) then
+            perform app.refuse(3, 'REQUEST_ID_REUSED', 'the request_id was used with another request');
+        end if;
+    elsif not v_verified then
+        insert into identity.one_time_tokens (
+            token_id, purpose, user_id, token_hash, expires_at, password_hash, full_name
+        ) values (
+            p_token_id, 'verify_email', v_user_id, p_token_hash, now() + p_token_life, p_password_hash, p_full_name
+        );
+    end if;
+end
+$$;
 """
