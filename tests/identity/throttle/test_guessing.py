@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections import Counter
 from typing import Any
 
@@ -105,6 +107,23 @@ async def test_two_hundred_at_once_are_five(house: House, email: str) -> None:
     # One more for each pause that ends while the storm lasts.
     assert 5 <= row[0] <= 9
     assert told.total() == 200
+
+
+@pytest.mark.soak
+async def test_five_thousand_are_a_few(house: House, email: str) -> None:
+    """One more is looked at for each pause that ends meanwhile, and each pause is twice the one before."""
+    room = asyncio.Semaphore(50)
+
+    async def one() -> str:
+        async with room:
+            return await guess(house, email)
+
+    began = time.monotonic()
+    told = Counter(await asyncio.gather(*(one() for _ in range(5000))))
+    lasted = time.monotonic() - began
+    print(f"5,000 guesses on one account in {lasted:.0f} s: {told['CREDENTIALS_INVALID']} looked at")
+    assert told["CREDENTIALS_INVALID"] + told["RATE_LIMITED"] == 5000
+    assert 5 <= told["CREDENTIALS_INVALID"] <= 5 + math.log2(lasted + 1) + 1
 
 
 async def test_unknown_addresses_wait_alike(house: House, email: str) -> None:
