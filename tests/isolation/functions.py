@@ -17,6 +17,7 @@ DEFINERS = {
     "identity.claim_attempt": "counts tries of a password before anybody is known",
     "identity.claim_project": "counts a project against the plan of the context's tenant",
     "identity.create_service_account": "makes a member of the context's tenant, and its users row",
+    "identity.close_account": "ends the caller's own account, in all her tenants",
     "identity.create_tenant": "there is no tenant before it",
     "identity.delete_tenant": "ends the caller's own tenant, after the membership check of every member's call",
     "identity.enter_support": "makes a platform administrator a member where a grant is open",

@@ -312,6 +312,7 @@ async def _list_team_members(company: Company, _role: Role) -> Fields:
 
 
 fixed("identity.v1.UserService/GetMe")
+fixed("identity.v1.UserService/CloseAccount", password="not her password", expects="UNAUTHENTICATED")
 
 
 @sample("identity.v1.UserService/UpdateMe")

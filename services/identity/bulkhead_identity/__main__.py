@@ -77,7 +77,7 @@ def register(parts: Parts, server: grpc.aio.Server) -> None:
     team_service_pb2_grpc.add_TeamServiceServicer_to_server(TeamHandler(database, page_tokens), server)
     keys = ApiKeyHandler(database, page_tokens)
     api_key_service_pb2_grpc.add_ApiKeyServiceServicer_to_server(keys, server)
-    user_service_pb2_grpc.add_UserServiceServicer_to_server(UserHandler(database), server)
+    user_service_pb2_grpc.add_UserServiceServicer_to_server(UserHandler(tools), server)
     if settings.platform_database_url is not None:
         # A role and a pool of its own: no statement of a tenant's call can run with the rights of the platform.
         platform = PlatformHandler(parts.other_database("platform"), page_tokens, tools.access)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import zoneinfo
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
-from bulkhead_kit.errors import InvalidArgument
+from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
+from bulkhead_kit.errors import InvalidArgument, Unauthenticated
 
 # The form of a language tag (RFC 5646): language, script, region, variants, extensions, private use. Not the old
 # irregular tags, which no list of languages offers.
@@ -52,6 +55,29 @@ class CardRow(NamedTuple):
     avatar_url: str | None
     kind: str
     status: str
+
+
+class Owner(NamedTuple):
+    """Whose account is to be closed, and the hash to check the given password against."""
+
+    email: str
+    password_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A wish to close the account, whose password has been looked at."""
+
+    session_id: UUID
+    bucket: bytes
+    checked_hash: str = ""
+    unknown_hash: str = ""
+    """Of a password that nobody knows."""
+    refusal: Unauthenticated | None = None
+
+
+def wrong_password() -> Unauthenticated:
+    return Unauthenticated(ErrorReason.CREDENTIALS_INVALID, "the password is wrong")
 
 
 @cache

@@ -30,7 +30,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'bulkhead/identity/v1/user_service.proto\x12\x14\x62ulkhead.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1f\x62ulkhead/identity/v1/user.proto\x1a\x1d\x62ulkhead/rpc/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\"\x0e\n\x0cGetMeRequest\"\x99\x01\n\x0fUpdateMeRequest\x12\x34\n\x04user\x18\x01 \x01(\x0b\x32\x1a.bulkhead.identity.v1.UserB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"N\n\x16\x42\x61tchGetMembersRequest\x12\x34\n\x08user_ids\x18\x01 \x03(\tB\"\xe2\x41\x01\x02\xbaH\x11\x92\x01\x0e\x08\x01\x10\xc8\x01\x18\x01\"\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x06member\"f\n\x17\x42\x61tchGetMembersResponse\x12\x31\n\x07members\x18\x01 \x03(\x0b\x32 .bulkhead.identity.v1.MemberCard\x12\x18\n\x10missing_user_ids\x18\x02 \x03(\t2\xf6\x02\n\x0bUserService\x12_\n\x05GetMe\x12\".bulkhead.identity.v1.GetMeRequest\x1a\x1a.bulkhead.identity.v1.User\"\x16\xa2\xbb\x18\x04\x08\x02 \x01\x82\xd3\xe4\x93\x02\x08\x12\x06/v1/me\x12m\n\x08UpdateMe\x12%.bulkhead.identity.v1.UpdateMeRequest\x1a\x1a.bulkhead.identity.v1.User\"\x1e\xa2\xbb\x18\x06\x08\x02\x18\x01 \x01\x82\xd3\xe4\x93\x02\x0e\x32\x06/v1/me:\x04user\x12\x96\x01\n\x0f\x42\x61tchGetMembers\x12,.bulkhead.identity.v1.BatchGetMembersRequest\x1a-.bulkhead.identity.v1.BatchGetMembersResponse\"&\xa2\xbb\x18\x06\x08\x03\x10\x01 \x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/members:batchGetb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'bulkhead/identity/v1/user_service.proto\x12\x14\x62ulkhead.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1f\x62ulkhead/identity/v1/user.proto\x1a\x1d\x62ulkhead/rpc/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\"\x0e\n\x0cGetMeRequest\"\x99\x01\n\x0fUpdateMeRequest\x12\x34\n\x04user\x18\x01 \x01(\x0b\x32\x1a.bulkhead.identity.v1.UserB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x1f\n\nrequest_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\\\n\x13\x43loseAccountRequest\x12$\n\x08password\x18\x01 \x01(\tB\x12\xe2\x41\x01\x02\xbaH\x07r\x05\x10\x01\x18\x80\x01\xa0\xbb\x18\x01\x12\x1f\n\nrequest_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\x16\n\x14\x43loseAccountResponse\"N\n\x16\x42\x61tchGetMembersRequest\x12\x34\n\x08user_ids\x18\x01 \x03(\tB\"\xe2\x41\x01\x02\xbaH\x11\x92\x01\x0e\x08\x01\x10\xc8\x01\x18\x01\"\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x06member\"f\n\x17\x42\x61tchGetMembersResponse\x12\x31\n\x07members\x18\x01 \x03(\x0b\x32 .bulkhead.identity.v1.MemberCard\x12\x18\n\x10missing_user_ids\x18\x02 \x03(\t2\x81\x04\n\x0bUserService\x12_\n\x05GetMe\x12\".bulkhead.identity.v1.GetMeRequest\x1a\x1a.bulkhead.identity.v1.User\"\x16\xa2\xbb\x18\x04\x08\x02 \x01\x82\xd3\xe4\x93\x02\x08\x12\x06/v1/me\x12m\n\x08UpdateMe\x12%.bulkhead.identity.v1.UpdateMeRequest\x1a\x1a.bulkhead.identity.v1.User\"\x1e\xa2\xbb\x18\x06\x08\x02\x18\x01 \x01\x82\xd3\xe4\x93\x02\x0e\x32\x06/v1/me:\x04user\x12\x88\x01\n\x0c\x43loseAccount\x12).bulkhead.identity.v1.CloseAccountRequest\x1a*.bulkhead.identity.v1.CloseAccountResponse\"!\xa2\xbb\x18\x06\x08\x02\x18\x01 \x01\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/me:close:\x01*\x12\x96\x01\n\x0f\x42\x61tchGetMembers\x12,.bulkhead.identity.v1.BatchGetMembersRequest\x1a-.bulkhead.identity.v1.BatchGetMembersResponse\"&\xa2\xbb\x18\x06\x08\x03\x10\x01 \x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/members:batchGetb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,22 +41,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEMEREQUEST'].fields_by_name['user']._serialized_options = b'\342A\001\002\272H\003\310\001\001'
   _globals['_UPDATEMEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_UPDATEMEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
+  _globals['_CLOSEACCOUNTREQUEST'].fields_by_name['password']._loaded_options = None
+  _globals['_CLOSEACCOUNTREQUEST'].fields_by_name['password']._serialized_options = b'\342A\001\002\272H\007r\005\020\001\030\200\001\240\273\030\001'
+  _globals['_CLOSEACCOUNTREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CLOSEACCOUNTREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_BATCHGETMEMBERSREQUEST'].fields_by_name['user_ids']._loaded_options = None
   _globals['_BATCHGETMEMBERSREQUEST'].fields_by_name['user_ids']._serialized_options = b'\342A\001\002\272H\021\222\001\016\010\001\020\310\001\030\001\"\005r\003\260\001\001\252\273\030\006member'
   _globals['_USERSERVICE'].methods_by_name['GetMe']._loaded_options = None
   _globals['_USERSERVICE'].methods_by_name['GetMe']._serialized_options = b'\242\273\030\004\010\002 \001\202\323\344\223\002\010\022\006/v1/me'
   _globals['_USERSERVICE'].methods_by_name['UpdateMe']._loaded_options = None
   _globals['_USERSERVICE'].methods_by_name['UpdateMe']._serialized_options = b'\242\273\030\006\010\002\030\001 \001\202\323\344\223\002\0162\006/v1/me:\004user'
+  _globals['_USERSERVICE'].methods_by_name['CloseAccount']._loaded_options = None
+  _globals['_USERSERVICE'].methods_by_name['CloseAccount']._serialized_options = b'\242\273\030\006\010\002\030\001 \001\202\323\344\223\002\021\"\014/v1/me:close:\001*'
   _globals['_USERSERVICE'].methods_by_name['BatchGetMembers']._loaded_options = None
   _globals['_USERSERVICE'].methods_by_name['BatchGetMembers']._serialized_options = b'\242\273\030\006\010\003\020\001 \001\202\323\344\223\002\026\022\024/v1/members:batchGet'
   _globals['_GETMEREQUEST']._serialized_start=255
   _globals['_GETMEREQUEST']._serialized_end=269
   _globals['_UPDATEMEREQUEST']._serialized_start=272
   _globals['_UPDATEMEREQUEST']._serialized_end=425
-  _globals['_BATCHGETMEMBERSREQUEST']._serialized_start=427
-  _globals['_BATCHGETMEMBERSREQUEST']._serialized_end=505
-  _globals['_BATCHGETMEMBERSRESPONSE']._serialized_start=507
-  _globals['_BATCHGETMEMBERSRESPONSE']._serialized_end=609
-  _globals['_USERSERVICE']._serialized_start=612
-  _globals['_USERSERVICE']._serialized_end=986
+  _globals['_CLOSEACCOUNTREQUEST']._serialized_start=427
+  _globals['_CLOSEACCOUNTREQUEST']._serialized_end=519
+  _globals['_CLOSEACCOUNTRESPONSE']._serialized_start=521
+  _globals['_CLOSEACCOUNTRESPONSE']._serialized_end=543
+  _globals['_BATCHGETMEMBERSREQUEST']._serialized_start=545
+  _globals['_BATCHGETMEMBERSREQUEST']._serialized_end=623
+  _globals['_BATCHGETMEMBERSRESPONSE']._serialized_start=625
+  _globals['_BATCHGETMEMBERSRESPONSE']._serialized_end=727
+  _globals['_USERSERVICE']._serialized_start=730
+  _globals['_USERSERVICE']._serialized_end=1243
 # @@protoc_insertion_point(module_scope)

@@ -46,6 +46,11 @@ class UserServiceStub:
                 request_serializer=bulkhead_dot_identity_dot_v1_dot_user__service__pb2.UpdateMeRequest.SerializeToString,
                 response_deserializer=bulkhead_dot_identity_dot_v1_dot_user__pb2.User.FromString,
                 _registered_method=True)
+        self.CloseAccount = channel.unary_unary(
+                '/bulkhead.identity.v1.UserService/CloseAccount',
+                request_serializer=bulkhead_dot_identity_dot_v1_dot_user__service__pb2.CloseAccountRequest.SerializeToString,
+                response_deserializer=bulkhead_dot_identity_dot_v1_dot_user__service__pb2.CloseAccountResponse.FromString,
+                _registered_method=True)
         self.BatchGetMembers = channel.unary_unary(
                 '/bulkhead.identity.v1.UserService/BatchGetMembers',
                 request_serializer=bulkhead_dot_identity_dot_v1_dot_user__service__pb2.BatchGetMembersRequest.SerializeToString,
@@ -84,6 +89,25 @@ class UserServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CloseAccount(self, request, context):
+        """Closes the caller's account for good: her sessions end, her address and whatever she has told of herself are erased, and
+        in every tenant she becomes a disabled member named "Deleted user", to whom what she did still refers. Nothing that she
+        began before is written once this has answered, in any service. She gets a mail that says so; the address may sign up
+        anew, as somebody else.
+
+        Permission: signed-in persons whose session has not ended and who know the password.
+
+        Errors: UNAUTHENTICATED (CREDENTIALS_INVALID: the password is wrong; SESSION_ENDED), FAILED_PRECONDITION (LAST_OWNER,
+        tenant_id: the tenant would be left without an active owner, make somebody else one first; a deleted tenant counts as
+        long as it can come back), RESOURCE_EXHAUSTED (RATE_LIMITED, limit "login_account"; OVERLOADED), ABORTED (CONFLICT: the
+        password was changed meanwhile), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+        Idempotent with a request_id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def BatchGetMembers(self, request, context):
         """Returns names and pictures of members of the tenant, in the order asked for. Ids that are no member's are listed
         apart: they are alike whether nobody has them or somebody elsewhere.
@@ -110,6 +134,11 @@ def add_UserServiceServicer_to_server(servicer, server):
                     servicer.UpdateMe,
                     request_deserializer=bulkhead_dot_identity_dot_v1_dot_user__service__pb2.UpdateMeRequest.FromString,
                     response_serializer=bulkhead_dot_identity_dot_v1_dot_user__pb2.User.SerializeToString,
+            ),
+            'CloseAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseAccount,
+                    request_deserializer=bulkhead_dot_identity_dot_v1_dot_user__service__pb2.CloseAccountRequest.FromString,
+                    response_serializer=bulkhead_dot_identity_dot_v1_dot_user__service__pb2.CloseAccountResponse.SerializeToString,
             ),
             'BatchGetMembers': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchGetMembers,
@@ -172,6 +201,33 @@ class UserService:
             '/bulkhead.identity.v1.UserService/UpdateMe',
             bulkhead_dot_identity_dot_v1_dot_user__service__pb2.UpdateMeRequest.SerializeToString,
             bulkhead_dot_identity_dot_v1_dot_user__pb2.User.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bulkhead.identity.v1.UserService/CloseAccount',
+            bulkhead_dot_identity_dot_v1_dot_user__service__pb2.CloseAccountRequest.SerializeToString,
+            bulkhead_dot_identity_dot_v1_dot_user__service__pb2.CloseAccountResponse.FromString,
             options,
             channel_credentials,
             insecure,

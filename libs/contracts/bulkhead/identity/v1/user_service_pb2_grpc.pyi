@@ -36,6 +36,21 @@ class UserServiceStub:
 
     Idempotent with a request_id.
     """
+    CloseAccount: _aio.UnaryUnaryMultiCallable[_user_service_pb2.CloseAccountRequest, _user_service_pb2.CloseAccountResponse]
+    """Closes the caller's account for good: her sessions end, her address and whatever she has told of herself are erased, and
+    in every tenant she becomes a disabled member named "Deleted user", to whom what she did still refers. Nothing that she
+    began before is written once this has answered, in any service. She gets a mail that says so; the address may sign up
+    anew, as somebody else.
+
+    Permission: signed-in persons whose session has not ended and who know the password.
+
+    Errors: UNAUTHENTICATED (CREDENTIALS_INVALID: the password is wrong; SESSION_ENDED), FAILED_PRECONDITION (LAST_OWNER,
+    tenant_id: the tenant would be left without an active owner, make somebody else one first; a deleted tenant counts as
+    long as it can come back), RESOURCE_EXHAUSTED (RATE_LIMITED, limit "login_account"; OVERLOADED), ABORTED (CONFLICT: the
+    password was changed meanwhile), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+
+    Idempotent with a request_id.
+    """
     BatchGetMembers: _aio.UnaryUnaryMultiCallable[_user_service_pb2.BatchGetMembersRequest, _user_service_pb2.BatchGetMembersResponse]
     """Returns names and pictures of members of the tenant, in the order asked for. Ids that are no member's are listed
     apart: they are alike whether nobody has them or somebody elsewhere.
@@ -77,6 +92,27 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: UNAUTHENTICATED (SESSION_ENDED: the account is closed), ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT
         (INVALID_FIELD, INVALID_UPDATE_MASK, REQUEST_ID_REUSED).
+
+        Idempotent with a request_id.
+        """
+
+    @_abc_1.abstractmethod
+    def CloseAccount(
+        self,
+        request: _user_service_pb2.CloseAccountRequest,
+        context: _aio.ServicerContext[_user_service_pb2.CloseAccountRequest, _abc.Awaitable[_user_service_pb2.CloseAccountResponse]],
+    ) -> _abc.Awaitable[_user_service_pb2.CloseAccountResponse]:
+        """Closes the caller's account for good: her sessions end, her address and whatever she has told of herself are erased, and
+        in every tenant she becomes a disabled member named "Deleted user", to whom what she did still refers. Nothing that she
+        began before is written once this has answered, in any service. She gets a mail that says so; the address may sign up
+        anew, as somebody else.
+
+        Permission: signed-in persons whose session has not ended and who know the password.
+
+        Errors: UNAUTHENTICATED (CREDENTIALS_INVALID: the password is wrong; SESSION_ENDED), FAILED_PRECONDITION (LAST_OWNER,
+        tenant_id: the tenant would be left without an active owner, make somebody else one first; a deleted tenant counts as
+        long as it can come back), RESOURCE_EXHAUSTED (RATE_LIMITED, limit "login_account"; OVERLOADED), ABORTED (CONFLICT: the
+        password was changed meanwhile), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
 
         Idempotent with a request_id.
         """

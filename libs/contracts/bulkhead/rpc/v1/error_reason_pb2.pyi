@@ -75,7 +75,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     TENANT_SUSPENDED: _ErrorReason.ValueType  # 70
     """FAILED_PRECONDITION. The tenant is suspended: reads work, writes are refused."""
     LAST_OWNER: _ErrorReason.ValueType  # 71
-    """FAILED_PRECONDITION. The tenant would be left without an active owner."""
+    """FAILED_PRECONDITION. The tenant would be left without an active owner. Metadata: tenant_id, where the call names none."""
     TRANSITION_NOT_ALLOWED: _ErrorReason.ValueType  # 72
     """FAILED_PRECONDITION. The workflow has no such transition. Metadata: from_status_id, to_status_id."""
     PARENT_CYCLE: _ErrorReason.ValueType  # 73
@@ -163,7 +163,7 @@ CONFLICT: ErrorReason.ValueType  # 61
 TENANT_SUSPENDED: ErrorReason.ValueType  # 70
 """FAILED_PRECONDITION. The tenant is suspended: reads work, writes are refused."""
 LAST_OWNER: ErrorReason.ValueType  # 71
-"""FAILED_PRECONDITION. The tenant would be left without an active owner."""
+"""FAILED_PRECONDITION. The tenant would be left without an active owner. Metadata: tenant_id, where the call names none."""
 TRANSITION_NOT_ALLOWED: ErrorReason.ValueType  # 72
 """FAILED_PRECONDITION. The workflow has no such transition. Metadata: from_status_id, to_status_id."""
 PARENT_CYCLE: ErrorReason.ValueType  # 73

@@ -11,15 +11,32 @@ def upgrade() -> None:
     run_sql(OWN_NAME)
     run_sql(NAMES)
     run_sql(JOINING)
+    run_sql(ERASING)
+    run_sql("""
+    grant create on schema identity to identity_definer;
+    set local role identity_definer;
+    """)
+    run_sql(CLOSING)
+    run_sql("""
+    set local role identity_owner;
+    revoke create on schema identity from identity_definer;
+    """)
 
 
 def downgrade() -> None:
     run_sql("""
+    drop function identity.close_account(uuid, text, text, uuid);
+    drop policy definer_update on identity.team_members;
+    revoke update (is_lead, removed_at) on identity.team_members from identity_definer;
+    revoke update (email, first_name, last_name, avatar_url, status, is_platform_admin) on identity.users
+    from identity_definer;
     drop trigger ac_face_of_returning on identity.memberships;
     drop trigger ac_face_of_new on identity.memberships;
     drop function identity.give_face();
     drop trigger show_face on identity.users;
     drop function identity.show_face();
+    drop trigger ab_fence_own on identity.users;
+    drop function identity.fence_own_person();
     drop trigger ab_fence on identity.users;
     drop function identity.fence_person();
     drop function identity.person_key(uuid);
@@ -103,7 +120,7 @@ return uuid_hash_extended(p_user, 3);
 revoke all on function identity.person_key(uuid) from public;
 grant execute on function identity.person_key(uuid) to identity_definer;
 comment on function identity.person_key(uuid) is
-'Advisory lock of a person: shared by whatever makes her a member, taken alone when her name, picture or status change.';
+'Advisory lock of a person: shared by what makes her a member, taken alone when name, picture or status change.';
 
 create function identity.fence_person() returns trigger
 language plpgsql security definer
@@ -123,6 +140,25 @@ for each row when (
     old.full_name is distinct from new.full_name or old.avatar_url is distinct from new.avatar_url
     or old.status is distinct from new.status
 ) execute function identity.fence_person();
+
+create function identity.fence_own_person() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Before the row: an update locks it so hard, for its generated column, that a membership's foreign key would wait
+    -- for it, with the person's lock in hand.
+    if app.current_user_id() is not null then
+        perform pg_advisory_xact_lock(identity.person_key(app.current_user_id()));
+    end if;
+    return null;
+end
+$$;
+revoke all on function identity.fence_own_person() from public;
+comment on function identity.fence_own_person() is
+'As fence_person, in time for nobody to deadlock, where it is the person in context who changes.';
+create trigger ab_fence_own before update of full_name, avatar_url, status on identity.users
+for each statement execute function identity.fence_own_person();
 
 create function identity.show_face() returns trigger
 language plpgsql security definer
@@ -180,4 +216,87 @@ for each row when (new.kind = 'person') execute function identity.give_face();
 create trigger ac_face_of_returning before update on identity.memberships
 for each row when (new.kind = 'person' and old.left_at is not null and new.left_at is null)
 execute function identity.give_face();
+"""
+
+ERASING = """
+create policy definer_read on identity.user_profiles for select to identity_definer using (true);
+create policy definer_update on identity.user_profiles for update to identity_definer using (true) with check (true);
+grant
+select (user_id), update (bio, phone, company, department, job_title, time_zone, locale, preferences, is_onboarded)
+on identity.user_profiles to identity_definer;
+grant update (email, first_name, last_name, avatar_url, status, is_platform_admin) on identity.users
+to identity_definer;
+create policy definer_update on identity.team_members for update to identity_definer using (true) with check (true);
+grant update (is_lead, removed_at) on identity.team_members to identity_definer;
+"""
+
+CLOSING = """
+create function identity.close_account(p_session_id uuid, p_checked_hash text, p_unknown_hash text, p_mail_id uuid)
+returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_user_id constant uuid := app.current_user_id();
+    v_tenant_id uuid;
+begin
+    -- First the person, as UpdateMe takes her; then the limits of her tenants in the order of their ids, then the rest.
+    perform 1 from identity.users as u
+    where u.user_id = v_user_id and u.kind = 'person' and u.status = 'active' for no key update;
+    if not found or not exists (
+        select from identity.sessions as s
+        where s.session_id = p_session_id and s.user_id = v_user_id and s.revoked_at is null and s.expires_at > now()
+    ) then
+        perform app.refuse(16, 'SESSION_ENDED', 'the session has ended, log in again');
+    end if;
+    if not exists (
+        select from identity.user_credentials as c where c.user_id = v_user_id and c.password_hash = p_checked_hash
+    ) then
+        perform app.refuse(10, 'CONFLICT', 'the password was changed by another call meanwhile, try again');
+    end if;
+    perform pg_advisory_xact_lock(identity.person_key(v_user_id));
+    perform 1 from identity.tenant_usage as t
+    where t.tenant_id in (select m.tenant_id from identity.memberships as m where m.user_id = v_user_id)
+    order by t.tenant_id for no key update;
+    select m.tenant_id into v_tenant_id from identity.memberships as m
+    where m.user_id = v_user_id and m.role = 5 and m.status = 'active' and not exists (
+        select from identity.memberships as o
+        where o.tenant_id = m.tenant_id and o.user_id <> v_user_id and o.role = 5 and o.status = 'active'
+    )
+    order by m.tenant_id limit 1;
+    if found then
+        perform app.refuse(
+            9, 'LAST_OWNER', 'a tenant would be left without an active owner',
+            jsonb_build_object('tenant_id', v_tenant_id)
+        );
+    end if;
+    update identity.memberships as m
+    set status = 'disabled', left_at = now(), display_name = 'Deleted user', avatar_url = null
+    where m.user_id = v_user_id;
+    update identity.team_members as t set is_lead = false, removed_at = now()
+    where t.user_id = v_user_id and t.removed_at is null;
+    update identity.sessions as s set revoked_at = now(), revoked_reason = 'account_closed'
+    where s.user_id = v_user_id and s.revoked_at is null;
+    update identity.one_time_tokens as t set revoked_at = now(), password_hash = null
+    where t.user_id = v_user_id and t.used_at is null and t.revoked_at is null;
+    -- Nobody knows the password of this one, and nobody finds it: the address is gone.
+    update identity.user_credentials as c set password_hash = p_unknown_hash, password_changed_at = now()
+    where c.user_id = v_user_id;
+    update identity.user_profiles as p
+    set bio = null, phone = null, company = null, department = null, job_title = null, time_zone = null, locale = null,
+        preferences = '{}', is_onboarded = false
+    where p.user_id = v_user_id;
+    insert into identity.mails (mail_id, kind, to_address, subject_id)
+    select p_mail_id, 'account_closed', u.email, u.user_id from identity.users as u where u.user_id = v_user_id;
+    update identity.users as u
+    set status = 'erased', email = null, email_verified_at = null, full_name = 'Deleted user', first_name = null,
+        last_name = null, avatar_url = null, is_platform_admin = false
+    where u.user_id = v_user_id;
+end
+$$;
+revoke all on function identity.close_account(uuid, text, text, uuid) from public;
+grant execute on function identity.close_account(uuid, text, text, uuid) to identity_app;
+comment on function identity.close_account(uuid, text, text, uuid) is
+'Ends the account of the person in context, who has proved that she knows the password that p_checked_hash is of: '
+'nothing of her is left but a member without a name, to whom references lead.';
 """
