@@ -115,8 +115,13 @@ _NO_TENANT = """
     create or replace function identity.check_tenant(p_tenant uuid, p_write boolean) returns void
     language sql volatile security definer set search_path = pg_catalog, pg_temp as $$ select $$
 """
+_NO_ADMINISTRATORS = """
+    create or replace function identity.check_platform_admin() returns void
+    language sql stable security definer set search_path = pg_catalog, pg_temp as $$ select $$
+"""
 _LABEL = "bulkhead.issues.v1.LabelService/CreateLabel"
 _APPEND = "bulkhead.audit.v1.AuditWriterService/AppendEvents"
+_PLANS = "bulkhead.identity.v1.PlatformService/ListPlans"
 _IMPORT = "bulkhead.identity.v1.MembershipService/ImportMembers"
 
 MUTANTS = [
@@ -132,5 +137,6 @@ MUTANTS = [
     CodeMutant("the audience is not checked", _LABEL, _no_audience),
     CodeMutant("the membership is not checked", _LABEL, sql=_NO_MEMBERSHIP),
     CodeMutant("the membership's state and role are not checked", _LABEL, sql=_NO_STATUS),
+    CodeMutant("who administers the platform is not looked up", _PLANS, sql=_NO_ADMINISTRATORS),
     CodeMutant("the tenant of a service's call is not checked", _IMPORT, sql=_NO_TENANT),
 ]
