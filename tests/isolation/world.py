@@ -118,7 +118,8 @@ async def _make_people(house: House, company: Company) -> None:
     client = company.client(Role.OWNER).identity
     teams = [await client.CreateTeam(team={"name": company.text(), "description": company.text()}) for _ in range(2)]
     for team in teams:
-        await client.AddTeamMember(team_id=team.team_id, user_id=str(owner.user_id))
+        for role in (Role.OWNER, Role.ADMIN):
+            await client.AddTeamMember(team_id=team.team_id, user_id=str(company.tenant.people[role].user_id))
     await client.ArchiveTeam(team_id=teams[1].team_id)
     company.keep("team", *(team.team_id for team in teams))
     # Asked for and tried in vain, as anybody may.

@@ -110,12 +110,19 @@ WRONG_VALUES = {
         "kind = CAT",
         "state = 1",
     ],
+    "TeamService/ListTeams": [
+        'user_id = "x"',
+        "create_time > yesterday",
+        'create_time = "2026-13-01"',
+        "team_id = me",
+    ],
 }
 """A list that takes a filter has to be here."""
 RIGHT = {
     "IssueService/ListIssues": "type != EPIC",
     "AuditService/ListEvents": "actor_type = ACTOR_TYPE_PERSON",
     "MembershipService/ListMembers": "kind = PERSON",
+    "TeamService/ListTeams": "user_id != me",
 }
 
 
