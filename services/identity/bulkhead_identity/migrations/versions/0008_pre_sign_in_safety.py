@@ -134,7 +134,8 @@ comment on table identity.login_throttles is
 'How often a password was tried in vain since it was right last, for each account or known device. Here and not in a '
 'process: all replicas count together, and a restart forgets nothing.';
 comment on column identity.login_throttles.bucket is
-'Keyed hash of the address, or of address and device: also for addresses that nobody has, which the table does not tell.';
+'Keyed hash of the address, or of address and device: also for addresses that nobody has, which the table does not '
+'tell.';
 comment on column identity.login_throttles.failures is 'Tries since the last right one, those under way included.';
 comment on column identity.login_throttles.last_at is 'When it was tried last.';
 comment on column identity.login_throttles.retry_at is 'No password is looked at before.';
