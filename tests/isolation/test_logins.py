@@ -12,12 +12,13 @@ from tests.support.postgres import LOGINS, ScratchDatabase
 
 async def test_services_log_in_as_themselves(world: World, world_house: House) -> None:
     await world.companies_at(world_house)[0].tenant.owner.issues.ListLabels()
+    await (await world_house.platform_admin(await world_house.person())).identity.ListPlans()
     with psycopg.connect(world_house.database.admin_dsn) as admin:
         found = admin.execute(
             "select application_name, usename from pg_stat_activity"
             " where datname = current_database() and application_name like 'bulkhead%'"
         ).fetchall()
-    assert dict(found) == {f"bulkhead_{service}": f"{service}_app" for service in ("identity", "issues", "audit")}
+    assert dict(found) == {f"bulkhead_{name}": f"{name}_app" for name in ("identity", "issues", "audit", "platform")}
 
 
 @pytest.mark.parametrize("role", LOGINS)

@@ -12,6 +12,7 @@ from tests.identity.tenant.test_tenants import new_slug
 from tests.identity.world import set_status
 from tests.support.client import refused
 from tests.support.house import House
+from tests.support.parts import PARTS
 
 PAIRS = 200
 
@@ -74,4 +75,6 @@ async def test_unknown_and_deleted_are_answered_alike(house: House) -> None:
         for kind, slug in asked if position % 2 else reversed(asked):
             await ask(kind, slug)
     medians = {kind: statistics.median(times) for kind, times in took.items()}
-    assert 0.9 < medians["gone"] / medians["unknown"] < 1.1, medians
+    ratio = medians["gone"] / medians["unknown"]
+    PARTS.found["Deleted and unknown slugs"] = f"{PAIRS} pairs, same bytes, medians {ratio:.3f} of each other"
+    assert 0.9 < ratio < 1.1, medians
