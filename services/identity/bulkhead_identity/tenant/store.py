@@ -9,7 +9,7 @@ from uuid import UUID
 
 from bulkhead_kit.caller import Caller
 from bulkhead_kit.db import Id, Query, QueryCache, Reader, Time, Transaction
-from bulkhead_kit.errors import AlreadyExists
+from bulkhead_kit.errors import AlreadyExists, InvalidArgument
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -94,6 +94,13 @@ GRANTS = Table(
 )
 
 _TAKEN = {"tenants_slug_key": lambda: AlreadyExists.field("tenant.slug", "another tenant has this slug")}
+# The checks count what is kept, which for many numbers is more than their JSON.
+_TOO_MUCH = "takes too much room with so many numbers or names"
+_REFUSE = {
+    **_TAKEN,
+    "tenants_branding_check": lambda: InvalidArgument.field("tenant.branding", _TOO_MUCH),
+    "tenants_settings_check": lambda: InvalidArgument.field("tenant.settings", _TOO_MUCH),
+}
 _TENANT = bindparam("tenant_id", type_=Id)
 _COLUMNS = tuple(TENANTS.c[name] for name in TenantRow._fields)
 
@@ -202,7 +209,7 @@ def _update(columns: list[str], of_version: bool) -> Query[TenantRow]:
     statement = update(TENANTS).where(_THIS).values({name: bindparam(name) for name in columns})
     if of_version:
         statement = statement.where(TENANTS.c.version == bindparam("expected"))
-    return Query(statement.returning(*_COLUMNS), row=TenantRow, refuse=_TAKEN)
+    return Query(statement.returning(*_COLUMNS), row=TenantRow, refuse=_REFUSE)
 
 
 async def end(tx: Transaction, member: Caller, slug: str) -> TenantRow:
