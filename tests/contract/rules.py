@@ -25,6 +25,7 @@ _CODES = (
     "|RESOURCE_EXHAUSTED|UNAVAILABLE|DEADLINE_EXCEEDED|INTERNAL"
 )
 _LISTED_REASONS = re.compile(rf"\b(?:{_CODES})\s*\(([^)]*)\)")
+_PATH = re.compile(r"/v1(/([a-z][A-Za-z]*|\{\})(:[a-z][A-Za-z]*)?)+")
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,13 @@ def http_unique(contract: Contract) -> Findings:
         if shape in seen:
             yield method.name, f"{verb} {path} is also {seen[shape]}"
         seen[shape] = method.name
+
+
+def http_styled(contract: Contract) -> Findings:
+    for method in contract.methods:
+        route = _route(method)
+        if route and not _PATH.fullmatch(re.sub(r"\{[^}]*\}", "{}", route[1])):
+            yield method.name, f"{route[1]} is not made of lowerCamelCase words below /v1"
 
 
 def http_sound(contract: Contract) -> Findings:
@@ -263,6 +271,11 @@ RULES = [
     ContractRule("reads are safe", reads_are_safe),
     ContractRule("http mapped", http_mapped),
     ContractRule("http unique", http_unique),
+    ContractRule(
+        "http styled",
+        http_styled,
+        allowed={"bulkhead.identity.v1.AuthService/GetJwks": "whoever reads keys looks for them at this path"},
+    ),
     ContractRule("http sound", http_sound),
     ContractRule(
         "request ids",
