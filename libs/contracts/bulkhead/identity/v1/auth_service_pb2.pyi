@@ -209,7 +209,7 @@ class LoginResponse(_message.Message):
     """
     @_builtins.property
     def access_token(self) -> _auth_pb2.AccessToken:
-        """For what needs no tenant: SelectTenant, ListMyTenants, CreateTenant, AcceptInvitation, Logout."""
+        """For what needs no tenant, such as SelectTenant, ListMyTenants, CreateTenant, AcceptInvitation, GetMe, ListSessions."""
 
     @_builtins.property
     def refresh_token(self) -> _auth_pb2.RefreshToken:
@@ -392,10 +392,10 @@ class ListSessionsResponse(_message.Message):
     SESSIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """For the next page; empty at the end."""
+    """For the page that follows; empty on the last page only."""
     @_builtins.property
     def sessions(self) -> _containers.RepeatedCompositeFieldContainer[_auth_pb2.Session]:
-        """The page."""
+        """The sessions of this page."""
 
     def __init__(
         self,

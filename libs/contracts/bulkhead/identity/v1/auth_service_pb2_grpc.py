@@ -212,7 +212,7 @@ class AuthServiceServicer:
 
         Permission: signed-in persons.
 
-        Errors: INVALID_ARGUMENT (INVALID_FIELD).
+        Errors: INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
 
         Idempotent: ending a session that has ended changes nothing.
         """
@@ -284,7 +284,7 @@ class AuthServiceServicer:
 
         Errors: FAILED_PRECONDITION (ONE_TIME_TOKEN_INVALID: unknown, used, expired after 30 minutes, or another one was asked
         for since), INVALID_ARGUMENT (INVALID_FIELD; field "new_password" where it is too easy to guess, which does not use up
-        the token), RESOURCE_EXHAUSTED (OVERLOADED).
+        the token; REQUEST_ID_REUSED: this one has set another password), RESOURCE_EXHAUSTED (OVERLOADED).
 
         A token works once; a repeat with the same request_id and the same password gets the same answer.
         """

@@ -194,7 +194,8 @@ class MembershipServiceServicer:
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "member"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW),
         FAILED_PRECONDITION (LAST_OWNER, TENANT_SUSPENDED; STATE_NOT_ALLOWED: a placeholder stays a viewer, a service
-        account is no owner), ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+        account is no owner, and support access, state "support", has the role that was granted), ABORTED (ETAG_MISMATCH),
+        INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
 
         Idempotent.
         """
@@ -209,7 +210,8 @@ class MembershipServiceServicer:
         Permission: admins and above, for members up to their own role.
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "member"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW),
-        FAILED_PRECONDITION (LAST_OWNER, TENANT_SUSPENDED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+        FAILED_PRECONDITION (LAST_OWNER, TENANT_SUSPENDED; STATE_NOT_ALLOWED, state "support": RevokeSupportAccess ends support
+        access), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
 
         Idempotent.
         """
@@ -224,8 +226,8 @@ class MembershipServiceServicer:
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "member"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW),
         RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "users"), FAILED_PRECONDITION (TENANT_SUSPENDED; STATE_NOT_ALLOWED,
-        state "left": she left by herself and comes back by an invitation), INVALID_ARGUMENT (INVALID_FIELD,
-        REQUEST_ID_REUSED).
+        state "left": she left by herself and comes back by an invitation; state "support": her support access has ended),
+        INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
 
         Idempotent.
         """

@@ -230,7 +230,7 @@ class SupportGrant(_message.Message):
     granted_by: _builtins.str
     """UUID of the owner who gave it."""
     revoked_by: _builtins.str
-    """UUID of the owner who took it back."""
+    """UUID of the owner who took it back; empty: it was not taken back."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """When it ends by itself."""

@@ -35,8 +35,11 @@ class ListTenantsRequest(_message.Message):
     page_token: _builtins.str
     """The next_page_token of the page before, with the same fields; empty for the first page."""
     filter: _builtins.str
-    """Such as `state = SUSPENDED AND plan_code = "free"`. Fields: slug, name, domain (`slug:"acme*"`: begins with),
-    plan_code, state, create_time. At most 2,000 characters.
+    """Which tenants, in the language of AIP-160, such as:
+      state = SUSPENDED AND plan_code = "free"
+      slug:"acme*" AND create_time > "2026-01-01T00:00:00Z"
+    Fields: slug, name, domain, plan_code (=, !=, and :"abc*" for a beginning); state (enum name without prefix: =, !=);
+    create_time (RFC 3339: =, !=, <, <=, >, >=). OR binds tighter than AND. Up to 2,000 characters. Empty: every tenant.
     """
     show_deleted: _builtins.bool
     """Deleted ones too."""
@@ -148,7 +151,7 @@ class ChangePlanRequest(_message.Message):
     plan_code: _builtins.str
     """Code of the plan it is to be on."""
     etag: _builtins.str
-    """The state of the tenant the change is meant for; empty: any."""
+    """The tenant's etag, if the change depends on what was read; empty: any."""
     request_id: _builtins.str
     """UUID that makes a repeat of this call harmless for 24 hours; optional."""
     @_builtins.property
@@ -218,7 +221,7 @@ class EnterSupportAccessRequest(_message.Message):
     tenant_id: _builtins.str
     """UUID of the tenant."""
     request_id: _builtins.str
-    """UUID of this entering; optional."""
+    """UUID of this entering: a repeat with it is refused instead of entering once more; optional."""
     def __init__(
         self,
         *,
