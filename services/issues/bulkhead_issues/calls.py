@@ -1,63 +1,7 @@
-"""What every handler of this service does alike: repeats of a call, and pages of a list."""
+"""What every handler of this service does alike: repeats of a call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol, TypeVar
-
-from bulkhead_kit.caller import Caller
 from bulkhead_kit.idempotency import RequestIds
-from bulkhead_kit.page_tokens import KeyValue, Page, PageTokens
 
 REQUEST_IDS = RequestIds("issues")
-MAX_PAGE_BYTES: Final = 800_000
-"""A page of long texts ends before its message would be too long."""
-
-Row = TypeVar("Row")
-
-
-class ListRequest(Protocol):
-    page_size: int
-    page_token: str
-
-
-def page_of(tokens: PageTokens, caller: Caller, request: ListRequest, *query: KeyValue | bool) -> Page:
-    """`query` is every other field of the request."""
-    return tokens.page(
-        rpc=caller.rpc,
-        tenant=caller.tenant(),
-        page_size=request.page_size,
-        page_token=request.page_token,
-        query=query,
-    )
-
-
-def cut(
-    rows: list[Row],
-    page: Page,
-    key: Callable[[Row], Sequence[KeyValue]],
-    weight: Callable[[Row], int] | None = None,
-) -> tuple[list[Row], str]:
-    """The rows of the page and the token of the next; one row more than the page holds says that there is one.
-
-    `weight` is about a row's bytes, where rows can be so long that a page of them would be no message.
-    """
-    end = page.size if weight is None else _fitting(rows, page.size, weight)
-    if len(rows) <= end:
-        return rows, ""
-    rows = rows[:end]
-    return rows, page.next_token(key(rows[-1]))
-
-
-def _fitting(rows: list[Row], most: int, weight: Callable[[Row], int]) -> int:
-    total = 0
-    for position, row in enumerate(rows[:most]):
-        total += weight(row)
-        if total > MAX_PAGE_BYTES and position > 0:
-            return position
-    return most
-
-
-def text_bytes(text: str) -> int:
-    """Without encoding the many that are ASCII."""
-    return len(text) if text.isascii() else len(text.encode())

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bulkhead_kit.db import Id, Time
+from bulkhead_kit.paging import MAX_PAGE_BYTES
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -29,8 +30,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
-
-from bulkhead_issues.calls import MAX_PAGE_BYTES
 
 METADATA = MetaData(schema="issues")
 

@@ -16,6 +16,7 @@ from bulkhead_kit.errors import NotFound
 from bulkhead_kit.ids import parse_id
 from bulkhead_kit.metadata import TENANT_ID, malformed
 from bulkhead_kit.page_tokens import PageTokens
+from bulkhead_kit.paging import page_of
 from grpc.aio import ServicerContext
 
 from bulkhead_audit.event import actions, store, wire
@@ -46,13 +47,7 @@ class AuditHandler(pb_grpc.AuditServiceServicer):
     ) -> pb.ListEventsResponse:
         caller = current_caller()
         asked = store.FILTERS.parse(request.filter, words={"me": str(caller.user_id)})
-        page = self._page_tokens.page(
-            rpc=caller.rpc,
-            tenant=caller.tenant_id,
-            page_size=request.page_size,
-            page_token=request.page_token,
-            query=[request.filter],
-        )
+        page = page_of(self._page_tokens, caller, request, request.filter)
         rows = await store.list_events(self._db.read(caller), asked, page.after, page.size + 1)
         events = wire.page(rows[: page.size])
         if len(events) == len(rows):

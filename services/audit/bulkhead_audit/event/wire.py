@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
 
 from bulkhead.audit.v1 import audit_event_pb2 as event_pb
 from bulkhead.audit.v1 import audit_service_pb2 as pb
@@ -12,6 +11,7 @@ from bulkhead.audit.v1 import audit_writer_service_pb2 as writer_pb
 from bulkhead_kit import wire
 from bulkhead_kit.errors import InvalidArgument
 from bulkhead_kit.moments import us_since_2000
+from bulkhead_kit.paging import MAX_PAGE_BYTES
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bulkhead_audit.event import encoding, rules
@@ -21,9 +21,6 @@ _ACTOR_TYPE_OF = {one: event_pb.ActorType.Value(f"ACTOR_TYPE_{one.upper()}") for
 _OUTCOME_OF = {one: event_pb.Outcome.Value(f"OUTCOME_{one.upper()}") for one in rules.OUTCOMES}
 _ACTOR_TYPES = {value: text for text, value in _ACTOR_TYPE_OF.items()}
 _OUTCOMES = {value: text for text, value in _OUTCOME_OF.items()}
-
-MAX_PAGE_BYTES: Final = 800_000
-"""A page of large events ends before its message would be too long."""
 
 
 def new_events(request: writer_pb.AppendEventsRequest, now: datetime) -> list[NewEvent]:

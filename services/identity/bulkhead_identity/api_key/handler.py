@@ -11,10 +11,11 @@ from bulkhead_kit.caller import current_caller
 from bulkhead_kit.db import Database
 from bulkhead_kit.ids import new_id, parse_id
 from bulkhead_kit.page_tokens import PageTokens
+from bulkhead_kit.paging import cut, page_of
 from grpc.aio import ServicerContext
 
 from bulkhead_identity.api_key import actions, rules, store, wire
-from bulkhead_identity.calls import REQUEST_IDS, cut
+from bulkhead_identity.calls import REQUEST_IDS
 
 Context = ServicerContext[Any, Any]
 
@@ -42,13 +43,7 @@ class ApiKeyHandler(ApiKeyServiceServicer):
     async def ListApiKeys(self, request: pb.ListApiKeysRequest, _context: Context) -> pb.ListApiKeysResponse:
         caller = current_caller()
         asked = store.FILTERS.parse(request.filter, words={"me": str(caller.user_id)})
-        page = self._page_tokens.page(
-            rpc=caller.rpc,
-            tenant=caller.tenant(),
-            page_size=request.page_size,
-            page_token=request.page_token,
-            query=[request.filter],
-        )
+        page = page_of(self._page_tokens, caller, request, request.filter)
         rows = await store.list_keys(self._database.read(caller), asked, page.after, page.size + 1)
         return wire.api_keys(*cut(rows, page, lambda row: (row.api_key_id,)))
 

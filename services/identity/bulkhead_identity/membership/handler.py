@@ -15,9 +15,10 @@ from bulkhead_kit.errors import NotFound
 from bulkhead_kit.ids import parse_id
 from bulkhead_kit.metadata import TENANT_ID, malformed
 from bulkhead_kit.page_tokens import PageTokens
+from bulkhead_kit.paging import cut, page_of
 from grpc.aio import ServicerContext
 
-from bulkhead_identity.calls import PERSONAL_REQUEST_IDS, REQUEST_IDS, as_person, cut
+from bulkhead_identity.calls import PERSONAL_REQUEST_IDS, REQUEST_IDS, as_person
 from bulkhead_identity.derived import DerivedTokens
 from bulkhead_identity.membership import actions, invitations, store, wire
 
@@ -62,13 +63,7 @@ class MembershipHandler(MembershipServiceServicer):
     ) -> pb.ListInvitationsResponse:
         caller = current_caller()
         asked = invitations.FILTERS.parse(request.filter, words={"me": str(caller.user_id)})
-        page = self._page_tokens.page(
-            rpc=caller.rpc,
-            tenant=caller.tenant(),
-            page_size=request.page_size,
-            page_token=request.page_token,
-            query=[request.filter],
-        )
+        page = page_of(self._page_tokens, caller, request, request.filter)
         rows = await invitations.list_invitations(self._database.read(caller), asked, page.after, page.size + 1)
         return wire.invitations(*cut(rows, page, lambda row: (row.invitation_id,)))
 
@@ -104,13 +99,7 @@ class MembershipHandler(MembershipServiceServicer):
     async def ListMembers(self, request: pb.ListMembersRequest, _context: Context) -> pb.ListMembersResponse:
         caller = current_caller()
         asked = store.FILTERS.parse(request.filter, words={"me": str(caller.user_id)})
-        page = self._page_tokens.page(
-            rpc=caller.rpc,
-            tenant=caller.tenant(),
-            page_size=request.page_size,
-            page_token=request.page_token,
-            query=[request.filter],
-        )
+        page = page_of(self._page_tokens, caller, request, request.filter)
         rows = await store.list_members(self._database.read(caller), asked, page.after, page.size + 1)
         return wire.members(*cut(rows, page, lambda row: (row.user_id,)))
 

@@ -11,9 +11,10 @@ from bulkhead_kit.caller import Caller, current_caller
 from bulkhead_kit.db import Database
 from bulkhead_kit.ids import parse_id, parse_optional_id
 from bulkhead_kit.page_tokens import PageTokens
+from bulkhead_kit.paging import cut, page_of
 from grpc.aio import ServicerContext
 
-from bulkhead_identity.calls import PERSONAL_REQUEST_IDS, as_person, cut
+from bulkhead_identity.calls import PERSONAL_REQUEST_IDS, as_person
 from bulkhead_identity.platform import actions, store, wire
 from bulkhead_identity.session.tokens import AccessTokens
 
@@ -35,13 +36,7 @@ class PlatformHandler(PlatformServiceServicer):
     async def ListTenants(self, request: pb.ListTenantsRequest, _context: Context) -> pb.ListTenantsResponse:
         caller = _administrator()
         asked = store.FILTERS.parse(request.filter)
-        page = self._page_tokens.page(
-            rpc=caller.rpc,
-            tenant=None,
-            page_size=request.page_size,
-            page_token=request.page_token,
-            query=[str(caller.user()), request.filter, request.show_deleted],
-        )
+        page = page_of(self._page_tokens, caller, request, str(caller.user()), request.filter, request.show_deleted)
         rows = await store.list_tenants(
             self._database.read(caller), asked, deleted=request.show_deleted, after=page.after, limit=page.size + 1
         )

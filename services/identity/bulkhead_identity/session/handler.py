@@ -10,9 +10,10 @@ from bulkhead_kit.caller import current_caller
 from bulkhead_kit.ids import parse_id
 from bulkhead_kit.keysets import KeySet
 from bulkhead_kit.page_tokens import PageTokens
+from bulkhead_kit.paging import cut, page_of
 from grpc.aio import ServicerContext
 
-from bulkhead_identity.calls import PERSONAL_REQUEST_IDS, as_anybody, as_person, cut
+from bulkhead_identity.calls import PERSONAL_REQUEST_IDS, as_anybody, as_person
 from bulkhead_identity.session import actions, rules, store, wire
 from bulkhead_identity.tools import Tools
 
@@ -46,13 +47,7 @@ class SessionHandler(AuthServiceServicer):
     async def ListSessions(self, request: pb.ListSessionsRequest, _context: Context) -> pb.ListSessionsResponse:
         caller = as_person(current_caller())
         own = actions.own_session(caller)
-        page = self._page_tokens.page(
-            rpc=caller.rpc,
-            tenant=None,
-            page_size=request.page_size,
-            page_token=request.page_token,
-            query=[str(caller.user())],
-        )
+        page = page_of(self._page_tokens, caller, request, str(caller.user()))
         lasts, rows = await store.list_live(self._tools.database.read(caller), own, page.after, page.size + 1)
         rules.demand_session(lasts)
         return wire.sessions(*cut(rows, page, lambda row: (row.expires_at, row.session_id)), own)

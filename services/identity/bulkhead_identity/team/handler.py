@@ -13,9 +13,10 @@ from bulkhead_kit.errors import NotFound
 from bulkhead_kit.etags import expected_version
 from bulkhead_kit.ids import parse_id
 from bulkhead_kit.page_tokens import PageTokens
+from bulkhead_kit.paging import cut, page_of
 from grpc.aio import ServicerContext
 
-from bulkhead_identity.calls import REQUEST_IDS, cut
+from bulkhead_identity.calls import REQUEST_IDS
 from bulkhead_identity.team import actions, store, wire
 
 Context = ServicerContext[Any, Any]
@@ -42,13 +43,7 @@ class TeamHandler(TeamServiceServicer):
     async def ListTeams(self, request: pb.ListTeamsRequest, _context: Context) -> pb.ListTeamsResponse:
         caller = current_caller()
         asked = store.FILTERS.parse(request.filter, words={"me": str(caller.user_id)})
-        page = self._page_tokens.page(
-            rpc=caller.rpc,
-            tenant=caller.tenant(),
-            page_size=request.page_size,
-            page_token=request.page_token,
-            query=[request.show_archived, request.filter],
-        )
+        page = page_of(self._page_tokens, caller, request, request.show_archived, request.filter)
         rows = await store.list_teams(
             self._database.read(caller),
             asked,
@@ -115,13 +110,7 @@ class TeamHandler(TeamServiceServicer):
     ) -> pb.ListTeamMembersResponse:
         caller = current_caller()
         team_id = parse_id(request.team_id, "team_id")
-        page = self._page_tokens.page(
-            rpc=caller.rpc,
-            tenant=caller.tenant(),
-            page_size=request.page_size,
-            page_token=request.page_token,
-            query=[str(team_id)],
-        )
+        page = page_of(self._page_tokens, caller, request, str(team_id))
         rows = await store.list_members(self._database.read(caller), team_id, page.after, page.size + 1)
         if rows is None:
             raise NotFound("team")

@@ -14,9 +14,10 @@ from bulkhead_kit.errors import NotFound
 from bulkhead_kit.etags import expected_version
 from bulkhead_kit.ids import parse_id, parse_optional_id
 from bulkhead_kit.page_tokens import PageTokens
+from bulkhead_kit.paging import cut, page_of
 from grpc.aio import ServicerContext
 
-from bulkhead_identity.calls import PERSONAL_REQUEST_IDS, REQUEST_IDS, as_anybody, as_person, cut
+from bulkhead_identity.calls import PERSONAL_REQUEST_IDS, REQUEST_IDS, as_anybody, as_person
 from bulkhead_identity.tenant import actions, store, wire
 
 Context = ServicerContext[Any, Any]
@@ -47,13 +48,7 @@ class TenantHandler(TenantServiceServicer):
 
     async def ListMyTenants(self, request: pb.ListMyTenantsRequest, _context: Context) -> pb.ListMyTenantsResponse:
         caller = as_person(current_caller())
-        page = self._page_tokens.page(
-            rpc=caller.rpc,
-            tenant=None,
-            page_size=request.page_size,
-            page_token=request.page_token,
-            query=[str(caller.user()), request.show_deleted],
-        )
+        page = page_of(self._page_tokens, caller, request, str(caller.user()), request.show_deleted)
         after = str(page.after[0]) if page.after else None
         reader = self._database.read(caller)
         rows = await store.list_mine(reader, after, page.size + 1, deleted=request.show_deleted)

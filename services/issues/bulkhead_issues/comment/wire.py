@@ -11,8 +11,8 @@ from bulkhead_kit.etags import etag
 from bulkhead_kit.ids import parse_id
 from bulkhead_kit.masks import MutableFields
 
-from bulkhead_issues.calls import text_bytes
 from bulkhead_issues.comment.rules import EVERYONE, CommentRow, NewComment, RevisionRow
+from bulkhead_issues.wire import text_bytes
 
 _MUTABLE = MutableFields(comment_pb2.Comment, ["body"])
 

@@ -13,9 +13,10 @@ from bulkhead_kit.errors import InvalidArgument, NotFound
 from bulkhead_kit.etags import expected_version
 from bulkhead_kit.ids import parse_id, parse_optional_id
 from bulkhead_kit.page_tokens import PageTokens
+from bulkhead_kit.paging import MAX_PAGE_BYTES, cut, page_of
 from grpc.aio import ServicerContext
 
-from bulkhead_issues.calls import MAX_PAGE_BYTES, REQUEST_IDS, cut, page_of
+from bulkhead_issues.calls import REQUEST_IDS
 from bulkhead_issues.issue import actions, history, store, wire
 
 Context = ServicerContext[Any, Any]

@@ -15,9 +15,8 @@ from bulkhead_kit.structs import struct
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from bulkhead_issues.calls import text_bytes
 from bulkhead_issues.issue.rules import KEPT_AFTER_DELETION, TASK, ChangeRow, IssueRow, NewIssue, SpanRow
-from bulkhead_issues.wire import metadata, metadata_bytes, moment, optional_id
+from bulkhead_issues.wire import metadata, metadata_bytes, moment, optional_id, text_bytes
 
 
 def issue(row: IssueRow) -> issue_pb2.Issue:

@@ -14,9 +14,8 @@ from bulkhead_kit.etags import etag
 from bulkhead_kit.masks import MutableFields
 from bulkhead_kit.structs import struct
 
-from bulkhead_issues.calls import text_bytes
 from bulkhead_issues.project.rules import ACTIVE, ProjectRow
-from bulkhead_issues.wire import metadata, metadata_bytes, optional_id
+from bulkhead_issues.wire import metadata, metadata_bytes, optional_id, text_bytes
 
 
 def project(row: ProjectRow) -> project_pb2.Project:

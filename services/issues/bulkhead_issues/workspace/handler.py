@@ -11,9 +11,10 @@ from bulkhead_kit.caller import current_caller
 from bulkhead_kit.db import Database
 from bulkhead_kit.errors import NotFound
 from bulkhead_kit.page_tokens import PageTokens
+from bulkhead_kit.paging import cut, page_of
 from grpc.aio import ServicerContext
 
-from bulkhead_issues.calls import REQUEST_IDS, cut, page_of
+from bulkhead_issues.calls import REQUEST_IDS
 from bulkhead_issues.workspace import actions, store, wire
 
 Context = ServicerContext[Any, Any]
