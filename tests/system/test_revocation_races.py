@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from bulkhead_kit.caller import Role
 
-from tests.identity.world import set_status
+from tests.identity.platform.world import administrator
 from tests.support import people
 from tests.support.builders import make_issue, make_project
 from tests.support.client import Client, reason_of
@@ -36,8 +36,9 @@ GONE = {"DisableMember": "MEMBERSHIP_CHANGED", "ChangeRole": "MEMBERSHIP_CHANGED
 class Ring:
     """One member who writes, over and over, and what has become of it."""
 
-    def __init__(self, house: House, tenant: Tenant, counts: psycopg.AsyncConnection, issue_id: str) -> None:
-        self.house = house
+    def __init__(self, tenant: Tenant, platform: Client, counts: psycopg.AsyncConnection, issue_id: str) -> None:
+        self.house = tenant.house
+        self.platform = platform
         self.tenant = tenant
         self.member = tenant.people[Role.MANAGER]
         self.counts = counts
@@ -69,13 +70,13 @@ class Ring:
             other = Role.ADMIN if role == Role.MANAGER else Role.MANAGER
             await owner.ChangeRole(user_id=user_id, role=other.value)
         else:
-            await set_status(self.house.database, self.tenant.tenant_id, "suspended")
+            await self.platform.identity.SuspendTenant(tenant_id=str(self.tenant.tenant_id), reason="a race")
 
     async def _give_back(self, change: str) -> None:
         if change == "DisableMember":
             await self.tenant.owner.identity.EnableMember(user_id=str(self.member.user_id))
         elif change == "SuspendTenant":
-            await set_status(self.house.database, self.tenant.tenant_id, "active")
+            await self.platform.identity.ResumeTenant(tenant_id=str(self.tenant.tenant_id))
 
     async def _write(self, client: Client, rng: random.Random) -> str:
         """Until she is refused; what she was told then."""
@@ -112,9 +113,10 @@ async def ring(house: House) -> AsyncIterator[Ring]:
     tenant = await house.tenant("race")
     project = await make_project(tenant.owner)
     issue = await make_issue(tenant.owner, project.project_id)
+    platform, _ = await administrator(house)
     connection = await psycopg.AsyncConnection.connect(house.database.dsn("issues_app"), autocommit=True)
     async with connection:
-        yield Ring(house, tenant, connection, issue.issue_id)
+        yield Ring(tenant, platform, connection, issue.issue_id)
 
 
 async def run(ring: Ring, rounds: int, rng: random.Random) -> None:
