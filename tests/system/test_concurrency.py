@@ -63,8 +63,15 @@ async def usual_effect(method: MethodDescriptor, ours: Company, tables: Tables) 
     return await effect(await Twin.make(method, ours), tables)
 
 
+TELLS_ITS_TOKEN_ONCE = {"bulkhead.identity.v1.PlatformService/EnterSupportAccess"}
+"""A repeat is refused: tests/identity/platform tries that."""
+
+
 def has_request_id(method: MethodDescriptor) -> bool:
-    return named(method, "request_id") is not None and SAMPLES[name_of(method)].expects == "OK"
+    name = name_of(method)
+    return (
+        named(method, "request_id") is not None and SAMPLES[name].expects == "OK" and name not in TELLS_ITS_TOKEN_ONCE
+    )
 
 
 def with_request_id(request: Any) -> Any:
@@ -159,6 +166,10 @@ async def updates(method: str, company: Company) -> list[dict[str, Any]]:
         return [
             {"tenant": {"tenant_id": tenant.tenant_id, "etag": tenant.etag, "description": str(n)}} for n in numbers
         ]
+    if method == "ChangePlan":
+        tenant = await owner.identity.GetTenant(tenant_id=str(company.tenant.tenant_id))
+        named = {"tenant_id": tenant.tenant_id, "etag": tenant.etag, "plan_code": "enterprise"}
+        return [{**named, "overrides": {"max_projects": 1000 + n}} for n in numbers]
     if method == "UpdateMe":
         me = await owner.identity.GetMe()
         return [{"user": {"etag": me.etag, "bio": str(n)}} for n in numbers]
@@ -187,7 +198,10 @@ def takes_etag(method: MethodDescriptor) -> bool:
 @every(takes_etag)
 async def test_one_etag_is_one_update(method: MethodDescriptor, ours: Company) -> None:
     package = method.full_name.split(".")[1]
-    api = getattr(ours.client(Role.OWNER), package)
+    house = ours.tenant.house
+    admin = method.name == "ChangePlan"
+    caller = await house.platform_admin(await house.person()) if admin else ours.client(Role.OWNER)
+    api = getattr(caller, package)
     requests = await updates(method.name, ours)
 
     answers = Counter(await asyncio.gather(*(reason(getattr(api, method.name)(**fields)) for fields in requests)))
