@@ -9,6 +9,7 @@ from bulkhead_kit.caller import Role
 from bulkhead_kit.ids import new_id
 from google.protobuf import struct_pb2
 
+from tests.identity.platform.world import administrator
 from tests.issues.support import RANDOM_ID, outbox
 from tests.support.builders import make_issue, make_project, make_workspace
 from tests.support.client import reason_of, refused
@@ -109,7 +110,11 @@ async def test_a_key_is_taken_for_ever_in_its_tenant(tenant: Tenant, stranger: T
     assert (await make_project(stranger.owner, key=project.key)).key == project.key
 
 
-async def test_the_plans_limit_of_projects_holds_with_many_at_once(tenant: Tenant) -> None:
+async def test_the_plans_limit_of_projects_holds_with_many_at_once(house: House, tenant: Tenant) -> None:
+    platform, _ = await administrator(house)
+    await platform.identity.ChangePlan(
+        tenant_id=str(tenant.tenant_id), plan_code="free", overrides={"max_projects": 10}
+    )
     workspace_id = (await make_workspace(tenant.owner)).workspace_id
 
     async def attempt() -> str:
@@ -119,11 +124,13 @@ async def test_the_plans_limit_of_projects_holds_with_many_at_once(tenant: Tenan
             return reason_of(error)
         return "made"
 
-    answers = await asyncio.gather(*(attempt() for _ in range(8)))
-    assert (answers.count("made"), answers.count("PLAN_LIMIT_REACHED")) == (3, 5)
+    answers = await asyncio.gather(*(attempt() for _ in range(100)))
+    assert (answers.count("made"), answers.count("PLAN_LIMIT_REACHED")) == (10, 90)
     with refused("RESOURCE_EXHAUSTED", "PLAN_LIMIT_REACHED") as refusal:
         await make_project(tenant.owner, workspace_id=workspace_id)
-    assert refusal.metadata == {"limit": "projects", "value": "3", "used": "3"}
+    assert refusal.metadata == {"limit": "projects", "value": "10", "used": "10"}
+    usage = await tenant.owner.identity.GetUsage()
+    assert [limit.used for limit in usage.limits if limit.limit == "projects"] == [10]
 
 
 async def test_update_writes_what_the_mask_says(tenant: Tenant, project: Any) -> None:
