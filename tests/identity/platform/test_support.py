@@ -13,7 +13,7 @@ from bulkhead_kit.caller import Role
 from bulkhead_kit.ids import new_id
 
 from tests.identity.platform.world import GRANT, administrator, enter, helper_in
-from tests.identity.world import as_owner, as_role, events, set_plan, set_status
+from tests.identity.world import PostOffice, as_owner, as_role, events, new_address, set_plan, set_status
 from tests.support import people
 from tests.support.builders import make_label
 from tests.support.client import Client, reason_of, refused
@@ -266,6 +266,35 @@ class TestEnter:
                 await client.identity.EnterSupportAccess(tenant_id=str(tenant.tenant_id))
             assert refusal.metadata == {"state": "member"}
             await tenant.owner.identity.DisableMember(user_id=str(person.user_id))
+
+
+async def test_leaves_no_door_open(house: House, mails: PostOffice) -> None:
+    """A key, an invitation or a friend with a higher role would outlast the grant."""
+    tenant = await house.tenant("door")
+    tenant.lift_limits()
+    viewer, member = (str(tenant.people[role].user_id) for role in (Role.VIEWER, Role.MEMBER))
+    old = await tenant.owner.identity.CreateApiKey(display_name="old", role=Role.VIEWER.value)
+    await tenant.owner.identity.DisableMember(user_id=member)
+    helper, _, _ = await helper_in(tenant, role=Role.ADMIN.value)
+    friend = new_address("friend")
+    for call in (
+        helper.identity.InviteMember(email=friend, role=Role.VIEWER.value),
+        helper.identity.CreateApiKey(display_name="new", role=Role.VIEWER.value),
+        helper.identity.CreateApiKey(display_name="other", user_id=old.api_key.user_id),
+        helper.identity.ChangeRole(user_id=viewer, role=Role.ADMIN.value),
+        helper.identity.EnableMember(user_id=member),
+    ):
+        with refused("FAILED_PRECONDITION", "STATE_NOT_ALLOWED") as refusal:
+            await call
+        assert refusal.metadata == {"state": "support"}
+    assert await mails.to(friend) == []
+    assert len((await helper.identity.ListApiKeys()).api_keys) == 1
+    # To close doors is what an admin is let in for.
+    await helper.identity.RevokeApiKey(api_key_id=old.api_key.api_key_id)
+    await helper.identity.DisableMember(user_id=viewer)
+    admin = tenant.member(Role.ADMIN).identity
+    await admin.EnableMember(user_id=viewer)
+    await admin.InviteMember(email=friend, role=Role.VIEWER.value)
 
 
 class TestImpossible:

@@ -30,8 +30,8 @@ class ApiKeyServiceStub:
 
     Errors: INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED; REFERENCE_NOT_FOUND, field "user_id": no service account
     of this tenant), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW), FAILED_PRECONDITION (STATE_NOT_ALLOWED, state
-    "disabled": the service account is; TENANT_SUSPENDED), RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "api_keys": a
-    tenant may have 100 that are neither revoked nor expired).
+    "disabled": the service account is; state "support": support access makes no keys; TENANT_SUSPENDED),
+    RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "api_keys": a tenant may have 100 that are neither revoked nor expired).
 
     Idempotent with a request_id; a repeat is answered without the key, as the key is not kept.
     """
@@ -78,8 +78,8 @@ class ApiKeyServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED; REFERENCE_NOT_FOUND, field "user_id": no service account
         of this tenant), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW), FAILED_PRECONDITION (STATE_NOT_ALLOWED, state
-        "disabled": the service account is; TENANT_SUSPENDED), RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "api_keys": a
-        tenant may have 100 that are neither revoked nor expired).
+        "disabled": the service account is; state "support": support access makes no keys; TENANT_SUSPENDED),
+        RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "api_keys": a tenant may have 100 that are neither revoked nor expired).
 
         Idempotent with a request_id; a repeat is answered without the key, as the key is not kept.
         """

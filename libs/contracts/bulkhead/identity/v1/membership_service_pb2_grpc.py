@@ -109,7 +109,7 @@ class MembershipServiceServicer:
         Errors: ALREADY_EXISTS (ALREADY_TAKEN, field "email": the address is a member's or has an open invitation),
         RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "users": active members and open invitations count),
         PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED),
-        FAILED_PRECONDITION (TENANT_SUSPENDED).
+        FAILED_PRECONDITION (TENANT_SUSPENDED; STATE_NOT_ALLOWED, state "support": support access lets nobody in).
 
         Idempotent with a request_id.
         """
@@ -194,8 +194,8 @@ class MembershipServiceServicer:
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "member"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW),
         FAILED_PRECONDITION (LAST_OWNER, TENANT_SUSPENDED; STATE_NOT_ALLOWED: a placeholder stays a viewer, a service
-        account is no owner, and support access, state "support", has the role that was granted), ABORTED (ETAG_MISMATCH),
-        INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+        account is no owner, and support access, state "support", has the role that was granted and gives nobody a higher
+        one), ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
 
         Idempotent.
         """
@@ -226,8 +226,8 @@ class MembershipServiceServicer:
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "member"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW),
         RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "users"), FAILED_PRECONDITION (TENANT_SUSPENDED; STATE_NOT_ALLOWED,
-        state "left": she left by herself and comes back by an invitation; state "support": her support access has ended),
-        INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+        state "left": she left by herself and comes back by an invitation; state "support": her support access has ended, or
+        the caller is there by it), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
 
         Idempotent.
         """

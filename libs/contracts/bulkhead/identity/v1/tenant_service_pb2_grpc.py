@@ -211,7 +211,8 @@ class TenantServiceServicer:
 
     def GrantSupportAccess(self, request, context):
         """Lets the platform's administrators into the tenant for a while, with a role below owner. Without it they see nothing
-        of what is in it. One grant is open at a time. Who uses it, and all she does, is in the tenant's own log.
+        of what is in it. One grant is open at a time. Who uses it, and all she does, is in the tenant's own log. Whatever the
+        role, she leaves no door open behind her: she invites nobody, makes no API key, and gives no member more than before.
 
         Permission: owners.
 

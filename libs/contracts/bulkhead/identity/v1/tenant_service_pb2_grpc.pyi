@@ -104,7 +104,8 @@ class TenantServiceStub:
     """
     GrantSupportAccess: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.GrantSupportAccessRequest, _platform_pb2.SupportGrant]
     """Lets the platform's administrators into the tenant for a while, with a role below owner. Without it they see nothing
-    of what is in it. One grant is open at a time. Who uses it, and all she does, is in the tenant's own log.
+    of what is in it. One grant is open at a time. Who uses it, and all she does, is in the tenant's own log. Whatever the
+    role, she leaves no door open behind her: she invites nobody, makes no API key, and gives no member more than before.
 
     Permission: owners.
 
@@ -267,7 +268,8 @@ class TenantServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_tenant_service_pb2.GrantSupportAccessRequest, _abc.Awaitable[_platform_pb2.SupportGrant]],
     ) -> _abc.Awaitable[_platform_pb2.SupportGrant]:
         """Lets the platform's administrators into the tenant for a while, with a role below owner. Without it they see nothing
-        of what is in it. One grant is open at a time. Who uses it, and all she does, is in the tenant's own log.
+        of what is in it. One grant is open at a time. Who uses it, and all she does, is in the tenant's own log. Whatever the
+        role, she leaves no door open behind her: she invites nobody, makes no API key, and gives no member more than before.
 
         Permission: owners.
 

@@ -184,6 +184,37 @@ comment on function identity.mark_support() is
 -- After those that give a member the name she has now.
 create trigger ad_mark_support before insert or update on identity.memberships for each row
 when (new.support_until is not null) execute function identity.mark_support();
+
+create function identity.refuse_support() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- After the row: before it, the wall has not been asked yet.
+    if exists (
+        select from identity.memberships as m
+        where m.tenant_id = new.tenant_id and m.user_id = app.current_user_id() and m.support_until is not null
+    ) then
+        perform app.refuse(
+            9, 'STATE_NOT_ALLOWED', 'support access lets nobody in and gives nobody more', '{"state": "support"}'
+        );
+    end if;
+    return null;
+end
+$$;
+revoke all on function identity.refuse_support() from public;
+comment on function identity.refuse_support() is
+'Whoever comes to help leaves no door open behind her: no invitation, no key, no member who may more than before.';
+create trigger refuse_support after insert on identity.invitations
+for each row execute function identity.refuse_support();
+create trigger refuse_support after insert on identity.api_keys
+for each row execute function identity.refuse_support();
+create trigger refuse_support after insert on identity.memberships
+for each row when (new.kind = 'service') execute function identity.refuse_support();
+create trigger refuse_support_to_lift after update on identity.memberships
+for each row when (
+    new.support_until is null and (new.role > old.role or old.status = 'disabled' and new.status = 'active')
+) execute function identity.refuse_support();
 """
 
 GRANTS = """
@@ -654,6 +685,11 @@ drop function identity.keep_one_support_grant();
 drop function identity.settle_support_grant();
 drop function identity.capture_support_entries();
 drop function identity.capture_support_grants();
+drop trigger refuse_support_to_lift on identity.memberships;
+drop trigger refuse_support on identity.memberships;
+drop trigger refuse_support on identity.api_keys;
+drop trigger refuse_support on identity.invitations;
+drop function identity.refuse_support();
 drop trigger ad_mark_support on identity.memberships;
 drop function identity.mark_support();
 drop trigger ab_guard_support on identity.memberships;
