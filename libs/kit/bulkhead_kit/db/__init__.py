@@ -1,5 +1,6 @@
 """SQL for a Caller: the only engine, the only tenant context, the only COMMIT."""
 
+from bulkhead_kit.db.arrays import unnested
 from bulkhead_kit.db.context import PLATFORM_LOG
 from bulkhead_kit.db.database import Database, PoolSettings, ServerState
 from bulkhead_kit.db.query import Bound, Query, QueryCache
@@ -19,4 +20,5 @@ __all__ = [
     "StaleContext",
     "Time",
     "Transaction",
+    "unnested",
 ]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
-from bulkhead_kit.db import Id, Query, QueryCache, Reader, Time, Transaction
+from bulkhead_kit.db import Id, Query, QueryCache, Reader, Time, Transaction, unnested
 from bulkhead_kit.errors import Aborted
 from bulkhead_kit.filters import ID, TEXT, TIMESTAMP, Filter, FilterField, FilterSchema, enum
 from bulkhead_kit.page_tokens import KeyValue
@@ -26,7 +26,6 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
-    column,
     func,
     insert,
     select,
@@ -99,15 +98,8 @@ _VALUES: dict[str, TypeEngine[Any]] = {
 }
 
 
-def _rows(columns: dict[str, TypeEngine[Any]]) -> Any:
-    """unnest() of one array a column, as a table."""
-    arrays = [bindparam(name, type_=ARRAY(kind)) for name, kind in columns.items()]
-    names = [column(name, kind) for name, kind in columns.items()]
-    return func.unnest(*arrays).table_valued(*names, name="rows").render_derived()
-
-
 def _append(table: Table, columns: dict[str, TypeEngine[Any]]) -> Query[Any]:
-    rows = _rows(columns)
+    rows = unnested(columns)
     # Only what is not text in the array is cast; ids must not become text on their way.
     picked = [
         cast(rows.c[name], table.c[name].type) if name in {"fields", "changes"} else rows.c[name].label(name)
@@ -135,7 +127,7 @@ _GROW: Query[Any] = Query(
     .values(size=bindparam("new_size", type_=BigInteger))
     .where(LOGS.c.tenant_id == TENANT, LOGS.c.size == bindparam("old_size", type_=BigInteger))
 )
-_keys = _rows({"occurred_at": Time(), "event_id": Id()})
+_keys = unnested({"occurred_at": Time(), "event_id": Id()})
 _KNOWN = Query(
     select(EVENTS.c.occurred_at, EVENTS.c.event_id).where(
         EVENTS.c.tenant_id == TENANT,

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from bulkhead_kit.db import Id, Query, Reader, Time, Transaction
+from bulkhead_kit.db import Id, Query, Reader, Time, Transaction, unnested
 from bulkhead_kit.errors import AlreadyExists
 from sqlalchemy import (
     ARRAY,
@@ -18,7 +18,6 @@ from sqlalchemy import (
     and_,
     any_,
     bindparam,
-    column,
     func,
     literal_column,
     null,
@@ -41,14 +40,6 @@ _REFUSE = {
     "issues_tenant_id_external_key": conflict,
     "comments_tenant_id_external_key": conflict,
 }
-
-
-def _rows(columns: Mapping[str, TypeEngine[Any]]) -> Any:
-    """unnest() of one array a column, as a table."""
-    arrays = [bindparam(name, type_=ARRAY(kind)) for name, kind in columns.items()]
-    names = [column(name, kind) for name, kind in columns.items()]
-    return func.unnest(*arrays).table_valued(*names, name="rows").render_derived()
-
 
 _FIND_ISSUES = Query(
     select(*(ISSUES.c[name] for name in IssueHere._fields)).where(
@@ -75,7 +66,7 @@ class _LabelHere(NamedTuple):
     name: str
 
 
-_asked = _rows({"name": Text()})
+_asked = unnested({"name": Text()})
 _asked_key = func.lower(func.normalize(_asked.c.name, literal_column("nfkc")))
 # Compared as the table compares names: without case and width.
 _FIND_LABELS = Query(
@@ -128,7 +119,7 @@ _MOVE: Query[Any] = Query(
     .where(_THIS)
     .values(status_id=bindparam("status_id"), resolved_at=bindparam("resolved_at"), updated_at=bindparam("updated_at"))
 )
-_put = _rows({"label_id": Id()})
+_put = unnested({"label_id": Id()})
 _PUT_LABELS: Query[Any] = Query(
     insert(ISSUE_LABELS)
     .from_select(
@@ -167,7 +158,7 @@ _COMMENT_COLUMNS: dict[str, TypeEngine[Any]] = {
     "created_at": Time(),
     "updated_at": Time(),
 }
-_comments = _rows(_COMMENT_COLUMNS)
+_comments = unnested(_COMMENT_COLUMNS)
 _ADD_COMMENTS: Query[Any] = Query(
     insert(COMMENTS).from_select(
         ["tenant_id", "issue_id", "external_source", *_COMMENT_COLUMNS],

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from bulkhead_kit.db import Id, Query, Reader, Time, Transaction
+from bulkhead_kit.db import Id, Query, Reader, Time, Transaction, unnested
 from sqlalchemy import (
-    ARRAY,
     Boolean,
     Column,
     ColumnElement,
@@ -18,9 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     bindparam,
-    column,
     exists,
-    func,
     literal_column,
     select,
 )
@@ -66,15 +63,6 @@ _LIST_TRANSITIONS = Query(
     ),
     row=TransitionRow,
 )
-
-
-def _rows(**columns: TypeEngine[Any]) -> Any:
-    """unnest() of one array a column, as a table."""
-    arrays = [bindparam(name, type_=ARRAY(kind)) for name, kind in columns.items()]
-    names = [column(name, kind) for name, kind in columns.items()]
-    return func.unnest(*arrays).table_valued(*names, name="rows").render_derived()
-
-
 _STATUS_COLUMNS: dict[str, TypeEngine[Any]] = {
     "status_id": Id(),
     "name": Text(),
@@ -82,7 +70,7 @@ _STATUS_COLUMNS: dict[str, TypeEngine[Any]] = {
     "position": Integer(),
     "is_default": Boolean(),
 }
-_new = _rows(**_STATUS_COLUMNS)
+_new = unnested(_STATUS_COLUMNS)
 # Nothing for a tenant that has statuses. Two first workspaces at once meet at the names, which are unique.
 _ADD_STATUSES: Query[Any] = Query(
     insert(STATUSES)
@@ -95,7 +83,7 @@ _ADD_STATUSES: Query[Any] = Query(
     .on_conflict_do_nothing()
 )
 _MOVE_COLUMNS: dict[str, TypeEngine[Any]] = {"from_status_id": Id(), "to_status_id": Id()}
-_moves = _rows(**_MOVE_COLUMNS)
+_moves = unnested(_MOVE_COLUMNS)
 _ADD_TRANSITIONS: Query[Any] = Query(
     insert(TRANSITIONS).from_select(
         ["tenant_id", *_MOVE_COLUMNS],
