@@ -60,6 +60,17 @@ class InvalidArgument(DomainError):
             violations=[FieldViolation(field, description)],
         )
 
+    @classmethod
+    def reference(cls, field: str, resource: str) -> InvalidArgument:
+        """Alike for a thing that is missing and for one of another tenant."""
+        description = f"no such {resource} in this tenant"
+        return cls(
+            ErrorReason.REFERENCE_NOT_FOUND,
+            f"{field}: {description}",
+            metadata={"field": field},
+            violations=[FieldViolation(field, description)],
+        )
+
 
 class Unauthenticated(DomainError):
     code = grpc.StatusCode.UNAUTHENTICATED

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
-from bulkhead_kit.errors import FieldViolation, InvalidArgument, PermissionDenied
+from bulkhead_kit.errors import InvalidArgument, PermissionDenied
 
 # By the contract's names without their prefix: what is stored or computed.
 ROLES: Final = {"VIEWER": 1, "MEMBER": 2, "MANAGER": 3, "ADMIN": 4}
@@ -83,16 +83,6 @@ def demand_one_account(role: int, user_id: UUID | None) -> None:
         raise InvalidArgument.field("role", "is required, unless user_id names a service account that is there")
     if user_id is not None and role:
         raise InvalidArgument.field("role", "must not be set when user_id is: the key has the account's role")
-
-
-def no_account() -> InvalidArgument:
-    description = "no such service account in this tenant"
-    return InvalidArgument(
-        ErrorReason.REFERENCE_NOT_FOUND,
-        f"user_id: {description}",
-        metadata={"field": "user_id"},
-        violations=[FieldViolation("user_id", description)],
-    )
 
 
 def demand_later(moment: datetime | None, now: datetime) -> None:

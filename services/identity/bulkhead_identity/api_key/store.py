@@ -32,7 +32,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import CIDR
 
-from bulkhead_identity.api_key import rules
 from bulkhead_identity.api_key.rules import ROLES, STATES, ApiKeyRow, NewKey, Secret
 
 METADATA = MetaData(schema="identity")
@@ -131,7 +130,7 @@ _INSERT: Query[Any] = Query(
     refuse={
         "api_keys_expires_at_check": lambda: InvalidArgument.field("expire_time", "must be in the future"),
         # Nobody of that id in the tenant; the trigger says the same of somebody who is no service account.
-        "api_keys_user_id_fkey": rules.no_account,
+        "api_keys_user_id_fkey": lambda: InvalidArgument.reference("user_id", "service account"),
     },
 )
 _REVOKE: Query[Any] = Query(

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
 from bulkhead_kit.db import Id, Query, QueryCache, Reader, Time, Transaction
-from bulkhead_kit.errors import AlreadyExists, DomainError, FieldViolation, InvalidArgument, NotFound
+from bulkhead_kit.errors import AlreadyExists, InvalidArgument, NotFound
 from bulkhead_kit.filters import ID, TEXT, TIMESTAMP, Filter, FilterField, FilterSchema, Test
 from bulkhead_kit.page_tokens import KeyValue
 from sqlalchemy import (
@@ -172,16 +171,6 @@ def _list(asked: Filter, show_archived: bool, first: bool) -> Query[TeamRow]:
 # Who is in them.
 
 
-def _unknown_member() -> DomainError:
-    description = "no such member in this tenant"
-    return InvalidArgument(
-        ErrorReason.REFERENCE_NOT_FOUND,
-        f"user_id: {description}",
-        metadata={"field": "user_id"},
-        violations=[FieldViolation("user_id", description)],
-    )
-
-
 _IN_TEAM = and_(TEAM_MEMBERS.c.tenant_id == bindparam("tenant_id"), TEAM_MEMBERS.c.team_id == bindparam("team_id"))
 _MEMBER = (
     select(
@@ -210,7 +199,7 @@ _PUT = Query(
     row=_Touched,
     refuse={
         "team_members_team_id_fkey": lambda: NotFound("team"),
-        "team_members_user_id_fkey": _unknown_member,
+        "team_members_user_id_fkey": lambda: InvalidArgument.reference("user_id", "member"),
     },
 )
 _TAKE = Query(

@@ -9,7 +9,7 @@ from uuid import UUID
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
 from bulkhead_kit.caller import Caller
 from bulkhead_kit.db import Database, Reader, Transaction
-from bulkhead_kit.errors import AlreadyExists, DomainError, FailedPrecondition, NotFound
+from bulkhead_kit.errors import AlreadyExists, DomainError, FailedPrecondition, InvalidArgument, NotFound
 from bulkhead_kit.ids import new_id
 
 from bulkhead_issues.importing import rules, store
@@ -17,7 +17,7 @@ from bulkhead_issues.importing.rules import OPEN, Issue, Label, Options, Outcome
 from bulkhead_issues.label import store as labels
 from bulkhead_issues.label.rules import NewLabel
 from bulkhead_issues.project import store as projects
-from bulkhead_issues.refusals import archived, unknown_reference
+from bulkhead_issues.refusals import archived
 from bulkhead_issues.workflow import store as workflow
 
 MAX_AUTHORS: Final = 500
@@ -154,7 +154,7 @@ class Import:
     async def _demand_labels(self, item: Issue) -> None:
         missing = await self._find_labels(item.label_names)
         if any(rules.label_key(name) not in self._promised_labels for name in missing):
-            raise unknown_reference("label_names", "label")
+            raise InvalidArgument.reference("label_names", "label")
 
     async def _find_labels(self, names: Sequence[str]) -> set[str]:
         """Makes sure of the ids of these labels; those that are not here."""

@@ -48,7 +48,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
 from bulkhead_issues.issue.rules import CATEGORIES, PRIORITIES, TYPES, IssueRow, NewIssue
-from bulkhead_issues.refusals import unknown_reference
 from bulkhead_issues.store import ISSUE_LABELS, ISSUES, PROJECTS, fitting
 
 _TENANT = bindparam("tenant_id", type_=Id)
@@ -106,7 +105,7 @@ _SELECT = (
 _THIS = and_(ISSUES.c.tenant_id == _TENANT, ISSUES.c.issue_id == _ISSUE_ID)
 _THIS_LIVE = and_(_THIS, ISSUES.c.deleted_at.is_(None))
 _REFUSE = {
-    "issues_tenant_id_assignee_id_fkey": lambda: unknown_reference("issue.assignee_id", "member"),
+    "issues_tenant_id_assignee_id_fkey": lambda: InvalidArgument.reference("issue.assignee_id", "member"),
     "issues_due_at_check": lambda: InvalidArgument.field("issue.due_time", "must not be before start_time"),
     "issues_metadata_check": lambda: InvalidArgument.field("issue.metadata", "is too long"),
 }
@@ -295,7 +294,7 @@ _ASSIGN = Query(
     .values(assignee_id=bindparam("assignee_id"))
     .returning(*_WRITTEN),
     row=IssueRow,
-    refuse={"issues_tenant_id_assignee_id_fkey": lambda: unknown_reference("assignee_id", "member")},
+    refuse={"issues_tenant_id_assignee_id_fkey": lambda: InvalidArgument.reference("assignee_id", "member")},
 )
 _DELETE = Query(
     update(ISSUES).where(_THIS_LIVE, _ANY_VERSION).values(deleted_at=func.now()).returning(*_WRITTEN), row=IssueRow

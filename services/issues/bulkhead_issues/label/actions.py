@@ -7,12 +7,12 @@ from uuid import UUID
 
 from bulkhead_kit import etags
 from bulkhead_kit.db import Transaction
-from bulkhead_kit.errors import NotFound
+from bulkhead_kit.errors import InvalidArgument, NotFound
 from bulkhead_kit.ids import new_id
 
 from bulkhead_issues.label import store
 from bulkhead_issues.label.rules import LabelRow, NewLabel
-from bulkhead_issues.refusals import archived, conflict, unknown_reference
+from bulkhead_issues.refusals import archived, conflict
 
 
 async def create_label(tx: Transaction, new: NewLabel) -> LabelRow:
@@ -64,13 +64,13 @@ async def take_off_issue(tx: Transaction, issue_id: UUID, label_id: UUID) -> boo
     if await store.take(tx, issue_id, label_id):
         return True
     if await store.load(tx, label_id) is None:
-        raise unknown_reference("label_id", "label")
+        raise InvalidArgument.reference("label_id", "label")
     return False
 
 
 async def demand_usable(tx: Transaction, label_id: UUID, field: str) -> None:
     row = await store.load(tx, label_id)
     if row is None:
-        raise unknown_reference(field, "label")
+        raise InvalidArgument.reference(field, "label")
     if row.archived_at is not None:
         raise archived("label")

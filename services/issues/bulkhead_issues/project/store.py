@@ -20,7 +20,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from bulkhead_issues.project.rules import ProjectRow
-from bulkhead_issues.refusals import unknown_reference
 from bulkhead_issues.store import PROJECTS, fitting
 
 _NO_METADATA = literal_column("'{}'::jsonb", JSONB)
@@ -33,9 +32,9 @@ _LIVE = (PROJECTS.c.tenant_id == bindparam("tenant_id"), PROJECTS.c.deleted_at.i
 _THIS = (*_LIVE, PROJECTS.c.project_id == bindparam("project_id"))
 _REFUSE = {
     "projects_tenant_id_key_key": lambda: AlreadyExists.field("project.key", "another project has this key"),
-    "projects_tenant_id_workspace_id_fkey": lambda: unknown_reference("project.workspace_id", "workspace"),
-    "projects_tenant_id_lead_id_fkey": lambda: unknown_reference("project.lead_id", "member"),
-    "projects_tenant_id_owner_team_id_fkey": lambda: unknown_reference("project.owner_team_id", "team"),
+    "projects_tenant_id_workspace_id_fkey": lambda: InvalidArgument.reference("project.workspace_id", "workspace"),
+    "projects_tenant_id_lead_id_fkey": lambda: InvalidArgument.reference("project.lead_id", "member"),
+    "projects_tenant_id_owner_team_id_fkey": lambda: InvalidArgument.reference("project.owner_team_id", "team"),
     "projects_end_date_check": lambda: InvalidArgument.field("project.end_date", "must not be before start_date"),
     "projects_metadata_check": lambda: InvalidArgument.field("project.metadata", "is too long"),
 }
