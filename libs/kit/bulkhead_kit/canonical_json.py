@@ -5,10 +5,11 @@ PostgreSQL's numbers have more digits than a float holds, so they are read and w
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from json.encoder import encode_basestring as quoted
 from typing import Final
+
+from bulkhead_kit import strict_json
 
 MAX_DEPTH: Final = 64
 
@@ -28,13 +29,7 @@ _CONSTANTS: dict[bool | None, str] = {None: "null", True: "true", False: "false"
 def parse(text: str) -> Json:
     """Raises ValueError for what is not JSON, and for two members of one name."""
     try:
-        tree: Json = json.loads(
-            text,
-            parse_int=Number,
-            parse_float=Number,
-            parse_constant=_refuse_constant,
-            object_pairs_hook=_unique,
-        )
+        tree: Json = strict_json.loads(text, number=Number)
     except RecursionError:
         raise _too_deep() from None
     return tree
@@ -79,17 +74,6 @@ def plain(number: str) -> str:
     if "." in number:
         number = number.rstrip("0").removesuffix(".")
     return "0" if number == "-0" else number
-
-
-def _refuse_constant(name: str) -> Json:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError("a name occurs twice in an object")
-    return made
 
 
 def _too_deep() -> ValueError:

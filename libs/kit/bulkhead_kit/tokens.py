@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.algorithms import ECAlgorithm
 
-from bulkhead_kit import base64url, clock
+from bulkhead_kit import base64url, clock, strict_json
 from bulkhead_kit.caller import Role
 from bulkhead_kit.errors import Unauthenticated
 from bulkhead_kit.keysets import KeySet
@@ -241,24 +241,12 @@ def read_header(token: str) -> dict[str, object]:
 
 def _object(segment: str) -> dict[str, object]:
     try:
-        value = json.loads(_bytes(segment).decode(), object_pairs_hook=_once, parse_constant=_no_constant)
+        value = strict_json.loads(_bytes(segment).decode())
     except (ValueError, RecursionError):
         invalid()
     if not isinstance(value, dict):
         invalid()
     return value
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Two parsers may take different ones of two equal names; so there must not be two."""
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member is given twice")
-    return members
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _bytes(segment: str) -> bytes:
