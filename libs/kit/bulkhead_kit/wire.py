@@ -12,9 +12,8 @@ from datetime import UTC, datetime, timedelta
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bulkhead_kit.errors import InvalidArgument
-from bulkhead_kit.moments import us_since_2000
+from bulkhead_kit.moments import Y2K_UNIX, us_since_2000
 
-_Y2K_UNIX = 946_684_800
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_SECOND = -62_135_596_800  # 0001-01-01, the first a Timestamp may hold
 _LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59
@@ -29,7 +28,7 @@ def timestamp(us_since_2000: int | None) -> Timestamp | None:
     if us_since_2000 is None:
         return None
     seconds, micros = divmod(us_since_2000, 1_000_000)
-    return Timestamp(seconds=seconds + _Y2K_UNIX, nanos=micros * 1000)
+    return Timestamp(seconds=seconds + Y2K_UNIX, nanos=micros * 1000)
 
 
 def timestamp_of(moment: datetime | None) -> Timestamp | None:

@@ -9,13 +9,12 @@ from bulkhead_kit.caller import Caller, Role
 from bulkhead_kit.db import Database, Transaction
 from bulkhead_kit.errors import NotFound
 from bulkhead_kit.ids import new_id
+from bulkhead_kit.moments import unix_seconds
 
 from bulkhead_identity.platform import rules, store
 from bulkhead_identity.platform.rules import EntryRow, PlanChange, PlatformTenantRow
 from bulkhead_identity.session.rules import Issued
 from bulkhead_identity.session.tokens import AccessTokens
-
-_Y2K_UNIX = 946_684_800
 
 
 async def suspend_tenant(tx: Transaction, tenant_id: UUID, reason: str) -> PlatformTenantRow:
@@ -48,7 +47,7 @@ async def enter_support(
         entry.version,
         # Who helps in a tenant administers nothing from there.
         is_platform_admin=False,
-        ends_by=min(ends_by, entry.support_until // 1_000_000 + _Y2K_UNIX),
+        ends_by=min(ends_by, unix_seconds(entry.support_until)),
     )
     return issued, entry
 
