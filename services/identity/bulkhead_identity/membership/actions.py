@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from bulkhead_kit import clock
+from bulkhead_kit import clock, etags
 from bulkhead_kit.caller import Caller
 from bulkhead_kit.db import Database, Transaction
 from bulkhead_kit.errors import AlreadyExists, NotFound
@@ -60,7 +60,7 @@ async def change_role(tx: Transaction, change: RoleChange) -> MemberRow:
     member = await _changeable(tx, change.user_id)
     rules.demand_not_above(tx.caller.role, change.role)
     rules.demand_fitting(member, change.role)
-    rules.demand_version(member, change.version)
+    etags.demand(change.version, member.version)
     if member.role == change.role:
         return member
     return _found(await store.set_role(tx, change.user_id, change.role))

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
-from bulkhead_kit.errors import Aborted, FailedPrecondition, InvalidArgument, PermissionDenied
+from bulkhead_kit.errors import FailedPrecondition, InvalidArgument, PermissionDenied
 
 VIEWER: Final = 1
 OWNER: Final = 5
@@ -125,11 +125,6 @@ def demand_revocable(invitation: InvitationRow) -> None:
             "the invitation is settled, there is nothing to take back",
             metadata={"state": invitation.status},
         )
-
-
-def demand_version(member: MemberRow, version: int | None) -> None:
-    if version is not None and version != member.version:
-        raise Aborted(ErrorReason.ETAG_MISMATCH, "the member has been changed since she was read")
 
 
 def demand_distinct(authors: Sequence[Author]) -> None:

@@ -13,6 +13,7 @@ from bulkhead_kit.moments import unix_seconds
 
 from bulkhead_identity.platform import rules, store
 from bulkhead_identity.platform.rules import EntryRow, PlanChange, PlatformTenantRow
+from bulkhead_identity.session.actions import own_end, own_session
 from bulkhead_identity.session.rules import Issued
 from bulkhead_identity.session.tokens import AccessTokens
 
@@ -34,9 +35,7 @@ async def change_plan(tx: Transaction, tenant_id: UUID, change: PlanChange) -> P
 async def enter_support(
     database: Database, tokens: AccessTokens, caller: Caller, tenant_id: UUID, request_id: UUID | None
 ) -> tuple[Issued, EntryRow]:
-    session_id, ends_by = caller.session_id, caller.token_expires_at
-    if session_id is None or ends_by is None:
-        raise LookupError("a person's token without a session or an end")
+    session_id, ends_by = own_session(caller), own_end(caller)
     async with database.transaction(caller) as tx:
         entry = await store.enter_support(tx, tenant_id, session_id, request_id or new_id())
     issued = tokens.of_member(

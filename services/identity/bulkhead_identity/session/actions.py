@@ -71,9 +71,7 @@ async def refresh(tools: Tools, caller: Caller, token: str) -> SignedIn:
 
 
 async def select_tenant(tools: Tools, caller: Caller, tenant_id: UUID) -> tuple[Issued, Role]:
-    session_id, ends_by = own_session(caller), caller.token_expires_at
-    if ends_by is None:
-        raise LookupError("a person's token without an end")
+    session_id, ends_by = own_session(caller), own_end(caller)
     entry = await store.select_tenant(tools.database.read(caller), session_id, tenant_id)
     role = Role(entry.role)
     issued = tools.access.of_member(
@@ -110,3 +108,10 @@ def own_session(caller: Caller) -> UUID:
     if caller.session_id is None:
         raise LookupError("a person's token without a session")
     return caller.session_id
+
+
+def own_end(caller: Caller) -> float:
+    """Of the caller's token, in seconds since 1970."""
+    if caller.token_expires_at is None:
+        raise LookupError("a person's token without an end")
+    return caller.token_expires_at

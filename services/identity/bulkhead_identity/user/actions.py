@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 
-from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
 from bulkhead_kit import etags
 from bulkhead_kit.caller import Caller
 from bulkhead_kit.db import Transaction
@@ -19,7 +18,7 @@ from bulkhead_identity.user.rules import NAMES, Closing, UserRow
 
 
 async def update_me(tx: Transaction, values: Mapping[str, object], version: int | None) -> UserRow:
-    before = existing(await store.lock(tx))
+    before = rules.demand_open(await store.lock(tx))
     etags.demand(version, before.version)
     account = {name: value for name, value in values.items() if name in NAMES and value != getattr(before, name)}
     profile = {name: value for name, value in values.items() if name not in NAMES}
@@ -27,7 +26,7 @@ async def update_me(tx: Transaction, values: Mapping[str, object], version: int 
         store.set_account(tx, account)
     if profile:
         store.set_profile(tx, profile)
-    return existing(await store.load(tx)) if account or profile else before
+    return rules.demand_open(await store.load(tx)) if account or profile else before
 
 
 async def check_closing(tools: Tools, caller: Caller, password: str) -> Closing:
@@ -53,9 +52,3 @@ async def close_account(tx: Transaction, closing: Closing) -> None:
         raise closing.refusal
     throttle.forget(tx, closing.bucket)
     await store.close(tx, closing.session_id, closing.checked_hash, closing.unknown_hash)
-
-
-def existing(row: UserRow | None) -> UserRow:
-    if row is None:
-        raise Unauthenticated(ErrorReason.SESSION_ENDED, "the account is closed, log in again")
-    return row

@@ -13,7 +13,7 @@ from grpc.aio import ServicerContext
 
 from bulkhead_identity.calls import PERSONAL_REQUEST_IDS, Keyed, as_person
 from bulkhead_identity.tools import Tools
-from bulkhead_identity.user import actions, store, wire
+from bulkhead_identity.user import actions, rules, store, wire
 
 Context = ServicerContext[Any, Any]
 
@@ -24,7 +24,7 @@ class UserHandler(UserServiceServicer):
         self._database = tools.database
 
     async def GetMe(self, _request: pb.GetMeRequest, _context: Context) -> user_pb.User:
-        return wire.user(actions.existing(await store.load(self._database.read(as_person(current_caller())))))
+        return wire.user(rules.demand_open(await store.load(self._database.read(as_person(current_caller())))))
 
     async def UpdateMe(self, request: pb.UpdateMeRequest, _context: Context) -> user_pb.User:
         values = wire.changes(request)

@@ -76,6 +76,12 @@ class Closing:
     refusal: Unauthenticated | None = None
 
 
+def demand_open(row: UserRow | None) -> UserRow:
+    if row is None:
+        raise Unauthenticated(ErrorReason.SESSION_ENDED, "the account is closed, log in again")
+    return row
+
+
 def wrong_password() -> Unauthenticated:
     return Unauthenticated(ErrorReason.CREDENTIALS_INVALID, "the password is wrong")
 
