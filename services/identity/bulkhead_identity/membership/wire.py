@@ -24,9 +24,8 @@ from bulkhead_identity.membership.rules import (
     NewInvitation,
     RoleChange,
 )
+from bulkhead_identity.wire import MEMBER_KINDS, MEMBER_STATES
 
-_KINDS = {stored: member_pb.Member.Kind.Value(f"KIND_{name}") for name, stored in rules.KINDS.items()}
-_MEMBER_STATES = {stored: member_pb.Member.State.Value(f"STATE_{name}") for name, stored in rules.STATES.items()}
 _INVITATION_STATES = {
     stored: member_pb.Invitation.State.Value(f"STATE_{name}") for name, stored in rules.INVITATION_STATES.items()
 }
@@ -54,9 +53,9 @@ def authors(request: pb.ImportMembersRequest) -> list[Author]:
 def member(row: MemberRow) -> member_pb.Member:
     return member_pb.Member(
         user_id=row.user_id,
-        kind=_KINDS[row.kind],
+        kind=MEMBER_KINDS[row.kind],
         role=options_pb2.Role.ValueType(row.role),
-        state=_MEMBER_STATES[row.status],
+        state=MEMBER_STATES[row.status],
         display_name=row.display_name,
         avatar_url=row.avatar_url or "",
         join_time=timestamp(row.joined_at),

@@ -7,17 +7,14 @@ from collections.abc import Iterable
 from bulkhead.identity.v1 import auth_pb2 as auth_pb
 from bulkhead.identity.v1 import platform_pb2 as platform_pb
 from bulkhead.identity.v1 import platform_service_pb2 as pb
-from bulkhead.identity.v1 import tenant_pb2 as tenant_pb
 from bulkhead.rpc.v1 import options_pb2
 from bulkhead_kit.etags import etag, expected_version
 from bulkhead_kit.wire import timestamp
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bulkhead_identity import texts
-from bulkhead_identity.platform import rules
 from bulkhead_identity.platform.rules import EntryRow, PlanChange, PlanRow, PlatformTenantRow
-
-_STATES = {stored: tenant_pb.Tenant.State.Value(f"STATE_{name}") for name, stored in rules.STATES.items()}
+from bulkhead_identity.wire import TENANT_STATES
 
 
 def reason(request: pb.SuspendTenantRequest) -> str:
@@ -41,7 +38,7 @@ def tenant(row: PlatformTenantRow) -> platform_pb.PlatformTenant:
         slug=row.slug,
         name=row.name,
         domain=row.domain or "",
-        state=_STATES[row.status],
+        state=TENANT_STATES[row.status],
         state_reason=row.status_reason or "",
         state_change_time=timestamp(row.status_changed_at),
         plan_code=row.plan_code,

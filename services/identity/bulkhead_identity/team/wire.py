@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from bulkhead.identity.v1 import membership_pb2 as member_pb
 from bulkhead.identity.v1 import team_pb2 as team_pb
 from bulkhead.identity.v1 import team_service_pb2 as pb
 from bulkhead_kit import wire
@@ -15,9 +14,9 @@ from bulkhead_kit.wire import timestamp
 
 from bulkhead_identity import texts
 from bulkhead_identity.team.rules import NewTeam, Place, TeamMemberRow, TeamRow
+from bulkhead_identity.wire import MEMBER_STATES
 
 _MUTABLE = MutableFields(team_pb.Team, ["name", "description"])
-_STATES = {"active": member_pb.Member.STATE_ACTIVE, "disabled": member_pb.Member.STATE_DISABLED}
 
 
 def new_team(message: team_pb.Team) -> NewTeam:
@@ -59,7 +58,7 @@ def team_member(row: TeamMemberRow) -> team_pb.TeamMember:
         remove_time=timestamp(row.removed_at),
         display_name=row.display_name,
         avatar_url=row.avatar_url or "",
-        state=_STATES[row.status],
+        state=MEMBER_STATES[row.status],
     )
 
 

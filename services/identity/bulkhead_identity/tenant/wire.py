@@ -28,13 +28,10 @@ from bulkhead_identity.tenant.rules import (
     TenantRow,
     UsageRow,
 )
+from bulkhead_identity.wire import TENANT_STATES
 
 MAX_JSON: Final = 8_192
-STATES: Final = {
-    "active": tenant_pb.Tenant.STATE_ACTIVE,
-    "suspended": tenant_pb.Tenant.STATE_SUSPENDED,
-    "deleted": tenant_pb.Tenant.STATE_DELETED,
-}
+"""Bytes."""
 _SIZES = {
     "1-10": tenant_pb.Tenant.SIZE_1_TO_10,
     "11-50": tenant_pb.Tenant.SIZE_11_TO_50,
@@ -60,7 +57,7 @@ def tenant(row: TenantRow) -> tenant_pb.Tenant:
         tenant_id=row.tenant_id,
         slug=row.slug,
         name=row.name,
-        state=STATES[row.status],
+        state=TENANT_STATES[row.status],
         plan_code=row.plan_code,
         create_time=timestamp(row.created_at),
         update_time=timestamp(row.updated_at),
@@ -112,7 +109,7 @@ def _my_tenant(row: MyTenantRow) -> tenant_pb.MyTenant:
         tenant_id=row.tenant_id,
         slug=row.slug,
         name=row.name,
-        state=STATES[row.status],
+        state=TENANT_STATES[row.status],
         role=options_pb2.Role.ValueType(row.role),
         join_time=timestamp(row.joined_at),
         purge_time=timestamp(row.purge_after),

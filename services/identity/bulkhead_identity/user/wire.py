@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from uuid import UUID
 
-from bulkhead.identity.v1 import membership_pb2 as member_pb
 from bulkhead.identity.v1 import user_pb2 as user_pb
 from bulkhead.identity.v1 import user_service_pb2 as pb
 from bulkhead_kit import wire
@@ -18,13 +17,7 @@ from bulkhead_kit.wire import timestamp
 from bulkhead_identity import texts
 from bulkhead_identity.user import rules
 from bulkhead_identity.user.rules import CardRow, UserRow
-
-_KINDS = {
-    "person": member_pb.Member.KIND_PERSON,
-    "service": member_pb.Member.KIND_SERVICE_ACCOUNT,
-    "placeholder": member_pb.Member.KIND_PLACEHOLDER,
-}
-_STATES = {"active": member_pb.Member.STATE_ACTIVE, "disabled": member_pb.Member.STATE_DISABLED}
+from bulkhead_identity.wire import MEMBER_KINDS, MEMBER_STATES
 
 
 def changes(request: pb.UpdateMeRequest) -> dict[str, object]:
@@ -76,8 +69,8 @@ def _card(row: CardRow) -> user_pb.MemberCard:
         user_id=row.user_id,
         display_name=row.display_name,
         avatar_url=row.avatar_url or "",
-        kind=_KINDS[row.kind],
-        state=_STATES[row.status],
+        kind=MEMBER_KINDS[row.kind],
+        state=MEMBER_STATES[row.status],
     )
 
 
