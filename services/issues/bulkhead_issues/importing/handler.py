@@ -8,7 +8,7 @@ from typing import Any
 
 from bulkhead.identity.v1.membership_service_pb2_grpc import MembershipServiceStub
 from bulkhead.issues.v1 import import_pb2
-from bulkhead.issues.v1 import import_service_pb2 as service_pb
+from bulkhead.issues.v1 import import_service_pb2 as pb
 from bulkhead.issues.v1.import_service_pb2_grpc import ImportServiceServicer
 from bulkhead_kit.caller import Caller, current_caller
 from bulkhead_kit.client import Channel
@@ -21,7 +21,7 @@ from bulkhead_issues.importing.actions import Import
 from bulkhead_issues.importing.room import Hold, Room
 
 Context = ServicerContext[Any, Any]
-Requests = AsyncIterator[service_pb.ImportItemsRequest]
+Requests = AsyncIterator[pb.ImportItemsRequest]
 
 
 class ImportHandler(ImportServiceServicer):
@@ -33,7 +33,7 @@ class ImportHandler(ImportServiceServicer):
         self._members = MembershipServiceStub(identity)
         self._room = Room()
 
-    async def ImportItems(self, requests: Requests, _context: Context) -> service_pb.ImportItemsResponse:
+    async def ImportItems(self, requests: Requests, _context: Context) -> pb.ImportItemsResponse:
         caller = current_caller()
         requests = _within(requests, self._patience)
         first = await anext(requests, None)
@@ -57,9 +57,7 @@ class ImportHandler(ImportServiceServicer):
         return wire.people(await self._identity.call(self._members.ImportMembers, request, caller=caller))
 
 
-async def _take(
-    running: Import, position: int, request: service_pb.ImportItemsRequest, requests: Requests, hold: Hold
-) -> None:
+async def _take(running: Import, position: int, request: pb.ImportItemsRequest, requests: Requests, hold: Hold) -> None:
     part = request.WhichOneof("part")
     if part == "label":
         await _take_label(running, position, request.label)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bulkhead.issues.v1 import issue_pb2 as pb
-from bulkhead.issues.v1 import issue_service_pb2 as service_pb
+from bulkhead.issues.v1 import issue_pb2 as issue_pb
+from bulkhead.issues.v1 import issue_service_pb2 as pb
 from bulkhead.issues.v1.issue_service_pb2_grpc import IssueServiceServicer
 from bulkhead_kit.caller import current_caller
 from bulkhead_kit.db import Database, Reader
@@ -27,14 +27,14 @@ class IssueHandler(IssueServiceServicer):
         self._database = database
         self._page_tokens = page_tokens
 
-    async def CreateIssue(self, request: service_pb.CreateIssueRequest, _context: Context) -> pb.Issue:
+    async def CreateIssue(self, request: pb.CreateIssueRequest, _context: Context) -> issue_pb.Issue:
         caller = current_caller()
         new = wire.new_issue(request.issue)
         return await REQUEST_IDS.once(
-            self._database, caller, request, pb.Issue, lambda tx: actions.create_issue(tx, new), wire.issue
+            self._database, caller, request, issue_pb.Issue, lambda tx: actions.create_issue(tx, new), wire.issue
         )
 
-    async def GetIssue(self, request: service_pb.GetIssueRequest, _context: Context) -> pb.Issue:
+    async def GetIssue(self, request: pb.GetIssueRequest, _context: Context) -> issue_pb.Issue:
         reader = self._database.read(current_caller())
         if request.HasField("key"):
             project_key, _, number = request.key.rpartition("-")
@@ -45,20 +45,16 @@ class IssueHandler(IssueServiceServicer):
             raise NotFound("issue")
         return wire.issue(row)
 
-    async def BatchGetIssues(
-        self, request: service_pb.BatchGetIssuesRequest, _context: Context
-    ) -> service_pb.BatchGetIssuesResponse:
+    async def BatchGetIssues(self, request: pb.BatchGetIssuesRequest, _context: Context) -> pb.BatchGetIssuesResponse:
         ids = [str(parse_id(text, f"issue_ids[{i}]")) for i, text in enumerate(request.issue_ids)]
         rows = {row.issue_id: row for row in await store.load_several(self._database.read(current_caller()), ids)}
         if sum(map(wire.weight, rows.values())) > MAX_PAGE_BYTES:
             raise InvalidArgument.field("issue_ids", "these issues do not fit into one message: ask for fewer")
         if any(issue_id not in rows for issue_id in ids):
             raise NotFound("issue")
-        return service_pb.BatchGetIssuesResponse(issues=[wire.issue(rows[issue_id]) for issue_id in ids])
+        return pb.BatchGetIssuesResponse(issues=[wire.issue(rows[issue_id]) for issue_id in ids])
 
-    async def ListIssues(
-        self, request: service_pb.ListIssuesRequest, _context: Context
-    ) -> service_pb.ListIssuesResponse:
+    async def ListIssues(self, request: pb.ListIssuesRequest, _context: Context) -> pb.ListIssuesResponse:
         caller = current_caller()
         order = store.ORDERS.parse(request.order_by)
         page = page_of(
@@ -83,9 +79,9 @@ class IssueHandler(IssueServiceServicer):
         if not rows and request.project_id and not await store.project_exists(reader, request.project_id):
             raise NotFound("project")
         rows, token = cut(rows, page, order.keys, wire.weight)
-        return service_pb.ListIssuesResponse(issues=map(wire.issue, rows), next_page_token=token)
+        return pb.ListIssuesResponse(issues=map(wire.issue, rows), next_page_token=token)
 
-    async def UpdateIssue(self, request: service_pb.UpdateIssueRequest, _context: Context) -> pb.Issue:
+    async def UpdateIssue(self, request: pb.UpdateIssueRequest, _context: Context) -> issue_pb.Issue:
         caller = current_caller()
         issue_id = parse_id(request.issue.issue_id, "issue.issue_id")
         version = expected_version(request.issue.etag, "issue.etag")
@@ -94,12 +90,12 @@ class IssueHandler(IssueServiceServicer):
             self._database,
             caller,
             request,
-            pb.Issue,
+            issue_pb.Issue,
             lambda tx: actions.update_issue(tx, issue_id, values, version),
             wire.issue,
         )
 
-    async def TransitionIssue(self, request: service_pb.TransitionIssueRequest, _context: Context) -> pb.Issue:
+    async def TransitionIssue(self, request: pb.TransitionIssueRequest, _context: Context) -> issue_pb.Issue:
         caller = current_caller()
         issue_id, status_id = parse_id(request.issue_id, "issue_id"), parse_id(request.status_id, "status_id")
         version = expected_version(request.etag)
@@ -107,12 +103,12 @@ class IssueHandler(IssueServiceServicer):
             self._database,
             caller,
             request,
-            pb.Issue,
+            issue_pb.Issue,
             lambda tx: actions.transition_issue(tx, issue_id, status_id, version),
             wire.issue,
         )
 
-    async def AssignIssue(self, request: service_pb.AssignIssueRequest, _context: Context) -> pb.Issue:
+    async def AssignIssue(self, request: pb.AssignIssueRequest, _context: Context) -> issue_pb.Issue:
         caller = current_caller()
         issue_id = parse_id(request.issue_id, "issue_id")
         assignee_id = parse_optional_id(request.assignee_id, "assignee_id")
@@ -121,36 +117,36 @@ class IssueHandler(IssueServiceServicer):
             self._database,
             caller,
             request,
-            pb.Issue,
+            issue_pb.Issue,
             lambda tx: actions.assign_issue(tx, issue_id, assignee_id, version),
             wire.issue,
         )
 
-    async def AddLabel(self, request: service_pb.AddLabelRequest, _context: Context) -> pb.Issue:
+    async def AddLabel(self, request: pb.AddLabelRequest, _context: Context) -> issue_pb.Issue:
         caller = current_caller()
         issue_id, label_id = parse_id(request.issue_id, "issue_id"), parse_id(request.label_id, "label_id")
         return await REQUEST_IDS.once(
             self._database,
             caller,
             request,
-            pb.Issue,
+            issue_pb.Issue,
             lambda tx: actions.add_label(tx, issue_id, label_id),
             wire.issue,
         )
 
-    async def RemoveLabel(self, request: service_pb.RemoveLabelRequest, _context: Context) -> pb.Issue:
+    async def RemoveLabel(self, request: pb.RemoveLabelRequest, _context: Context) -> issue_pb.Issue:
         caller = current_caller()
         issue_id, label_id = parse_id(request.issue_id, "issue_id"), parse_id(request.label_id, "label_id")
         return await REQUEST_IDS.once(
             self._database,
             caller,
             request,
-            pb.Issue,
+            issue_pb.Issue,
             lambda tx: actions.remove_label(tx, issue_id, label_id),
             wire.issue,
         )
 
-    async def DeleteIssue(self, request: service_pb.DeleteIssueRequest, _context: Context) -> pb.Issue:
+    async def DeleteIssue(self, request: pb.DeleteIssueRequest, _context: Context) -> issue_pb.Issue:
         caller = current_caller()
         issue_id = parse_id(request.issue_id, "issue_id")
         version = expected_version(request.etag)
@@ -158,39 +154,37 @@ class IssueHandler(IssueServiceServicer):
             self._database,
             caller,
             request,
-            pb.Issue,
+            issue_pb.Issue,
             lambda tx: actions.delete_issue(tx, issue_id, version),
             wire.issue,
         )
 
-    async def UndeleteIssue(self, request: service_pb.UndeleteIssueRequest, _context: Context) -> pb.Issue:
+    async def UndeleteIssue(self, request: pb.UndeleteIssueRequest, _context: Context) -> issue_pb.Issue:
         caller = current_caller()
         issue_id = parse_id(request.issue_id, "issue_id")
         return await REQUEST_IDS.once(
-            self._database, caller, request, pb.Issue, lambda tx: actions.undelete_issue(tx, issue_id), wire.issue
+            self._database, caller, request, issue_pb.Issue, lambda tx: actions.undelete_issue(tx, issue_id), wire.issue
         )
 
     async def ListStatusHistory(
-        self, request: service_pb.ListStatusHistoryRequest, _context: Context
-    ) -> service_pb.ListStatusHistoryResponse:
+        self, request: pb.ListStatusHistoryRequest, _context: Context
+    ) -> pb.ListStatusHistoryResponse:
         caller = current_caller()
         page = page_of(self._page_tokens, caller, request, request.issue_id)
         reader = self._database.read(caller)
         rows = await history.list_spans(reader, request.issue_id, after=page.after, limit=page.size + 1)
         await _demand_issue(reader, request.issue_id, bool(rows))
         rows, token = cut(rows, page, lambda row: (row.seq,))
-        return service_pb.ListStatusHistoryResponse(spans=map(wire.span, rows), next_page_token=token)
+        return pb.ListStatusHistoryResponse(spans=map(wire.span, rows), next_page_token=token)
 
-    async def ListActivity(
-        self, request: service_pb.ListActivityRequest, _context: Context
-    ) -> service_pb.ListActivityResponse:
+    async def ListActivity(self, request: pb.ListActivityRequest, _context: Context) -> pb.ListActivityResponse:
         caller = current_caller()
         page = page_of(self._page_tokens, caller, request, request.issue_id)
         reader = self._database.read(caller)
         rows = await history.list_changes(reader, request.issue_id, after=page.after, limit=page.size + 1)
         await _demand_issue(reader, request.issue_id, bool(rows))
         rows, token = cut(rows, page, lambda row: (row.seq,), wire.change_weight)
-        return service_pb.ListActivityResponse(changes=map(wire.change, rows), next_page_token=token)
+        return pb.ListActivityResponse(changes=map(wire.change, rows), next_page_token=token)
 
 
 async def _demand_issue(reader: Reader, issue_id: str, has_rows: bool) -> None:

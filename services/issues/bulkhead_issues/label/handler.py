@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bulkhead.issues.v1 import label_pb2 as pb
-from bulkhead.issues.v1 import label_service_pb2 as service_pb
+from bulkhead.issues.v1 import label_pb2 as label_pb
+from bulkhead.issues.v1 import label_service_pb2 as pb
 from bulkhead.issues.v1.label_service_pb2_grpc import LabelServiceServicer
 from bulkhead_kit.caller import current_caller
 from bulkhead_kit.db import Database
@@ -27,31 +27,29 @@ class LabelHandler(LabelServiceServicer):
         self._database = database
         self._page_tokens = page_tokens
 
-    async def CreateLabel(self, request: service_pb.CreateLabelRequest, _context: Context) -> pb.Label:
+    async def CreateLabel(self, request: pb.CreateLabelRequest, _context: Context) -> label_pb.Label:
         caller = current_caller()
         new = wire.new_label(request.label)
         return await REQUEST_IDS.once(
-            self._database, caller, request, pb.Label, lambda tx: actions.create_label(tx, new), wire.label
+            self._database, caller, request, label_pb.Label, lambda tx: actions.create_label(tx, new), wire.label
         )
 
-    async def GetLabel(self, request: service_pb.GetLabelRequest, _context: Context) -> pb.Label:
+    async def GetLabel(self, request: pb.GetLabelRequest, _context: Context) -> label_pb.Label:
         row = await store.load(self._database.read(current_caller()), request.label_id)
         if row is None:
             raise NotFound("label")
         return wire.label(row)
 
-    async def ListLabels(
-        self, request: service_pb.ListLabelsRequest, _context: Context
-    ) -> service_pb.ListLabelsResponse:
+    async def ListLabels(self, request: pb.ListLabelsRequest, _context: Context) -> pb.ListLabelsResponse:
         caller = current_caller()
         page = page_of(self._page_tokens, caller, request, request.show_archived)
         rows = await store.list_labels(
             self._database.read(caller), show_archived=request.show_archived, after=page.after, limit=page.size + 1
         )
         rows, token = cut(rows, page, lambda row: (row.name_key,))
-        return service_pb.ListLabelsResponse(labels=map(wire.label, rows), next_page_token=token)
+        return pb.ListLabelsResponse(labels=map(wire.label, rows), next_page_token=token)
 
-    async def UpdateLabel(self, request: service_pb.UpdateLabelRequest, _context: Context) -> pb.Label:
+    async def UpdateLabel(self, request: pb.UpdateLabelRequest, _context: Context) -> label_pb.Label:
         caller = current_caller()
         label_id = parse_id(request.label.label_id, "label.label_id")
         values = wire.changes(request)
@@ -60,21 +58,26 @@ class LabelHandler(LabelServiceServicer):
             self._database,
             caller,
             request,
-            pb.Label,
+            label_pb.Label,
             lambda tx: actions.update_label(tx, label_id, values, version),
             wire.label,
         )
 
-    async def ArchiveLabel(self, request: service_pb.ArchiveLabelRequest, _context: Context) -> pb.Label:
+    async def ArchiveLabel(self, request: pb.ArchiveLabelRequest, _context: Context) -> label_pb.Label:
         caller = current_caller()
         label_id = parse_id(request.label_id, "label_id")
         return await REQUEST_IDS.once(
-            self._database, caller, request, pb.Label, lambda tx: actions.archive_label(tx, label_id), wire.label
+            self._database, caller, request, label_pb.Label, lambda tx: actions.archive_label(tx, label_id), wire.label
         )
 
-    async def UnarchiveLabel(self, request: service_pb.UnarchiveLabelRequest, _context: Context) -> pb.Label:
+    async def UnarchiveLabel(self, request: pb.UnarchiveLabelRequest, _context: Context) -> label_pb.Label:
         caller = current_caller()
         label_id = parse_id(request.label_id, "label_id")
         return await REQUEST_IDS.once(
-            self._database, caller, request, pb.Label, lambda tx: actions.unarchive_label(tx, label_id), wire.label
+            self._database,
+            caller,
+            request,
+            label_pb.Label,
+            lambda tx: actions.unarchive_label(tx, label_id),
+            wire.label,
         )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bulkhead.issues.v1 import project_pb2 as pb
-from bulkhead.issues.v1 import project_service_pb2 as service_pb
+from bulkhead.issues.v1 import project_pb2 as project_pb
+from bulkhead.issues.v1 import project_service_pb2 as pb
 from bulkhead.issues.v1.project_service_pb2_grpc import ProjectServiceServicer
 from bulkhead_kit.caller import current_caller
 from bulkhead_kit.db import Database
@@ -27,7 +27,7 @@ class ProjectHandler(ProjectServiceServicer):
         self._database = database
         self._page_tokens = page_tokens
 
-    async def CreateProject(self, request: service_pb.CreateProjectRequest, _context: Context) -> pb.Project:
+    async def CreateProject(self, request: pb.CreateProjectRequest, _context: Context) -> project_pb.Project:
         caller = current_caller()
         workspace_id = parse_id(request.project.workspace_id, "project.workspace_id")
         key, values = wire.new_key(request.project), wire.all_values(request.project)
@@ -35,13 +35,13 @@ class ProjectHandler(ProjectServiceServicer):
             self._database,
             caller,
             request,
-            pb.Project,
+            project_pb.Project,
             lambda tx: actions.create_project(tx, workspace_id=workspace_id, key=key, values=values),
             wire.project,
             locks_limits=True,
         )
 
-    async def GetProject(self, request: service_pb.GetProjectRequest, _context: Context) -> pb.Project:
+    async def GetProject(self, request: pb.GetProjectRequest, _context: Context) -> project_pb.Project:
         reader = self._database.read(current_caller())
         if request.HasField("key"):
             row = await store.load_by_key(reader, request.key)
@@ -51,9 +51,7 @@ class ProjectHandler(ProjectServiceServicer):
             raise NotFound("project")
         return wire.project(row)
 
-    async def ListProjects(
-        self, request: service_pb.ListProjectsRequest, _context: Context
-    ) -> service_pb.ListProjectsResponse:
+    async def ListProjects(self, request: pb.ListProjectsRequest, _context: Context) -> pb.ListProjectsResponse:
         caller = current_caller()
         page = page_of(self._page_tokens, caller, request, request.workspace_id, request.show_archived)
         rows = await store.list_projects(
@@ -64,9 +62,9 @@ class ProjectHandler(ProjectServiceServicer):
             limit=page.size + 1,
         )
         rows, token = cut(rows, page, lambda row: (row.project_id,), wire.weight)
-        return service_pb.ListProjectsResponse(projects=map(wire.project, rows), next_page_token=token)
+        return pb.ListProjectsResponse(projects=map(wire.project, rows), next_page_token=token)
 
-    async def UpdateProject(self, request: service_pb.UpdateProjectRequest, _context: Context) -> pb.Project:
+    async def UpdateProject(self, request: pb.UpdateProjectRequest, _context: Context) -> project_pb.Project:
         caller = current_caller()
         project_id = parse_id(request.project.project_id, "project.project_id")
         version = expected_version(request.project.etag, "project.etag")
@@ -75,7 +73,7 @@ class ProjectHandler(ProjectServiceServicer):
             self._database,
             caller,
             request,
-            pb.Project,
+            project_pb.Project,
             lambda tx: actions.update_project(tx, project_id, values, version),
             wire.project,
         )
