@@ -17,16 +17,13 @@ from functools import cache, cached_property
 import grpc.aio
 import structlog
 from prometheus_client import Counter
-from psycopg.errors import UndefinedTable
 
-from bulkhead_kit import clock, logs, telemetry
+from bulkhead_kit import logs, telemetry
 from bulkhead_kit.api_keys import ApiKeyLookup
 from bulkhead_kit.caller import Caller
 from bulkhead_kit.client import Channel, connect
-from bulkhead_kit.db import Database, PoolSettings, ServerState
-from bulkhead_kit.db.database import known_holes
+from bulkhead_kit.db import Database, PoolSettings
 from bulkhead_kit.denials import Denials, Record, through_outbox
-from bulkhead_kit.errors import DeadlineExceeded, PermissionDenied, Unavailable
 from bulkhead_kit.interceptors.base import Chain
 from bulkhead_kit.interceptors.caller import ApiKeys, Callers
 from bulkhead_kit.interceptors.limits import Limits
@@ -39,7 +36,7 @@ from bulkhead_kit.rates.keys import LimitedLookup
 from bulkhead_kit.rates.limiter import RateLimits, Rates
 from bulkhead_kit.rates.rate import ANY_METHOD
 from bulkhead_kit.rates.shared import RedisCounts
-from bulkhead_kit.revisions import head
+from bulkhead_kit.readiness import Readiness
 from bulkhead_kit.server import AddressError, Close, ServerOptions, Service
 from bulkhead_kit.services_auth import Authenticator, ServiceAllowList, ServiceTokens, service_verifier
 from bulkhead_kit.settings import ServiceSettings, SettingsError
@@ -47,9 +44,6 @@ from bulkhead_kit.tokens import access_verifier
 from bulkhead_kit.worker import Duty, keep_working, until_told
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.program")
-
-PROBE_SECONDS = 1.5
-"""Less than health's own patience, so that it hears what is missing."""
 
 
 @dataclass(frozen=True)
@@ -105,24 +99,41 @@ def build(
     database = open_database(settings)
     _pool_metrics().watch(settings.service, database.stats)
     parts = Parts(settings, database)
-    keys = settings.keys_dir
-    authenticator = Authenticator(
-        access_verifier(
-            load_public_keys(keys, [ACCESS]), issuer=settings.token_issuer, audience=settings.token_audience
-        ),
-        service_verifier(load_public_keys(keys, SERVICES), audience=settings.service),
-    )
     rate_limit = _rate_limits(settings, parts.closing)
     record = denied(database) if denied is not None else through_outbox(settings.service, database)
     denials = Denials(record, _denied_calls())
     chain = Chain(
-        callers=Callers(authenticator, api_keys=_key_lookup(settings, database)),
+        callers=Callers(_authenticator(settings), api_keys=_key_lookup(settings, database)),
         services=allowed,
         limits=Limits(calls=settings.max_calls, streams=settings.max_streams, rate_limit=rate_limit),
         metrics=_rpc_metrics(),
         denials=denials,
     )
-    options = ServerOptions(
+    parts.closing.extend([database.close, denials.close])
+    service = Service(
+        settings.service,
+        chain=chain,
+        options=_options(settings),
+        ready=Readiness(settings, database, parts.databases),
+        register=lambda server: register(parts, server),
+        close=parts.closing,
+    )
+    _demand_public(settings, service.server.services)
+    return service
+
+
+def _authenticator(settings: ServiceSettings) -> Authenticator:
+    keys = settings.keys_dir
+    return Authenticator(
+        access_verifier(
+            load_public_keys(keys, [ACCESS]), issuer=settings.token_issuer, audience=settings.token_audience
+        ),
+        service_verifier(load_public_keys(keys, SERVICES), audience=settings.service),
+    )
+
+
+def _options(settings: ServiceSettings) -> ServerOptions:
+    return ServerOptions(
         address=settings.listen,
         reflection=not settings.is_production,
         share_port=settings.share_port,
@@ -130,18 +141,6 @@ def build(
         max_message_bytes=settings.max_message_bytes,
         grace=settings.grace_seconds,
     )
-    probe = Readiness(settings, database, parts.databases)
-    parts.closing.extend([database.close, denials.close])
-    service = Service(
-        settings.service,
-        chain=chain,
-        options=options,
-        ready=probe,
-        register=lambda server: register(parts, server),
-        close=parts.closing,
-    )
-    _demand_public(settings, service.server.services)
-    return service
 
 
 def _rate_limits(settings: ServiceSettings, closing: list[Close]) -> RateLimits | None:
@@ -253,52 +252,6 @@ def main(name: str, commands: Mapping[str, Callable[[], None]], arguments: Seque
         print(error, file=sys.stderr)  # noqa: T201 - before there is a log, and for a person to read
         return 1
     return 0
-
-
-class Readiness:
-    """The health probe: database reachable, schema at the revision of this code, server without known holes."""
-
-    def __init__(self, settings: ServiceSettings, database: Database, others: Sequence[Database] = ()) -> None:
-        self._settings = settings
-        self._database = database
-        self._others = others
-        self._head = head(settings.service)
-        self._opened = False
-        self._warned = False
-
-    async def __call__(self) -> str | None:
-        if not self._opened:
-            for database in (self._database, *self._others):
-                await database.open()
-            self._opened = True
-        try:
-            state = await self._database.state(self._settings.service, _probe_caller(self._settings.service))
-        except (Unavailable, DeadlineExceeded):
-            return self._database.refused or "the database cannot be reached"
-        except (PermissionDenied, UndefinedTable):
-            return self._behind("is not there")
-        self._warn_of(state)
-        return self._schema(state)
-
-    def _schema(self, state: ServerState) -> str | None:
-        # A newer schema is fine: `pre` migrations run before the release that needs them.
-        return self._behind(f"is at {state.revision}") if state.revision < self._head else None
-
-    def _behind(self, where: str) -> str:
-        return f"schema {self._settings.service} {where}, this code needs {self._head}: run bulkhead migrate"
-
-    def _warn_of(self, state: ServerState) -> None:
-        """In production such a server is not even connected to."""
-        text = known_holes(state.server_version)
-        if text is not None and not self._warned:
-            log.warning("unsafe_postgresql", detail=text)
-            self._warned = True
-
-
-def _probe_caller(service: str) -> Caller:
-    return Caller(
-        actor_type="system", rpc=f"{service}/probe", request_id="probe", deadline=clock.monotonic() + PROBE_SECONDS
-    )
 
 
 @cache

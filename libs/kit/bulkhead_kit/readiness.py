@@ -1,0 +1,68 @@
+"""Whether a service can serve: its health probe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+from psycopg.errors import UndefinedTable
+
+from bulkhead_kit import clock
+from bulkhead_kit.caller import Caller
+from bulkhead_kit.db import Database, ServerState
+from bulkhead_kit.db.database import known_holes
+from bulkhead_kit.errors import DeadlineExceeded, PermissionDenied, Unavailable
+from bulkhead_kit.revisions import head
+from bulkhead_kit.settings import ServiceSettings
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.program")
+
+PROBE_SECONDS: Final = 1.5
+"""Less than health's own patience, so that it hears what is missing."""
+
+
+class Readiness:
+    """Database reachable, schema at the revision of this code, server without known holes."""
+
+    def __init__(self, settings: ServiceSettings, database: Database, others: Sequence[Database] = ()) -> None:
+        self._settings = settings
+        self._database = database
+        self._others = others
+        self._head = head(settings.service)
+        self._opened = False
+        self._warned = False
+
+    async def __call__(self) -> str | None:
+        if not self._opened:
+            for database in (self._database, *self._others):
+                await database.open()
+            self._opened = True
+        try:
+            state = await self._database.state(self._settings.service, _probe_caller(self._settings.service))
+        except (Unavailable, DeadlineExceeded):
+            return self._database.refused or "the database cannot be reached"
+        except (PermissionDenied, UndefinedTable):
+            return self._behind("is not there")
+        self._warn_of(state)
+        return self._schema(state)
+
+    def _schema(self, state: ServerState) -> str | None:
+        # A newer schema is fine: `pre` migrations run before the release that needs them.
+        return self._behind(f"is at {state.revision}") if state.revision < self._head else None
+
+    def _behind(self, where: str) -> str:
+        return f"schema {self._settings.service} {where}, this code needs {self._head}: run bulkhead migrate"
+
+    def _warn_of(self, state: ServerState) -> None:
+        """In production such a server is not even connected to."""
+        text = known_holes(state.server_version)
+        if text is not None and not self._warned:
+            log.warning("unsafe_postgresql", detail=text)
+            self._warned = True
+
+
+def _probe_caller(service: str) -> Caller:
+    return Caller(
+        actor_type="system", rpc=f"{service}/probe", request_id="probe", deadline=clock.monotonic() + PROBE_SECONDS
+    )
