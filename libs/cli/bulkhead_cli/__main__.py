@@ -89,14 +89,14 @@ def keys(directory: KeyFolder = None) -> None:
 
 @keys_app.command
 def rotate(
-    name: KeyName = None, *, directory: KeyFolder = None, overlap: float = 10.0, publish_only: bool = False
+    name: KeyName = None, *, directory: KeyFolder = None, overlap: float | None = None, publish_only: bool = False
 ) -> None:
     """Publishes a new key, waits until every service believes it, signs with it. Safe to repeat after an interruption.
 
     Parameters
     ----------
     overlap
-        Seconds between publishing a key and signing with it.
+        Seconds between publishing a key and signing with it; 10 where nothing is said.
     publish_only
         Stop after publishing, where the public files have to be copied to other machines first.
     """

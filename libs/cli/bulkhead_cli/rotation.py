@@ -15,7 +15,7 @@ from bulkhead_cli.errors import MendableError
 Say = Callable[[str], None]
 
 
-def rotate(directory: Path, name: str | None, *, overlap: float, publish_only: bool, say: Say) -> None:
+def rotate(directory: Path, name: str | None, *, overlap: float | None, publish_only: bool, say: Say) -> None:
     chosen = names(directory, name)
     try:
         for each in chosen:
@@ -23,7 +23,7 @@ def rotate(directory: Path, name: str | None, *, overlap: float, publish_only: b
         if publish_only:
             say("hand the public files out, then run this again without --publish-only")
             return
-        wait(directory, chosen, overlap, say)
+        wait(directory, chosen, keyrotation.OVERLAP_SECONDS if overlap is None else overlap, say)
         for each in chosen:
             say(f"{keyrotation.sign_with_next(directory, each)} signs")
     except (KeyFileError, OSError) as error:

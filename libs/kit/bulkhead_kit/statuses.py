@@ -35,9 +35,6 @@ _kinds: dict[grpc.StatusCode, type[DomainError]] = {
         errors.DeadlineExceeded,
     )
 }
-_reasons = frozenset(ErrorReason.keys())
-
-
 _REASONS: Final = frozenset(ErrorReason.keys())
 
 

@@ -10,6 +10,7 @@ from bulkhead_kit.settings import Address, ServiceSettings
 from pydantic import AfterValidator, Field, SecretStr
 
 from bulkhead_identity.mail.message import address_of
+from bulkhead_identity.mail.rules import SLOWEST_SECONDS
 
 
 def _sender(text: str) -> str:
@@ -59,8 +60,7 @@ class IdentitySettings(ServiceSettings, service="identity"):
     mail_smtp_ca: Path | None = Field(None, description="Certificates that the mail server's is checked by.")
     mail_smtp_user: str | None = Field(None, min_length=1, description="Login at the mail server.")
     mail_smtp_password: SecretStr | None = Field(None, description="Password of that login.")
-    # A batch has to be settled within the worker's turn.
-    mail_timeout_seconds: float = Field(10.0, gt=0, le=20, description="Time to hand one mail over.")
+    mail_timeout_seconds: float = Field(10.0, gt=0, le=SLOWEST_SECONDS, description="Time to hand one mail over.")
     mail_dir: Path = Field(Path(".run/mail"), description="Folder that mails are written to without a mail server.")
     mail_from: Annotated[str, AfterValidator(_sender)] = Field(
         "Bulkhead <no-reply@bulkhead.invalid>", description="Sender of the mails."

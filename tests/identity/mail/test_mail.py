@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from bulkhead_identity.mail import rules
-from bulkhead_identity.mail.actions import AT_ONCE, BATCH, LEASE, SLOWEST_SECONDS, Post, send_due
+from bulkhead_identity.mail.actions import AT_ONCE, BATCH, LEASE, Post, send_due
 from bulkhead_identity.mail.folder import MailFolder
-from bulkhead_identity.mail.rules import Letter, MailRefusedError
+from bulkhead_identity.mail.rules import SLOWEST_SECONDS, Letter, MailRefusedError
 from bulkhead_kit.telemetry import MailMetrics
 from bulkhead_kit.worker import TURN_SECONDS
 from prometheus_client import CollectorRegistry

@@ -14,10 +14,10 @@ from email.policy import SMTPUTF8
 from pathlib import Path
 
 import pytest
-from bulkhead_identity.mail.actions import AT_ONCE, SLOWEST_SECONDS, send_due
+from bulkhead_identity.mail.actions import AT_ONCE, send_due
 from bulkhead_identity.mail.folder import MailFolder
 from bulkhead_identity.mail.outlet import outlet_of
-from bulkhead_identity.mail.rules import Letter, MailPutOffError, MailRefusedError
+from bulkhead_identity.mail.rules import SLOWEST_SECONDS, Letter, MailPutOffError, MailRefusedError
 from bulkhead_identity.mail.smtp import SmtpOutlet
 from bulkhead_identity.settings import IdentitySettings
 from bulkhead_kit import clock

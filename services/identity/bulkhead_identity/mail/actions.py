@@ -22,8 +22,6 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.mail
 
 BATCH: Final = 10
 AT_ONCE: Final = 5
-SLOWEST_SECONDS: Final = 20
-"""What one mail may take at most: a batch must be settled within the worker's turn and before its lease ends."""
 LEASE: Final = timedelta(minutes=2)
 
 

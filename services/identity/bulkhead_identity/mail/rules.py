@@ -8,6 +8,8 @@ from datetime import timedelta
 from typing import Final, NamedTuple, Protocol
 
 MAX_ATTEMPTS: Final = 12
+SLOWEST_SECONDS: Final = 20
+"""What one mail may take at most: a batch must be settled within the worker's turn and before its lease ends."""
 _FIRST_PAUSE: Final = timedelta(seconds=10)
 _LONGEST_PAUSE: Final = timedelta(hours=1)
 
