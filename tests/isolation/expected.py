@@ -125,13 +125,31 @@ class OwnRows(NamedTuple):
     """True of a row that is somebody else's."""
     change: str = ""
     """What she may do to hers."""
+    insert: str = ""
+    """A row of whose it is to be."""
 
 
+_CALL = (
+    "insert into identity.user_request_ids (user_id, request_id, rpc, request_digest)"
+    " values (%s, gen_random_uuid(), 'a/B', decode(repeat('00', 32), 'hex'))"
+)
 OWN_ROWS = {
     "identity.users": OwnRows("user_id <> app.current_user_id()", "full_name = 'X'"),
-    "identity.user_profiles": OwnRows("user_id <> app.current_user_id()", "bio = 'X'"),
+    "identity.user_profiles": OwnRows(
+        "user_id <> app.current_user_id()", "bio = 'X'", "insert into identity.user_profiles (user_id) values (%s)"
+    ),
     "identity.sessions": OwnRows("user_id <> app.current_user_id()", "revoked_at = now(), revoked_reason = 'logout'"),
-    "identity.user_request_ids": OwnRows("user_id <> app.current_user_id()", "reply = ''"),
+    "identity.user_request_ids": OwnRows("user_id <> app.current_user_id()", "reply = ''", _CALL),
     "identity.request_ids": OwnRows("principal <> app.principal()", "reply = ''"),
     "issues.request_ids": OwnRows("principal <> app.principal()", "reply = ''"),
+}
+
+READ_BY_MEMBERS = {"identity.plans"}
+"""Tables of no tenant that every role of one reads, and nobody without a role."""
+
+PLATFORM = {
+    # What platform_app sees and changes, in the name of a person and outside every tenant only.
+    "identity.plans": frozenset[str](),
+    "identity.tenant_usage": frozenset[str](),
+    "identity.tenants": frozenset({"plan_code"}),
 }

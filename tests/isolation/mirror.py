@@ -49,7 +49,7 @@ def mirror(admin: psycopg.Connection, tenant_id: UUID) -> UUID:
 def _value(column: str, copied: UUID) -> sql.Composable:
     if column == "tenant_id":
         return sql.Literal(copied)
-    if column in {"name", "display_name"}:
+    if column in {"name", "display_name", "email"}:
         return sql.SQL("{} || md5({})").format(sql.Literal(MARK), sql.Identifier(column))
     # Unique over all tenants, so that a copy needs another one.
     if column == "slug":

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import psycopg
 
-from tests.isolation.expected import LEVELS, OWN_ROWS, RIGHTS
+from tests.isolation.expected import LEVELS, OWN_ROWS, READ_BY_MEMBERS, RIGHTS
 from tests.isolation.report import Pair, Report
-from tests.isolation.right_probes import probe_levels, probe_owners, probe_rights
+from tests.isolation.right_probes import probe_levels, probe_owners, probe_platform, probe_rights
 from tests.isolation.sql_probes import Prober, Relation
 from tests.support.postgres import ScratchDatabase
 
@@ -25,6 +25,8 @@ class Mutant:
     sql: str
     what: str = ""
     """The key or reference, where the table has several."""
+    role: str = ""
+    """Whose policy it is, where it is not the service's own login's."""
 
     @property
     def name(self) -> str:
@@ -51,8 +53,10 @@ def probe(database: ScratchDatabase, mutant: Mutant, pair: Pair, known: Known) -
         return probe_rights(database, tables)
     if mutant.kind == "not forced":
         return probe_owners(database, tables)
+    if mutant.role == "platform_app":
+        return probe_platform(database, pair, tables)
     with Prober(database, app, pair, known[app]) as prober:
-        if mutant.table in LEVELS or mutant.table in OWN_ROWS:
+        if mutant.table in LEVELS or mutant.table in OWN_ROWS or mutant.table in READ_BY_MEMBERS:
             probe_levels(prober, tables)
         return prober.report if mutant.kind.startswith("right") else prober.run(tables)
 
@@ -124,12 +128,14 @@ def _rights(admin: psycopg.Connection) -> Iterator[Mutant]:
     ).fetchall()
     commands = {"r": "select", "a": "insert", "w": "update", "*": "all"}
     for table, name, command, role in found:
-        if table not in LEVELS and table not in OWN_ROWS:
+        if table not in LEVELS and table not in OWN_ROWS and table not in READ_BY_MEMBERS:
             continue
         clauses = {"r": "using (true)", "a": "with check (true)"}.get(command, "using (true) with check (true)")
         loose = f"create policy {name} on {table} for {commands[command]} to {role} {clauses}"
-        yield Mutant("right for everybody", table, f"drop policy {name} on {table}; {loose}")
-        yield Mutant("right taken away", table, f"drop policy {name} on {table}")
+        whose = "platform_app" if role == "platform_app" else ""
+        gone = f"drop policy {name} on {table}"
+        yield Mutant("right for everybody", table, f"{gone}; {loose}", whose or name, whose)
+        yield Mutant("right taken away", table, gone, whose or name, whose)
 
 
 def _names(numbers: str, relation: str) -> str:

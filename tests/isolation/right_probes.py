@@ -5,10 +5,20 @@ from __future__ import annotations
 import psycopg
 from psycopg import sql
 
-from tests.isolation.expected import HIDDEN, LEVELS, NEVER_WRITTEN, OWN_ROWS, RIGHTS, Levels
-from tests.isolation.report import Report
+from tests.isolation.expected import (
+    HIDDEN,
+    LEVELS,
+    NEVER_WRITTEN,
+    OWN_ROWS,
+    PLATFORM,
+    READ_BY_MEMBERS,
+    RIGHTS,
+    Levels,
+    OwnRows,
+)
+from tests.isolation.report import Pair, Report
 from tests.isolation.sql_probes import Prober
-from tests.isolation.sql_session import table
+from tests.isolation.sql_session import DENIED, SqlSession, table
 from tests.support.postgres import ScratchDatabase
 
 ALL_LEVELS = (0, 1, 2, 3, 4, 5, 6)
@@ -97,6 +107,7 @@ def probe_levels(prober: Prober, tables: frozenset[str] | None = None) -> Report
             _probe_levels_of(prober, relation.name, LEVELS[relation.name], relation.update)
     _probe_hidden(prober, tables)
     _probe_own_rows(prober, tables)
+    _probe_read_by_members(prober, tables)
     return prober.report
 
 
@@ -142,6 +153,8 @@ def _probe_own_rows(prober: Prober, tables: frozenset[str] | None) -> None:
     for name, own in OWN_ROWS.items():
         if not name.startswith(prober.role.removesuffix("_app")) or (tables is not None and name not in tables):
             continue
+        if own.insert:
+            _probe_inserts(prober, name, own)
         foreign = sql.SQL("select count(*) from {} where " + own.others).format(table(name))
         every = sql.SQL("select count(*) from {}").format(table(name))
         for level in ALL_LEVELS:
@@ -154,6 +167,76 @@ def _probe_own_rows(prober: Prober, tables: frozenset[str] | None) -> None:
                 state, rows = prober.in_own_tenant(blind, level)
                 probe = f"{prober.role} changes others' rows of {name} at level {level}"
                 prober.report.add(probe, leaked=rows > mine, twinned=rows > 0, why=f"{rows} rows, {state}")
+
+
+def _probe_inserts(prober: Prober, name: str, own: OwnRows) -> None:
+    statement = sql.SQL(own.insert)
+    stranger = prober.stranger()
+    for level in ALL_LEVELS:
+        state, _ = prober.in_own_tenant(statement, level, [stranger])
+        twin, _ = prober.in_own_tenant(statement, level, [prober.pair.user_id])
+        probe = f"{prober.role} makes another's row of {name} at level {level}"
+        # Constraints come after policies.
+        prober.report.add(probe, leaked=state != DENIED, twinned=twin.startswith(("00000", "23")), why=state)
+
+
+def _probe_read_by_members(prober: Prober, tables: frozenset[str] | None) -> None:
+    for name in READ_BY_MEMBERS:
+        if name.startswith(prober.role.removesuffix("_app")) and (tables is None or name in tables):
+            count = sql.SQL("select count(*) from {}").format(table(name))
+            rows = {level: prober.in_own_tenant(count, level)[1] for level in ALL_LEVELS}
+            _judge(prober.report, f"{prober.role} reads {name}", 1, {level: n > 0 for level, n in rows.items()})
+
+
+def probe_platform(database: ScratchDatabase, pair: Pair, tables: frozenset[str] | None = None) -> Report:
+    """platform_app sees what it is for in a person's name and outside every tenant; nothing otherwise."""
+    report = Report()
+    wrong: dict[str, dict[str, object]] = {
+        "in nobody's name": {},
+        "in a tenant": {"user": pair.user_id, "tenant": pair.ours, "level": 5},
+        "in a tenant as a service": {"tenant": pair.ours, "level": 6},
+    }
+    with SqlSession.of(database, "platform_app") as session:
+        for name, columns in PLATFORM.items():
+            if tables is not None and name not in tables:
+                continue
+            statements = {"reads": sql.SQL("select count(*) from {}").format(table(name))} | {
+                # Blind: one that looks at the rows would need the right to read them as well.
+                f"changes {column} of": sql.SQL("update {} set {} = default").format(
+                    table(name), sql.Identifier(column)
+                )
+                for column in columns
+            }
+            for what, statement in statements.items():
+                twinned = _reached(*session.attempt(statement, user=pair.user_id))
+                for who, context in wrong.items():
+                    leaked = _reached(*session.attempt(statement, **context))  # type: ignore[arg-type]  # spelled above
+                    report.add(f"platform_app {what} {name} {who}", leaked=leaked, twinned=twinned, why="it does")
+        _probe_platform_calls(session, pair, report, tables)
+    return report
+
+
+def _reached(state: str, rows: int) -> bool:
+    """A refusal by the table's own trigger shows as well that the policy let the row through."""
+    return rows > 0 or state.startswith("BH")
+
+
+def _probe_platform_calls(session: SqlSession, pair: Pair, report: Report, tables: frozenset[str] | None) -> None:
+    name = "identity.user_request_ids"
+    if tables is not None and name not in tables:
+        return
+    own = OWN_ROWS[name]
+    others = sql.SQL("select count(*) from {} where " + own.others).format(table(name))
+    every = sql.SQL("select count(*) from {}").format(table(name))
+    rows = session.attempt(others, user=pair.user_id)[1]
+    mine = session.attempt(every, user=pair.user_id)[1] - rows
+    report.add(f"platform_app reads others' rows of {name}", leaked=rows > 0, twinned=mine > 0, why=f"{rows} rows")
+    insert = sql.SQL(own.insert)
+    state, _ = session.attempt(insert, [pair.ours], user=pair.user_id)
+    twin, _ = session.attempt(insert, [pair.user_id], user=pair.user_id)
+    report.add(
+        f"platform_app makes another's row of {name}", leaked=state != DENIED, twinned=twin == "00000", why=state
+    )
 
 
 def probe_owners(database: ScratchDatabase, tables: frozenset[str] | None = None) -> Report:

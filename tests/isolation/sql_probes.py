@@ -149,8 +149,17 @@ class Prober:
         self._own.connection.close()
         self._admin.close()
 
-    def in_own_tenant(self, statement: Statement, level: int) -> tuple[str, int]:
-        return self._attempt(statement, [], self.pair.ours, level)
+    def in_own_tenant(self, statement: Statement, level: int, values: list[object] | None = None) -> tuple[str, int]:
+        return self._attempt(statement, values or [], self.pair.ours, level)
+
+    def stranger(self) -> UUID:
+        """A person of the other tenant."""
+        row = self._admin.execute(
+            "select user_id from identity.memberships where tenant_id = %s and kind = 'person' limit 1",
+            (self.pair.theirs,),
+        ).fetchone()
+        assert row is not None
+        return UUID(str(row[0]))
 
     def insert_twin(self, name: str, level: int) -> str:
         """What becomes of a copy of a row of ours, with a key of its own."""

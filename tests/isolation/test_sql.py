@@ -11,7 +11,7 @@ import pytest
 
 from tests.isolation.conftest import World
 from tests.isolation.report import Report
-from tests.isolation.right_probes import probe_levels, probe_owners, probe_rights
+from tests.isolation.right_probes import probe_levels, probe_owners, probe_platform, probe_rights
 from tests.isolation.sql_probes import APP_ROLES, Prober
 from tests.support.parts import PARTS
 from tests.support.postgres import ScratchDatabase
@@ -50,3 +50,7 @@ def test_no_login_does_more_than_expected(world_database: ScratchDatabase) -> No
 
 def test_row_security_holds_for_owners_too(world_database: ScratchDatabase) -> None:
     hold(probe_owners(world_database))
+
+
+def test_the_platforms_login_sees_nothing_within_a_tenant(world: World, world_database: ScratchDatabase) -> None:
+    hold(probe_platform(world_database, world.pair))

@@ -140,8 +140,11 @@ async def _make_people(house: House, company: Company) -> None:
 
 
 async def _make_keys(company: Company) -> None:
-    """A service account with a live key and a revoked one."""
+    """A service account with a live key and a revoked one; before them a key that any role's own would do for."""
     owner = company.client(Role.OWNER).identity
+    low = await owner.CreateApiKey(display_name=company.text(), role=Role.VIEWER.value)
+    company.keep("service account", low.api_key.user_id)
+    company.keep("api_key", low.api_key.api_key_id)
     live = await owner.CreateApiKey(display_name=company.text(), role=Role.ADMIN.value)
     account = live.api_key.user_id
     ended = await owner.CreateApiKey(display_name=company.text(), user_id=account)
