@@ -69,7 +69,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     NOT_DELETED: _ErrorReason.ValueType  # 52
     """ALREADY_EXISTS. Undelete of a thing that is not deleted."""
     ETAG_MISMATCH: _ErrorReason.ValueType  # 60
-    """ABORTED. The etag is not the current one: read again."""
+    """ABORTED. The etag is not the current one: read again. Metadata: etag, the current one, where it is known."""
     CONFLICT: _ErrorReason.ValueType  # 61
     """ABORTED. Lost to a concurrent call: try again."""
     TENANT_SUSPENDED: _ErrorReason.ValueType  # 70
@@ -81,7 +81,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     PARENT_CYCLE: _ErrorReason.ValueType  # 73
     """FAILED_PRECONDITION. The parent would be the issue itself or one below it."""
     ARCHIVED: _ErrorReason.ValueType  # 74
-    """FAILED_PRECONDITION. The thing is archived."""
+    """FAILED_PRECONDITION. The thing is archived. Metadata: resource."""
     INVITATION_INVALID: _ErrorReason.ValueType  # 75
     """FAILED_PRECONDITION. The invitation is used, revoked, expired, or for another address."""
     ONE_TIME_TOKEN_INVALID: _ErrorReason.ValueType  # 76
@@ -93,7 +93,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     PLAN_LIMIT_REACHED: _ErrorReason.ValueType  # 90
     """RESOURCE_EXHAUSTED. A limit of the plan is reached; QuotaFailure says which. Metadata: limit, value, used."""
     RATE_LIMITED: _ErrorReason.ValueType  # 91
-    """RESOURCE_EXHAUSTED. Too many calls; RetryInfo says when to try again. Metadata: limit."""
+    """RESOURCE_EXHAUSTED. Too many calls; RetryInfo says when to try again. Metadata: limit, and its rate where it has one."""
     OVERLOADED: _ErrorReason.ValueType  # 92
     """RESOURCE_EXHAUSTED. The server is full; RetryInfo says when to try again."""
     DATABASE_UNAVAILABLE: _ErrorReason.ValueType  # 100
@@ -157,7 +157,7 @@ ALREADY_TAKEN: ErrorReason.ValueType  # 51
 NOT_DELETED: ErrorReason.ValueType  # 52
 """ALREADY_EXISTS. Undelete of a thing that is not deleted."""
 ETAG_MISMATCH: ErrorReason.ValueType  # 60
-"""ABORTED. The etag is not the current one: read again."""
+"""ABORTED. The etag is not the current one: read again. Metadata: etag, the current one, where it is known."""
 CONFLICT: ErrorReason.ValueType  # 61
 """ABORTED. Lost to a concurrent call: try again."""
 TENANT_SUSPENDED: ErrorReason.ValueType  # 70
@@ -169,7 +169,7 @@ TRANSITION_NOT_ALLOWED: ErrorReason.ValueType  # 72
 PARENT_CYCLE: ErrorReason.ValueType  # 73
 """FAILED_PRECONDITION. The parent would be the issue itself or one below it."""
 ARCHIVED: ErrorReason.ValueType  # 74
-"""FAILED_PRECONDITION. The thing is archived."""
+"""FAILED_PRECONDITION. The thing is archived. Metadata: resource."""
 INVITATION_INVALID: ErrorReason.ValueType  # 75
 """FAILED_PRECONDITION. The invitation is used, revoked, expired, or for another address."""
 ONE_TIME_TOKEN_INVALID: ErrorReason.ValueType  # 76
@@ -181,7 +181,7 @@ SECRET_ALREADY_SHOWN: ErrorReason.ValueType  # 79
 PLAN_LIMIT_REACHED: ErrorReason.ValueType  # 90
 """RESOURCE_EXHAUSTED. A limit of the plan is reached; QuotaFailure says which. Metadata: limit, value, used."""
 RATE_LIMITED: ErrorReason.ValueType  # 91
-"""RESOURCE_EXHAUSTED. Too many calls; RetryInfo says when to try again. Metadata: limit."""
+"""RESOURCE_EXHAUSTED. Too many calls; RetryInfo says when to try again. Metadata: limit, and its rate where it has one."""
 OVERLOADED: ErrorReason.ValueType  # 92
 """RESOURCE_EXHAUSTED. The server is full; RetryInfo says when to try again."""
 DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 100
