@@ -388,6 +388,36 @@ async def test_nothing_is_written_after_the_end(house: House) -> None:
         assert _labels(house, tenant) == at_the_end > 0
 
 
+async def test_nobody_comes_in_past_the_end_of_her_office(house: House) -> None:
+    """She asks to be let in while the platform takes its rights from her: she is in and shown out, or never in."""
+    tenants = [await house.tenant("office") for _ in range(3)]
+    for tenant in tenants:
+        await tenant.owner.identity.GrantSupportAccess(**GRANT)
+    for turn in range(20):
+        client, person = await administrator(house)
+        entering = [asyncio.create_task(_try_to_enter(client, tenant)) for tenant in tenants * 3]
+        await asyncio.sleep(turn * 0.002)
+        await asyncio.to_thread(
+            administration.set_administrator, house.database.admin_dsn, person.email, is_admin=False
+        )
+        # Never a deadlock.
+        assert set(await asyncio.gather(*entering)) <= {"", "CALLER_NOT_ALLOWED"}
+        async with as_owner(house.database) as connection:
+            cursor = await connection.execute(
+                "select count(*) from identity.memberships where user_id = %s and support_until > clock_timestamp()",
+                (person.user_id,),
+            )
+            assert await cursor.fetchone() == (0,)
+
+
+async def _try_to_enter(client: Client, tenant: Tenant) -> str:
+    try:
+        await enter(tenant.house, client, tenant.tenant_id)
+    except grpc.aio.AioRpcError as error:
+        return reason_of(error)
+    return ""
+
+
 async def _keep_writing(helper: Client) -> None:
     refusal = ""
     while not refusal:

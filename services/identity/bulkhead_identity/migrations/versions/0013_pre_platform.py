@@ -593,6 +593,9 @@ declare
     v_role smallint;
     v_until timestamptz;
 begin
+    -- Before the look and before any other lock: who stops to administer the platform, or closes her account, has this
+    -- row first and then looks for what she has to be shown out of.
+    perform 1 from identity.users as u where u.user_id = v_user for share;
     perform identity.check_platform_admin();
     if not exists (
         select from identity.sessions as s
