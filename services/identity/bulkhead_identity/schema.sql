@@ -2540,6 +2540,9 @@ begin
     if not exists (
         select from identity.memberships as m
         where m.tenant_id = new.tenant_id and m.role = 5 and m.status = 'active'
+    ) and not exists (
+        select from identity.tenants as t
+        where t.tenant_id = new.tenant_id and t.status = 'deleted' and t.purge_after <= now()
     ) then
         perform app.refuse(9, 'LAST_OWNER', 'the tenant would be left without an active owner');
     end if;
@@ -2548,7 +2551,7 @@ end
 $function$;
 revoke all on function identity.require_owner() from public;
 comment on function identity.require_owner() is
-'At COMMIT: a tenant has at least one active owner.';
+'At COMMIT: a tenant has at least one active owner, as long as there is a tenant or one can come back.';
 
 create or replace function identity.settle_api_key()
  returns trigger
@@ -3212,10 +3215,13 @@ begin
     where t.tenant_id in (select m.tenant_id from identity.memberships as m where m.user_id = v_user_id)
     order by t.tenant_id for no key update;
     select m.tenant_id into v_tenant_id from identity.memberships as m
+    inner join identity.tenants as t on t.tenant_id = m.tenant_id
     where m.user_id = v_user_id and m.role = 5 and m.status = 'active' and not exists (
         select from identity.memberships as o
         where o.tenant_id = m.tenant_id and o.user_id <> v_user_id and o.role = 5 and o.status = 'active'
     )
+    -- Who comes back to nothing answers for nothing.
+    and not (t.status = 'deleted' and t.purge_after <= now())
     order by m.tenant_id limit 1;
     if found then
         perform app.refuse(

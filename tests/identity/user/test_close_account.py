@@ -124,6 +124,21 @@ async def test_a_tenants_last_owner_stays(house: House, ann: Somebody) -> None:
     assert (await ann.client.identity.GetMe()).email == ann.person.email
 
 
+async def test_a_tenant_that_cannot_come_back_holds_nobody(house: House, ann: Somebody) -> None:
+    slug = f"t{new_id()}"
+    made = await ann.client.identity.CreateTenant(tenant={"slug": slug, "name": "Hers"})
+    chosen = await ann.client.identity.SelectTenant(tenant_id=made.tenant_id)
+    inside = house.with_token(chosen.access_token.token)
+    await inside.identity.DeleteTenant(tenant_id=made.tenant_id, slug=slug)
+    with refused("FAILED_PRECONDITION", "LAST_OWNER"):
+        await close(ann)
+    async with as_owner(house.database) as connection:
+        await connection.execute(
+            "update identity.tenants set purge_after = now() where tenant_id = %s", (made.tenant_id,)
+        )
+    await close(ann)
+
+
 async def test_only_with_the_password(house: House, ann: Somebody) -> None:
     with refused("UNAUTHENTICATED", "CREDENTIALS_INVALID"):
         await close(ann, "not her password at all")

@@ -12,6 +12,7 @@ def upgrade() -> None:
     run_sql(NAMES)
     run_sql(JOINING)
     run_sql(ERASING)
+    run_sql(OWNERS)
     run_sql("""
     grant create on schema identity to identity_definer;
     set local role identity_definer;
@@ -26,6 +27,9 @@ def upgrade() -> None:
 def downgrade() -> None:
     run_sql("""
     drop function identity.close_account(uuid, text, text, uuid);
+    """)
+    run_sql(OWNERS_BEFORE)
+    run_sql("""
     drop policy definer_update on identity.team_members;
     revoke update (is_lead, removed_at) on identity.team_members from identity_definer;
     revoke update (email, first_name, last_name, avatar_url, status, is_platform_admin) on identity.users
@@ -230,6 +234,52 @@ create policy definer_update on identity.team_members for update to identity_def
 grant update (is_lead, removed_at) on identity.team_members to identity_definer;
 """
 
+OWNERS = """
+create or replace function identity.require_owner() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- First the lock, then the look: without it two owners who demote each other both see the other.
+    perform 1 from identity.tenant_usage where tenant_id = new.tenant_id for no key update;
+    if not exists (
+        select from identity.memberships as m
+        where m.tenant_id = new.tenant_id and m.role = 5 and m.status = 'active'
+    ) and not exists (
+        select from identity.tenants as t
+        where t.tenant_id = new.tenant_id and t.status = 'deleted' and t.purge_after <= now()
+    ) then
+        perform app.refuse(9, 'LAST_OWNER', 'the tenant would be left without an active owner');
+    end if;
+    return null;
+end
+$$;
+comment on function identity.require_owner() is
+'At COMMIT: a tenant has at least one active owner, as long as there is a tenant or one can come back.';
+"""
+
+# As migration 0003 made it.
+OWNERS_BEFORE = """
+create or replace function identity.require_owner() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- First the lock, then the look: without it two owners who demote each other both see the other.
+    perform 1 from identity.tenant_usage where tenant_id = new.tenant_id for no key update;
+    if not exists (
+        select from identity.memberships as m
+        where m.tenant_id = new.tenant_id and m.role = 5 and m.status = 'active'
+    ) then
+        perform app.refuse(9, 'LAST_OWNER', 'the tenant would be left without an active owner');
+    end if;
+    return null;
+end
+$$;
+comment on function identity.require_owner() is
+'At COMMIT: a tenant has at least one active owner.';
+"""
+
 CLOSING = """
 create function identity.close_account(p_session_id uuid, p_checked_hash text, p_unknown_hash text, p_mail_id uuid)
 returns void
@@ -259,10 +309,13 @@ begin
     where t.tenant_id in (select m.tenant_id from identity.memberships as m where m.user_id = v_user_id)
     order by t.tenant_id for no key update;
     select m.tenant_id into v_tenant_id from identity.memberships as m
+    inner join identity.tenants as t on t.tenant_id = m.tenant_id
     where m.user_id = v_user_id and m.role = 5 and m.status = 'active' and not exists (
         select from identity.memberships as o
         where o.tenant_id = m.tenant_id and o.user_id <> v_user_id and o.role = 5 and o.status = 'active'
     )
+    -- Who comes back to nothing answers for nothing.
+    and not (t.status = 'deleted' and t.purge_after <= now())
     order by m.tenant_id limit 1;
     if found then
         perform app.refuse(
