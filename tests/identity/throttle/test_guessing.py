@@ -80,6 +80,21 @@ async def test_the_sixth_wrong_password_waits(house: House, email: str) -> None:
     await exhaust(house, email)
 
 
+async def test_a_reset_lets_the_owner_in(house: House, mails: PostOffice, email: str) -> None:
+    """On a new device, which somebody's guesses would keep waiting for a quarter of an hour again and again."""
+    await exhaust(house, email)
+    await set_failures(house, 20)
+    assert await guess(house, email) == "CREDENTIALS_INVALID"
+    await house.nobody().identity.RequestPasswordReset(email=email)
+    token, password = (await mails.to(email))[-1].token, "seven quiet otters dancing"
+    with refused("FAILED_PRECONDITION", "ONE_TIME_TOKEN_INVALID"):
+        await house.nobody().identity.ResetPassword(token="A" * 43, new_password=password)
+    with refused(*THROTTLED):
+        await log_in(house, email)
+    await house.nobody().identity.ResetPassword(token=token, new_password=password)
+    await log_in(house, email, password)
+
+
 @pytest.mark.parametrize(("failures", "longest"), [(5, 2), (6, 4), (9, 32), (13, 512), (14, 900), (40, 900)])
 async def test_each_next_one_waits_twice_as_long(house: House, email: str, failures: int, longest: int) -> None:
     await forget_failures(house.database)

@@ -9,6 +9,7 @@ from bulkhead_kit.caller import Caller
 from bulkhead_kit.db import Transaction
 from bulkhead_kit.errors import FailedPrecondition
 
+from bulkhead_identity import texts
 from bulkhead_identity.derived import hash_of
 from bulkhead_identity.mail_ask import actions as mail_ask
 from bulkhead_identity.password import rules, store
@@ -32,8 +33,11 @@ async def reset_password(tools: Tools, caller: Caller, new: Reset) -> None:
     owner = rules.demand_reset(owner)
     await tools.strength.demand(new.password, FIELD, [owner.email, owner.full_name])
     password_hash = await tools.passwords.hash(new.password)
+    bucket = tools.derived.bucket("address", texts.address_key(owner.email))
     try:
         async with tools.database.transaction(caller) as tx:
+            # Whoever guesses without end keeps the owner out on a new device; by the mail she has proved who she is.
+            throttle.forget(tx, bucket)
             store.reset(tx, hash_of(new.token), password_hash, new.request_id)
     except FailedPrecondition:
         # Another call was first. If it was this very one, sent twice, both get its answer.
