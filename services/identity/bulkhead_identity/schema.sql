@@ -92,7 +92,7 @@ comment on column identity.mail_asks.ip is
 comment on column identity.mail_asks.answered_at is
 'When the worker settled it, with a mail or without one.';
 comment on column identity.mail_asks.mailed_at is
-'When there was somebody to mail to; the next mail waits a minute.';
+'When there was somebody to mail to; the next mail waits a minute, the fourth for the first one''s token to end.';
 create index mail_asks_created_at_idx on identity.mail_asks (created_at);
 create index mail_asks_email_key_idx on identity.mail_asks (email_key, purpose, mailed_at) where mailed_at is not null;
 create index mail_asks_open_idx on identity.mail_asks (created_at) where answered_at is null;
@@ -2913,7 +2913,12 @@ begin
     update identity.mail_asks as a set answered_at = now(), mailed_at = case when v_user_id is not null and not exists (
         select from identity.mail_asks as b
         where b.email_key = v_email_key and b.purpose = v_purpose and b.mailed_at > now() - interval '1 minute'
-    ) then now() end
+    -- Each makes the one before worthless: who asks every minute would leave her none to use. The third one lives until
+    -- there may be another.
+    ) and (
+        select count(*) from identity.mail_asks as b
+        where b.email_key = v_email_key and b.purpose = v_purpose and b.mailed_at > now() - p_token_life
+    ) < 3 then now() end
     where a.ask_id = p_ask_id and a.answered_at is null
     returning a.mailed_at into v_mailed_at;
     -- Nobody has the address, she has had a mail this minute, or another worker was first.
@@ -2960,7 +2965,7 @@ alter function identity.answer_mail_ask(uuid, uuid, bytea, interval, uuid) owner
 revoke all on function identity.answer_mail_ask(uuid, uuid, bytea, interval, uuid) from public;
 grant execute on function identity.answer_mail_ask(uuid, uuid, bytea, interval, uuid) to identity_worker;
 comment on function identity.answer_mail_ask(uuid, uuid, bytea, interval, uuid) is
-'Queues the mail that was asked for, if there is anybody to send it to and she has had none of the kind this minute.';
+'Queues the mail that was asked for, if there is anybody to send it to and she has had none of the kind this minute and less than three in the life of a token.';
 
 create or replace function identity.ask_for_mail(p_ask_id uuid, p_purpose text, p_email text, p_request_digest bytea)
  returns void

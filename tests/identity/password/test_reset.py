@@ -69,6 +69,20 @@ class TestRequest:
             await reset(house, first)
         await reset(house, second)
 
+    async def test_whoever_asks_without_end_leaves_the_owner_one(
+        self, house: House, mails: PostOffice, email: str
+    ) -> None:
+        for _ in range(20):
+            await house.nobody().identity.RequestPasswordReset(email=email)
+            await mails.to(email)
+            await pass_time(house.database, 1)
+        sent = (await mails.to(email))[1:]
+        assert len(sent) == 3
+        await reset(house, sent[-1].token)
+        await pass_time(house.database, 11)
+        await ask(house, mails, email)
+        assert len(await mails.to(email)) == 6
+
     async def test_a_request_id_asks_once(self, house: House, mails: PostOffice, email: str) -> None:
         request_id = str(new_id())
         for _ in range(2):
@@ -154,7 +168,7 @@ class TestReset:
     ) -> None:
         """A login whose password was checked before the reset and whose session begins after it."""
         for round_number in range(4):
-            await pass_time(house.database, 2)
+            await pass_time(house.database, 31)
             token = await ask(house, mails, email)
             old, new = (PASSWORD, NEW) if round_number % 2 == 0 else (NEW, PASSWORD)
             begun = [asyncio.ensure_future(log_in(house, email, old)) for _ in range(3)]

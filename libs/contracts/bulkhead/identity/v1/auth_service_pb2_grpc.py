@@ -146,7 +146,8 @@ class AuthServiceServicer:
         """Asks for the mail of a sign-up once more, because it was lost or its token has expired: a new token for the sign-up that
         was made last with this address, and the one before is worth nothing. An address that is proved already gets a mail
         that says so; an unknown one gets none, and so does one whose last sign-up is more than a day old. At most one mail a
-        minute. The answer is the same in all cases and takes the same time: what there is to send is found out later.
+        minute and three an hour. The answer is the same in all cases and takes the same time: what there is to send is found
+        out later.
 
         Permission: anybody.
 
@@ -263,8 +264,8 @@ class AuthServiceServicer:
 
     def RequestPasswordReset(self, request, context):
         """Asks for a mail with a token that lets the owner of the address choose a new password. An address without an account, or
-        one that is not proved, gets none. At most one mail a minute. The answer is the same in all cases and takes the same
-        time: what there is to send is found out later.
+        one that is not proved, gets none. At most one mail a minute and three in half an hour. The answer is the same in all
+        cases and takes the same time: what there is to send is found out later.
 
         Permission: anybody.
 
@@ -278,7 +279,7 @@ class AuthServiceServicer:
 
     def ResetPassword(self, request, context):
         """Gives the account another password with the token from the mail, and ends all its sessions: whoever was in is out. It
-        does not log in. The owner gets a mail that says so.
+        does not log in, but whoever had to wait for others' guesses waits no more. The owner gets a mail that says so.
 
         Permission: anybody who has the token.
 

@@ -43,7 +43,8 @@ class AuthServiceStub:
     """Asks for the mail of a sign-up once more, because it was lost or its token has expired: a new token for the sign-up that
     was made last with this address, and the one before is worth nothing. An address that is proved already gets a mail
     that says so; an unknown one gets none, and so does one whose last sign-up is more than a day old. At most one mail a
-    minute. The answer is the same in all cases and takes the same time: what there is to send is found out later.
+    minute and three an hour. The answer is the same in all cases and takes the same time: what there is to send is found
+    out later.
 
     Permission: anybody.
 
@@ -128,8 +129,8 @@ class AuthServiceStub:
     """
     RequestPasswordReset: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RequestPasswordResetRequest, _auth_service_pb2.RequestPasswordResetResponse]
     """Asks for a mail with a token that lets the owner of the address choose a new password. An address without an account, or
-    one that is not proved, gets none. At most one mail a minute. The answer is the same in all cases and takes the same
-    time: what there is to send is found out later.
+    one that is not proved, gets none. At most one mail a minute and three in half an hour. The answer is the same in all
+    cases and takes the same time: what there is to send is found out later.
 
     Permission: anybody.
 
@@ -139,7 +140,7 @@ class AuthServiceStub:
     """
     ResetPassword: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ResetPasswordRequest, _auth_service_pb2.ResetPasswordResponse]
     """Gives the account another password with the token from the mail, and ends all its sessions: whoever was in is out. It
-    does not log in. The owner gets a mail that says so.
+    does not log in, but whoever had to wait for others' guesses waits no more. The owner gets a mail that says so.
 
     Permission: anybody who has the token.
 
@@ -219,7 +220,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """Asks for the mail of a sign-up once more, because it was lost or its token has expired: a new token for the sign-up that
         was made last with this address, and the one before is worth nothing. An address that is proved already gets a mail
         that says so; an unknown one gets none, and so does one whose last sign-up is more than a day old. At most one mail a
-        minute. The answer is the same in all cases and takes the same time: what there is to send is found out later.
+        minute and three an hour. The answer is the same in all cases and takes the same time: what there is to send is found
+        out later.
 
         Permission: anybody.
 
@@ -352,8 +354,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.RequestPasswordResetRequest, _abc.Awaitable[_auth_service_pb2.RequestPasswordResetResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.RequestPasswordResetResponse]:
         """Asks for a mail with a token that lets the owner of the address choose a new password. An address without an account, or
-        one that is not proved, gets none. At most one mail a minute. The answer is the same in all cases and takes the same
-        time: what there is to send is found out later.
+        one that is not proved, gets none. At most one mail a minute and three in half an hour. The answer is the same in all
+        cases and takes the same time: what there is to send is found out later.
 
         Permission: anybody.
 
@@ -369,7 +371,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.ResetPasswordRequest, _abc.Awaitable[_auth_service_pb2.ResetPasswordResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.ResetPasswordResponse]:
         """Gives the account another password with the token from the mail, and ends all its sessions: whoever was in is out. It
-        does not log in. The owner gets a mail that says so.
+        does not log in, but whoever had to wait for others' guesses waits no more. The owner gets a mail that says so.
 
         Permission: anybody who has the token.
 
