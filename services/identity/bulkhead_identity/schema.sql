@@ -2408,6 +2408,26 @@ revoke all on function identity.keep_one_support_grant() from public;
 comment on function identity.keep_one_support_grant() is
 'One open grant a tenant, so that revoking it closes the door.';
 
+create or replace function identity.keep_support_from_joining()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    if exists (
+        select from identity.memberships as m
+        where m.tenant_id = new.tenant_id and m.user_id = new.accepted_by and m.support_until is not null
+    ) then
+        perform app.refuse(9, 'INVITATION_INVALID', 'the invitation is used, revoked, expired or for another address');
+    end if;
+    return null;
+end
+$function$;
+revoke all on function identity.keep_support_from_joining() from public;
+comment on function identity.keep_support_from_joining() is
+'No invitation gives support access another role than the owner granted, or a life without a seat.';
+
 create or replace function identity.limit_of(p_tenant uuid, p_limit text)
  returns bigint
  language sql
@@ -2775,6 +2795,7 @@ create trigger aa_stamp before insert or update on identity.invitations for each
 create trigger ab_settle before insert or update on identity.invitations for each row execute function identity.settle_invitation();
 create trigger count_seats after insert on identity.invitations for each row execute function identity.count_invitation();
 create trigger give_seat_back after update on identity.invitations for each row when (old.status = 'open'::text and new.status <> 'open'::text) execute function identity.count_invitation();
+create trigger keep_support_from_joining after update on identity.invitations for each row when (old.status <> 'accepted'::text and new.status = 'accepted'::text) execute function identity.keep_support_from_joining();
 create trigger refuse_support after insert on identity.invitations for each row execute function identity.refuse_support();
 create trigger zz_capture after insert or delete or update on identity.invitations for each row execute function identity.capture_invitations();
 

@@ -388,6 +388,21 @@ async def test_nothing_is_written_after_the_end(house: House) -> None:
         assert _labels(house, tenant) == at_the_end > 0
 
 
+async def test_no_invitation_makes_her_more(house: House, mails: PostOffice) -> None:
+    """She leaves, and an admin asks her back with a role that the owner has not granted."""
+    tenant = await house.tenant("asked")
+    tenant.lift_limits()
+    _, person, _ = await helper_in(tenant, role=Role.VIEWER.value)
+    signed_in = await house.signed_in(person)
+    await signed_in.identity.LeaveTenant(tenant_id=str(tenant.tenant_id))
+    await tenant.member(Role.ADMIN).identity.InviteMember(email=person.email, role=Role.ADMIN.value)
+    with refused("FAILED_PRECONDITION", "INVITATION_INVALID"):
+        await signed_in.identity.AcceptInvitation(token=(await mails.to(person.email))[-1].token)
+    again = await enter(house, await house.platform_admin(person), tenant.tenant_id)
+    with refused("PERMISSION_DENIED", "ROLE_TOO_LOW"):
+        await again.identity.ListInvitations()
+
+
 async def test_nobody_comes_in_past_the_end_of_her_office(house: House) -> None:
     """She asks to be let in while the platform takes its rights from her: she is in and shown out, or never in."""
     tenants = [await house.tenant("office") for _ in range(3)]

@@ -211,6 +211,26 @@ create trigger refuse_support after insert on identity.api_keys
 for each row execute function identity.refuse_support();
 create trigger refuse_support after insert on identity.memberships
 for each row when (new.kind = 'service') execute function identity.refuse_support();
+
+create function identity.keep_support_from_joining() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (
+        select from identity.memberships as m
+        where m.tenant_id = new.tenant_id and m.user_id = new.accepted_by and m.support_until is not null
+    ) then
+        perform app.refuse(9, 'INVITATION_INVALID', 'the invitation is used, revoked, expired or for another address');
+    end if;
+    return null;
+end
+$$;
+revoke all on function identity.keep_support_from_joining() from public;
+comment on function identity.keep_support_from_joining() is
+'No invitation gives support access another role than the owner granted, or a life without a seat.';
+create trigger keep_support_from_joining after update on identity.invitations for each row
+when (old.status <> 'accepted' and new.status = 'accepted') execute function identity.keep_support_from_joining();
 create trigger refuse_support_to_lift after update on identity.memberships
 for each row when (
     new.support_until is null and (new.role > old.role or old.status = 'disabled' and new.status = 'active')
@@ -688,6 +708,8 @@ drop function identity.keep_one_support_grant();
 drop function identity.settle_support_grant();
 drop function identity.capture_support_entries();
 drop function identity.capture_support_grants();
+drop trigger keep_support_from_joining on identity.invitations;
+drop function identity.keep_support_from_joining();
 drop trigger refuse_support_to_lift on identity.memberships;
 drop trigger refuse_support on identity.memberships;
 drop trigger refuse_support on identity.api_keys;
