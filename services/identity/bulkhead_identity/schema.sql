@@ -378,7 +378,8 @@ create table identity.tenants (
     constraint tenants_pkey primary key (tenant_id),
     constraint tenants_slug_key unique (slug),
     constraint tenants_plan_code_fkey foreign key (plan_code) references identity.plans(code),
-    constraint tenants_branding_check check (jsonb_typeof(branding) = 'object' and pg_column_size(branding) <= 16384),
+    constraint tenants_branding_check
+    check (jsonb_typeof(branding) = 'object' and octet_length(branding::text) <= 16384),
     constraint tenants_deleted_at_check
     check ((status = 'deleted') = (deleted_at is not null) and (deleted_at is null) = (purge_after is null)),
     constraint tenants_description_check check (length(description) <= 2000),
@@ -389,7 +390,8 @@ create table identity.tenants (
     constraint tenants_max_storage_bytes_override_check check (max_storage_bytes_override >= 0),
     constraint tenants_max_users_override_check check (max_users_override > 0),
     constraint tenants_name_check check (length(name) between 1 and 100),
-    constraint tenants_settings_check check (jsonb_typeof(settings) = 'object' and pg_column_size(settings) <= 16384),
+    constraint tenants_settings_check
+    check (jsonb_typeof(settings) = 'object' and octet_length(settings::text) <= 16384),
     constraint tenants_size_check check (size in ('1-10', '11-50', '51-200', '201-1000', '1001+')),
     constraint tenants_slug_check check (slug ~ '^[a-z0-9]([a-z0-9-]{1,61}[a-z0-9])$'),
     constraint tenants_status_check check (status in ('active', 'suspended', 'deleted')),

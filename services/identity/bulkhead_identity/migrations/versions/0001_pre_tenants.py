@@ -148,10 +148,10 @@ create table identity.tenants (
     constraint tenants_max_projects_override_check check (max_projects_override >= 0),
     constraint tenants_max_storage_bytes_override_check check (max_storage_bytes_override >= 0),
     constraint tenants_branding_check check (
-        jsonb_typeof(branding) = 'object' and pg_column_size(branding) <= 16384
+        jsonb_typeof(branding) = 'object' and octet_length(branding::text) <= 16384
     ),
     constraint tenants_settings_check check (
-        jsonb_typeof(settings) = 'object' and pg_column_size(settings) <= 16384
+        jsonb_typeof(settings) = 'object' and octet_length(settings::text) <= 16384
     ),
     constraint tenants_description_check check (length(description) <= 2000),
     constraint tenants_logo_url_check check (length(logo_url) <= 2000),
