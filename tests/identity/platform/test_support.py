@@ -218,6 +218,10 @@ class TestGrant:
 
         said = await asyncio.gather(*(one() for _ in range(6)))
         assert sorted(said)[1:] == ["ALREADY_TAKEN"] * 5
+        with refused("ALREADY_EXISTS", "ALREADY_TAKEN") as refusal:
+            await tenant.owner.identity.GrantSupportAccess(**GRANT)
+        # It is no field of the request, so that no BadRequest names it.
+        assert (refusal.metadata, refusal.fields) == ({"field": "support_access"}, [])
 
     async def test_repeats_are_answered_alike(self, house: House) -> None:
         tenant = await house.tenant("repeat")

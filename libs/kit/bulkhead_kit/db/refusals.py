@@ -26,6 +26,7 @@ _BY_CODE: dict[int, type[errors.DomainError]] = {
         errors.Unauthenticated,
     )
 }
+_INVALID_ARGUMENT: int = grpc.StatusCode.INVALID_ARGUMENT.value[0]
 _NOT_FOUND: int = grpc.StatusCode.NOT_FOUND.value[0]
 _UNAVAILABLE_CLASSES = ("08", "53", "57")
 
@@ -61,10 +62,11 @@ def _refusal(code: int, error: psycopg.Error) -> Exception:
     if reason == "PLAN_LIMIT_REACHED":
         return errors.PlanLimitReached(metadata["limit"], value=int(metadata["value"]), used=int(metadata["used"]))
     text = error.diag.message_detail or ""
-    # A refusal that is about a field names it in the metadata, and begins with it for people.
+    # A refusal that is about a field names it in the metadata, and begins with it for people. Only of a request that is
+    # wrong in itself it is a field of the request: what is taken already may be something the request does not name.
     violations = (
         [errors.FieldViolation(metadata["field"], text.removeprefix(f"{metadata['field']}: "))]
-        if "field" in metadata
+        if "field" in metadata and code == _INVALID_ARGUMENT
         else []
     )
     return _BY_CODE[code](ErrorReason.Value(reason), text, metadata=metadata, violations=violations)
