@@ -186,9 +186,11 @@ class TestChangePlan:
         with refused("INVALID_ARGUMENT", "INVALID_FIELD") as refusal:
             await client.identity.ChangePlan(tenant_id=tenant_id, plan_code="gold")
         assert refusal.fields == ["plan_code"]
-        for overrides in ({"max_users": 0}, {"max_projects": -1}, {"max_storage_bytes": -1}):
-            with refused("INVALID_ARGUMENT", "INVALID_FIELD"):
-                await client.identity.ChangePlan(tenant_id=tenant_id, plan_code="pro", overrides=overrides)
+        wrong = {"max_users": [0, 1_000_001], "max_projects": [-1, 1_000_001], "max_storage_bytes": [-1]}
+        for limit, value in [(limit, value) for limit, values in wrong.items() for value in values]:
+            with refused("INVALID_ARGUMENT", "INVALID_FIELD") as refusal:
+                await client.identity.ChangePlan(tenant_id=tenant_id, plan_code="pro", overrides={limit: value})
+            assert refusal.fields == [f"overrides.{limit}"]
 
     async def test_below_what_is_used_nothing_new_fits(self, house: House) -> None:
         tenant, (client, _) = await house.tenant("small"), await administrator(house)

@@ -77,7 +77,7 @@ async def test_only_an_owner_and_only_by_its_slug(house: House) -> None:
     for role in (Role.VIEWER, Role.MEMBER, Role.MANAGER, Role.ADMIN):
         with refused("PERMISSION_DENIED", "ROLE_TOO_LOW"):
             await delete(tenant, tenant.member(role))
-    for slug in (other.slug, tenant.slug.upper(), f"{tenant.slug} "):
+    for slug in (other.slug, tenant.slug.upper(), f"{tenant.slug} ", f"{tenant.slug}\0"):
         with refused("INVALID_ARGUMENT", "INVALID_FIELD") as refusal:
             await delete(tenant, slug=slug)
         assert refusal.fields == ["slug"]

@@ -92,9 +92,11 @@ async def test_a_slug_is_one_tenants(house: House) -> None:
         ({"name": "\x00"}, "tenant.name"),
         ({"name": "x" * 101}, "tenant.name"),
         ({"tenant_id": "x"}, "tenant.tenant_id"),
+        ({"description": "Ropes"}, "tenant.description"),
+        ({"branding": {"color": "#123456"}}, "tenant.branding"),
     ],
 )
-async def test_what_is_wrong_is_named(house: House, changed: dict[str, str], field: str) -> None:
+async def test_what_is_wrong_is_named(house: House, changed: dict[str, Any], field: str) -> None:
     person = house.user((await house.person()).user_id)
     with refused("INVALID_ARGUMENT", "INVALID_FIELD") as refusal:
         await person.identity.CreateTenant(tenant={"slug": new_slug(), "name": "Acme", **changed})

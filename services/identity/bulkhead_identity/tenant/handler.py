@@ -69,7 +69,7 @@ class TenantHandler(TenantServiceServicer):
 
     async def DeleteTenant(self, request: pb.DeleteTenantRequest, _context: Context) -> tenant_pb.Tenant:
         caller = current_caller()
-        tenant_id = parse_id(request.tenant_id, "tenant_id")
+        tenant_id, slug = parse_id(request.tenant_id, "tenant_id"), wire.confirmed_slug(request)
         # Of another tenant there is no row; and who is no member of her own any more is told that first.
         if tenant_id != caller.tenant() and await store.load(self._database.read(caller), tenant_id) is None:
             raise NotFound("tenant")
@@ -78,7 +78,7 @@ class TenantHandler(TenantServiceServicer):
             as_person(caller),
             request,
             tenant_pb.Tenant,
-            lambda tx: actions.delete_tenant(tx, caller, request.slug),
+            lambda tx: actions.delete_tenant(tx, caller, slug),
             wire.tenant,
         )
 

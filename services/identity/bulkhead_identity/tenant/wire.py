@@ -32,6 +32,8 @@ from bulkhead_identity.wire import TENANT_STATES
 
 MAX_JSON: Final = 8_192
 """Bytes."""
+_AT_FIRST: Final = ("slug", "name")
+"""What a tenant is made with."""
 _SIZES = {
     "1-10": tenant_pb.Tenant.SIZE_1_TO_10,
     "11-50": tenant_pb.Tenant.SIZE_11_TO_50,
@@ -43,7 +45,14 @@ _STORED_SIZES = {number: stored for stored, number in _SIZES.items()}
 
 
 def new_tenant(message: tenant_pb.Tenant) -> NewTenant:
+    for field, _ in message.ListFields():
+        if field.name in _READ and field.name not in _AT_FIRST:
+            raise InvalidArgument.field(f"tenant.{field.name}", "is for UpdateTenant, once the tenant is made")
     return NewTenant(slug=_slug(message), name=_name(message))
+
+
+def confirmed_slug(request: pb.DeleteTenantRequest) -> str:
+    return wire.line(request.slug, "slug")
 
 
 def changes(request: pb.UpdateTenantRequest) -> dict[str, object]:

@@ -127,9 +127,9 @@ class LimitOverrides(_message.Message):
     MAX_PROJECTS_FIELD_NUMBER: _builtins.int
     MAX_STORAGE_BYTES_FIELD_NUMBER: _builtins.int
     max_users: _builtins.int
-    """Active members and open invitations."""
+    """Active members and open invitations: 1 to 1,000,000."""
     max_projects: _builtins.int
-    """Projects that are not deleted."""
+    """Projects that are not deleted: up to 1,000,000."""
     max_storage_bytes: _builtins.int
     """Bytes of attachments."""
     def __init__(

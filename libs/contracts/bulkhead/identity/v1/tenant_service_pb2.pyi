@@ -211,7 +211,7 @@ class CreateTenantRequest(_message.Message):
     """UUID that makes a repeat of this call harmless for 24 hours; optional."""
     @_builtins.property
     def tenant(self) -> _tenant_pb2.Tenant:
-        """The tenant: slug and name."""
+        """The tenant: slug and name. What else it says of itself is refused here; UpdateTenant sets it."""
 
     def __init__(
         self,
