@@ -92,7 +92,7 @@ async def test_unknown_enum_numbers(method: MethodDescriptor, harmless: Good) ->
 
 
 CONTROL = ["\0", "a\0b", "a\x07b", "\x1b[2J", "a\x7fb", "a\x85b"]
-SECRETS = {"password", "token", "refresh_token"}
+SECRETS = {"password", "current_password", "new_password", "token", "refresh_token", "device_token"}
 """Compared by their hashes: a wrong one is a wrong one, whatever it is made of."""
 
 

@@ -116,6 +116,27 @@ WRONG_VALUES = {
         'create_time = "2026-13-01"',
         "team_id = me",
     ],
+    "ApiKeyService/ListApiKeys": [
+        *(f'expire_time > "{value}"' for value in TIMES),
+        "user_id = acme",
+        "created_by = 1",
+        "role = OWNER",
+        "state = LOST",
+        "display_name < x",
+    ],
+    "MembershipService/ListInvitations": [
+        *(f'expire_time > "{value}"' for value in TIMES),
+        "invited_by = acme",
+        "role = KING",
+        "state = PENDING",
+        "email < x",
+    ],
+    "PlatformService/ListTenants": [
+        *(f'create_time >= "{value}"' for value in TIMES),
+        "state = GONE",
+        "slug < x",
+        'name : "*x*"',
+    ],
 }
 """A list that takes a filter has to be here."""
 RIGHT = {
@@ -123,6 +144,9 @@ RIGHT = {
     "AuditService/ListEvents": "actor_type = ACTOR_TYPE_PERSON",
     "MembershipService/ListMembers": "kind = PERSON",
     "TeamService/ListTeams": "user_id != me",
+    "ApiKeyService/ListApiKeys": "role = ADMIN",
+    "MembershipService/ListInvitations": "state = REVOKED",
+    "PlatformService/ListTenants": "state != DELETED",
 }
 
 
@@ -181,10 +205,12 @@ PAGED = [method for method in METHODS if named(method, "page_token")]
 
 
 async def first_page(twin: Twin) -> tuple[Request, Any]:
-    """The request for one thing, and the answer to it."""
+    """The request for one thing of all there are, and the answer to it."""
     assert not isinstance(twin.request, list)
     request: Request = type(twin.request)()
     request.CopyFrom(twin.request)
+    if named(twin.method, "filter"):
+        request.filter = ""
     request.page_size = 1
     return request, await twin.client.call(twin.method, request)
 

@@ -29,6 +29,8 @@ MORE = 700
 GROWTH = 50 << 20
 
 REASONS = set(ErrorReason.keys())
+NEEDED = {"tenant", "team", "service account"}
+"""Kinds that every good request of a method may need as they are: chance gets no ids of these to suspend or end."""
 FAULTS = {"INTERNAL", "UNKNOWN", "UNIMPLEMENTED", "DATA_LOSS", "UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"}
 INSIDE = re.compile(r"psycopg|asyncio|sqlalchemy|traceback|\.py\b|relation \"|constraint|duplicate key", re.IGNORECASE)
 
@@ -80,7 +82,7 @@ def is_field(message: Descriptor | None, path: str) -> bool:
 
 
 async def throw(method: MethodDescriptor, company: Company, rng: random.Random, count: int) -> Counter[str]:
-    fuzz = Fuzz(rng, [one for kind in company.things.values() for one in kind])
+    fuzz = Fuzz(rng, [one for kind, ids in company.things.items() if kind not in NEEDED for one in ids])
     tally: Counter[str] = Counter()
     for number in range(count):
         if number % 12 == 0:
