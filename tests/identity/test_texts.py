@@ -47,3 +47,8 @@ def test_a_name_is_one_line_with_something_on_it() -> None:
     for wrong in ("", "  ", "\u2003", "a\nb", "a\x00", "a\u2028b", "\x1b[31m"):
         with pytest.raises(InvalidArgument):
             texts.name(wrong, "name")
+
+
+def test_nobody_calls_herself_support() -> None:
+    with pytest.raises(InvalidArgument, match="those who come to help"):
+        texts.name("Ann (Bulkhead support)", "full_name")

@@ -2174,6 +2174,33 @@ revoke all on function identity.count_member() from public;
 comment on function identity.count_member() is
 'Never more active persons than the plan allows; counts them under the lock of the tenant''s usage.';
 
+create or replace function identity.demand_colleague()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_kind text;
+    v_is_support boolean;
+begin
+    -- After the row: before it, the wall has not been asked yet.
+    select m.kind, m.support_until is not null into v_kind, v_is_support from identity.memberships as m
+    where m.tenant_id = new.tenant_id and m.user_id = app.current_user_id();
+    if v_is_support then
+        perform app.refuse(
+            9, 'STATE_NOT_ALLOWED', 'support access lets nobody in and gives nobody more', '{"state": "support"}'
+        );
+    elsif v_kind = 'service' then
+        perform app.refuse(7, 'CALLER_NOT_ALLOWED', 'an API key lets nobody in and gives nobody more');
+    end if;
+    return null;
+end
+$function$;
+revoke all on function identity.demand_colleague() from public;
+comment on function identity.demand_colleague() is
+'Neither who comes to help nor a key leaves a door open behind: no invitation, no key, no member who may more than before. Or an admin who is disabled would come back by a key she made.';
+
 create or replace function identity.demand_platform_admin()
  returns trigger
  language plpgsql
@@ -2527,29 +2554,6 @@ revoke all on function identity.raise_version() from public;
 comment on function identity.raise_version() is
 'Who sets the version by hand, which only the owner''s triggers can, means that what was let in with the old one is to end: waits for its writes and keeps later ones out.';
 
-create or replace function identity.refuse_support()
- returns trigger
- language plpgsql
- security definer
- set search_path to 'pg_catalog', 'pg_temp'
-as $function$
-begin
-    -- After the row: before it, the wall has not been asked yet.
-    if exists (
-        select from identity.memberships as m
-        where m.tenant_id = new.tenant_id and m.user_id = app.current_user_id() and m.support_until is not null
-    ) then
-        perform app.refuse(
-            9, 'STATE_NOT_ALLOWED', 'support access lets nobody in and gives nobody more', '{"state": "support"}'
-        );
-    end if;
-    return null;
-end
-$function$;
-revoke all on function identity.refuse_support() from public;
-comment on function identity.refuse_support() is
-'Whoever comes to help leaves no door open behind her: no invitation, no key, no member who may more than before.';
-
 create or replace function identity.require_owner()
  returns trigger
  language plpgsql
@@ -2781,24 +2785,24 @@ create trigger ac_face_of_new before insert on identity.memberships for each row
 create trigger ac_face_of_returning before update on identity.memberships for each row when (new.kind = 'person'::text and old.left_at is not null and new.left_at is null) execute function identity.give_face();
 create trigger ad_mark_support before insert or update on identity.memberships for each row when (new.support_until is not null) execute function identity.mark_support();
 create trigger count_seats after insert or update on identity.memberships for each row execute function identity.count_member();
+create trigger demand_colleague after insert on identity.memberships for each row when (new.kind = 'service'::text) execute function identity.demand_colleague();
+create trigger demand_colleague_to_lift after update on identity.memberships for each row when (new.support_until is null and (new.role > old.role or old.status = 'disabled'::text and new.status = 'active'::text)) execute function identity.demand_colleague();
 create constraint trigger keep_owner after update on identity.memberships deferrable initially deferred for each row when (old.role = 5 and old.status = 'active'::text and (new.role <> 5 or new.status <> 'active'::text)) execute function identity.require_owner();
-create trigger refuse_support after insert on identity.memberships for each row when (new.kind = 'service'::text) execute function identity.refuse_support();
-create trigger refuse_support_to_lift after update on identity.memberships for each row when (new.support_until is null and (new.role > old.role or old.status = 'disabled'::text and new.status = 'active'::text)) execute function identity.refuse_support();
 create trigger zz_capture after insert or delete or update on identity.memberships for each row execute function identity.capture_memberships();
 
 create trigger aa_stamp before insert or update of tenant_id, api_key_id, user_id, display_name, prefix, secret_hash, ip_ranges, expires_at, revoked_at, revoked_by on identity.api_keys for each row execute function app.stamp();
 create trigger ab_settle before update of revoked_at, revoked_by on identity.api_keys for each row execute function identity.settle_api_key();
 create trigger admit after insert on identity.api_keys for each row execute function identity.admit_api_key();
+create trigger demand_colleague after insert on identity.api_keys for each row execute function identity.demand_colleague();
 create trigger fence after update on identity.api_keys for each row when (old.revoked_at is null and new.revoked_at is not null) execute function identity.fence_api_key();
-create trigger refuse_support after insert on identity.api_keys for each row execute function identity.refuse_support();
 create trigger zz_capture after insert or delete or update on identity.api_keys for each row execute function identity.capture_api_keys();
 
 create trigger aa_stamp before insert or update on identity.invitations for each row execute function app.stamp();
 create trigger ab_settle before insert or update on identity.invitations for each row execute function identity.settle_invitation();
 create trigger count_seats after insert on identity.invitations for each row execute function identity.count_invitation();
+create trigger demand_colleague after insert on identity.invitations for each row execute function identity.demand_colleague();
 create trigger give_seat_back after update on identity.invitations for each row when (old.status = 'open'::text and new.status <> 'open'::text) execute function identity.count_invitation();
 create trigger keep_support_from_joining after update on identity.invitations for each row when (old.status <> 'accepted'::text and new.status = 'accepted'::text) execute function identity.keep_support_from_joining();
-create trigger refuse_support after insert on identity.invitations for each row execute function identity.refuse_support();
 create trigger zz_capture after insert or delete or update on identity.invitations for each row execute function identity.capture_invitations();
 
 create trigger aa_stamp before insert or update on identity.one_time_tokens for each row execute function app.stamp();

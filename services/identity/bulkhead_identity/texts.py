@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 from urllib.parse import urlsplit
 
 from bulkhead_kit import wire
 from bulkhead_kit.errors import InvalidArgument
 from email_validator import EmailNotValidError, validate_email
+
+SUPPORT: Final = "(Bulkhead support)"
+"""Ends the name of who is in a tenant by support access, and nobody else's."""
 
 
 def address(text: str, field: str) -> str:
@@ -29,6 +33,8 @@ def name(text: str, field: str) -> str:
     found = wire.line(text, field).strip()
     if not found:
         raise InvalidArgument.field(field, "must not be blank")
+    if found.endswith(SUPPORT):
+        raise InvalidArgument.field(field, "must not end like the names of those who come to help")
     return found
 
 

@@ -69,10 +69,10 @@ class ApiKeyServiceServicer:
         """Makes a key, for a new service account or for one that is there. Only this answer shows the key: Bulkhead keeps a
         hash of it.
 
-        Permission: admins and above, with a role up to their own.
+        Permission: admins and above, with a role up to their own; persons only, as a key makes no keys.
 
         Errors: INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED; REFERENCE_NOT_FOUND, field "user_id": no service account
-        of this tenant), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW), FAILED_PRECONDITION (STATE_NOT_ALLOWED, state
+        of this tenant), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW, CALLER_NOT_ALLOWED), FAILED_PRECONDITION (STATE_NOT_ALLOWED, state
         "disabled": the service account is; state "support": support access makes no keys; TENANT_SUSPENDED),
         RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "api_keys": a tenant may have 100 that are neither revoked nor expired).
 

@@ -23,12 +23,13 @@ class MembershipServiceStub:
     InviteMember: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.InviteMemberRequest, _membership_pb2.Invitation]
     """Invites an address by a mail with a token. Works alike whether the address has an account or not.
 
-    Permission: admins and above, up to their own role.
+    Permission: admins and above, up to their own role; persons only, as an API key lets nobody in.
 
     Errors: ALREADY_EXISTS (ALREADY_TAKEN, field "email": the address is a member's or has an open invitation),
     RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "users": active members and open invitations count),
-    PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED),
-    FAILED_PRECONDITION (TENANT_SUSPENDED; STATE_NOT_ALLOWED, state "support": support access lets nobody in).
+    PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW, CALLER_NOT_ALLOWED), INVALID_ARGUMENT (INVALID_FIELD,
+    REQUEST_ID_REUSED), FAILED_PRECONDITION (TENANT_SUSPENDED; STATE_NOT_ALLOWED, state "support": support access lets
+    nobody in).
 
     Idempotent with a request_id.
     """
@@ -85,9 +86,11 @@ class MembershipServiceStub:
     ChangeRole: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.ChangeRoleRequest, _membership_pb2.Member]
     """Gives a member another role. Her tokens are refused from now on until she gets new ones.
 
-    Permission: admins and above; neither the member's role nor the new one may be above the caller's.
+    Permission: admins and above; neither the member's role nor the new one may be above the caller's. To a higher role
+    by persons only, as an API key gives nobody more.
 
-    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "member"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW),
+    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "member"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW,
+    CALLER_NOT_ALLOWED),
     FAILED_PRECONDITION (LAST_OWNER, TENANT_SUSPENDED; STATE_NOT_ALLOWED: a placeholder stays a viewer, a service
     account is no owner, and support access, state "support", has the role that was granted and gives nobody a higher
     one), ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
@@ -109,9 +112,10 @@ class MembershipServiceStub:
     EnableMember: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.EnableMemberRequest, _membership_pb2.Member]
     """Gives a disabled member her rights back, with the role she had.
 
-    Permission: admins and above, for members up to their own role.
+    Permission: admins and above, for members up to their own role; persons only, as an API key lets nobody in.
 
-    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "member"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW),
+    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "member"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW,
+    CALLER_NOT_ALLOWED),
     RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "users"), FAILED_PRECONDITION (TENANT_SUSPENDED; STATE_NOT_ALLOWED,
     state "left": she left by herself and comes back by an invitation; state "support": her support access has ended, or
     the caller is there by it), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
@@ -154,12 +158,13 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_membership_pb2.Invitation]:
         """Invites an address by a mail with a token. Works alike whether the address has an account or not.
 
-        Permission: admins and above, up to their own role.
+        Permission: admins and above, up to their own role; persons only, as an API key lets nobody in.
 
         Errors: ALREADY_EXISTS (ALREADY_TAKEN, field "email": the address is a member's or has an open invitation),
         RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "users": active members and open invitations count),
-        PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED),
-        FAILED_PRECONDITION (TENANT_SUSPENDED; STATE_NOT_ALLOWED, state "support": support access lets nobody in).
+        PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW, CALLER_NOT_ALLOWED), INVALID_ARGUMENT (INVALID_FIELD,
+        REQUEST_ID_REUSED), FAILED_PRECONDITION (TENANT_SUSPENDED; STATE_NOT_ALLOWED, state "support": support access lets
+        nobody in).
 
         Idempotent with a request_id.
         """
@@ -252,9 +257,11 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_membership_pb2.Member]:
         """Gives a member another role. Her tokens are refused from now on until she gets new ones.
 
-        Permission: admins and above; neither the member's role nor the new one may be above the caller's.
+        Permission: admins and above; neither the member's role nor the new one may be above the caller's. To a higher role
+        by persons only, as an API key gives nobody more.
 
-        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "member"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW),
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "member"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW,
+        CALLER_NOT_ALLOWED),
         FAILED_PRECONDITION (LAST_OWNER, TENANT_SUSPENDED; STATE_NOT_ALLOWED: a placeholder stays a viewer, a service
         account is no owner, and support access, state "support", has the role that was granted and gives nobody a higher
         one), ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
@@ -288,9 +295,10 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_membership_pb2.Member]:
         """Gives a disabled member her rights back, with the role she had.
 
-        Permission: admins and above, for members up to their own role.
+        Permission: admins and above, for members up to their own role; persons only, as an API key lets nobody in.
 
-        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "member"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW),
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "member"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW,
+        CALLER_NOT_ALLOWED),
         RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "users"), FAILED_PRECONDITION (TENANT_SUSPENDED; STATE_NOT_ALLOWED,
         state "left": she left by herself and comes back by an invitation; state "support": her support access has ended, or
         the caller is there by it), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).

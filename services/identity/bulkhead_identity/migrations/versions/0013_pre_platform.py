@@ -185,32 +185,37 @@ comment on function identity.mark_support() is
 create trigger ad_mark_support before insert or update on identity.memberships for each row
 when (new.support_until is not null) execute function identity.mark_support();
 
-create function identity.refuse_support() returns trigger
+create function identity.demand_colleague() returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_kind text;
+    v_is_support boolean;
 begin
     -- After the row: before it, the wall has not been asked yet.
-    if exists (
-        select from identity.memberships as m
-        where m.tenant_id = new.tenant_id and m.user_id = app.current_user_id() and m.support_until is not null
-    ) then
+    select m.kind, m.support_until is not null into v_kind, v_is_support from identity.memberships as m
+    where m.tenant_id = new.tenant_id and m.user_id = app.current_user_id();
+    if v_is_support then
         perform app.refuse(
             9, 'STATE_NOT_ALLOWED', 'support access lets nobody in and gives nobody more', '{"state": "support"}'
         );
+    elsif v_kind = 'service' then
+        perform app.refuse(7, 'CALLER_NOT_ALLOWED', 'an API key lets nobody in and gives nobody more');
     end if;
     return null;
 end
 $$;
-revoke all on function identity.refuse_support() from public;
-comment on function identity.refuse_support() is
-'Whoever comes to help leaves no door open behind her: no invitation, no key, no member who may more than before.';
-create trigger refuse_support after insert on identity.invitations
-for each row execute function identity.refuse_support();
-create trigger refuse_support after insert on identity.api_keys
-for each row execute function identity.refuse_support();
-create trigger refuse_support after insert on identity.memberships
-for each row when (new.kind = 'service') execute function identity.refuse_support();
+revoke all on function identity.demand_colleague() from public;
+comment on function identity.demand_colleague() is
+'Neither who comes to help nor a key leaves a door open behind: no invitation, no key, no member who may more than '
+'before. Or an admin who is disabled would come back by a key she made.';
+create trigger demand_colleague after insert on identity.invitations
+for each row execute function identity.demand_colleague();
+create trigger demand_colleague after insert on identity.api_keys
+for each row execute function identity.demand_colleague();
+create trigger demand_colleague after insert on identity.memberships
+for each row when (new.kind = 'service') execute function identity.demand_colleague();
 
 create function identity.keep_support_from_joining() returns trigger
 language plpgsql security definer
@@ -231,10 +236,10 @@ comment on function identity.keep_support_from_joining() is
 'No invitation gives support access another role than the owner granted, or a life without a seat.';
 create trigger keep_support_from_joining after update on identity.invitations for each row
 when (old.status <> 'accepted' and new.status = 'accepted') execute function identity.keep_support_from_joining();
-create trigger refuse_support_to_lift after update on identity.memberships
+create trigger demand_colleague_to_lift after update on identity.memberships
 for each row when (
     new.support_until is null and (new.role > old.role or old.status = 'disabled' and new.status = 'active')
-) execute function identity.refuse_support();
+) execute function identity.demand_colleague();
 """
 
 GRANTS = """
@@ -710,11 +715,11 @@ drop function identity.capture_support_entries();
 drop function identity.capture_support_grants();
 drop trigger keep_support_from_joining on identity.invitations;
 drop function identity.keep_support_from_joining();
-drop trigger refuse_support_to_lift on identity.memberships;
-drop trigger refuse_support on identity.memberships;
-drop trigger refuse_support on identity.api_keys;
-drop trigger refuse_support on identity.invitations;
-drop function identity.refuse_support();
+drop trigger demand_colleague_to_lift on identity.memberships;
+drop trigger demand_colleague on identity.memberships;
+drop trigger demand_colleague on identity.api_keys;
+drop trigger demand_colleague on identity.invitations;
+drop function identity.demand_colleague();
 drop trigger ad_mark_support on identity.memberships;
 drop function identity.mark_support();
 drop trigger ab_guard_support on identity.memberships;
