@@ -306,12 +306,12 @@ async def _unarchive_team(company: Company, _role: Role) -> Fields:
 
 @sample("identity.v1.TeamService/AddTeamMember")
 async def _add_team_member(company: Company, _role: Role) -> Fields:
-    return {"team_id": await _new_team(company), "user_id": await _new_member(company), "request_id": rid()}
+    return {"team_id": await _new_team(company), "user_id": company.one("member"), "request_id": rid()}
 
 
 @sample("identity.v1.TeamService/RemoveTeamMember")
 async def _remove_team_member(company: Company, _role: Role) -> Fields:
-    place = {"team_id": await _new_team(company), "user_id": await _new_member(company)}
+    place = {"team_id": await _new_team(company), "user_id": company.one("member")}
     await company.client(Role.OWNER).identity.AddTeamMember(**place)
     return {**place, "request_id": rid()}
 

@@ -29,7 +29,7 @@ MORE = 700
 GROWTH = 50 << 20
 
 REASONS = set(ErrorReason.keys())
-NEEDED = {"tenant", "team", "service account"}
+NEEDED = {"tenant", "team", "member", "service account"}
 """Kinds that every good request of a method may need as they are: chance gets no ids of these to suspend or end."""
 FAULTS = {"INTERNAL", "UNKNOWN", "UNIMPLEMENTED", "DATA_LOSS", "UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"}
 INSIDE = re.compile(r"psycopg|asyncio|sqlalchemy|traceback|\.py\b|relation \"|constraint|duplicate key", re.IGNORECASE)
@@ -39,12 +39,12 @@ async def make_victims(house: House) -> Company:
     """Chance may disable and demote its members, but not those who do the asking."""
     made = await make_company(house, "chance")
     connection = await house.connection()
-    victims = [await people.make_person(connection) for _ in range(3)]
+    victims = [await people.make_person(connection) for _ in range(4)]
     for victim in victims:
         owner = made.tenant.people[Role.OWNER]
         await people.add_member(connection, made.tenant.tenant_id, owner, victim, Role.MEMBER)
-    for kind in ("user", "member"):
-        made.things[kind] = [str(victim.user_id) for victim in victims]
+    made.things["user"] = [str(victim.user_id) for victim in victims[:-1]]
+    made.things["member"] = [str(victims[-1].user_id)]
     return made
 
 
