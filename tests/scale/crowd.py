@@ -11,7 +11,7 @@ import psycopg
 from argon2 import PasswordHasher
 from psycopg import sql
 
-from tests.scale import crowd_sql
+from tests.scale import crowd_more_sql, crowd_sql
 
 PASSWORD = "correct horse battery"
 _FOREIGN_KEYS = """
@@ -59,7 +59,7 @@ def fill(admin_dsn: str) -> None:
     with psycopg.connect(admin_dsn) as connection:
         connection.execute("set local session_replication_role = replica")
         connection.execute("select set_config('crowd.password_hash', %s, true)", (_hash(),))
-        for statements in crowd_sql.FILLING:
+        for statements in crowd_sql.FILLING + crowd_more_sql.FILLING:
             connection.execute(statements)
     with psycopg.connect(admin_dsn, autocommit=True) as connection:
         # Tables whose plans are in the balance are read in full for it: no run's sample differs from another's.

@@ -32,7 +32,8 @@ found by with this page; that nothing that grows is read whole, and how much is 
 `tests/scale/test_identity_queries.py`, whatever the page says. Statistics are gathered with a target of 200.
 
 Filters that no index serves (role at least, state, join time) read the tenant's own members in order until the page is
-full: 9,000 at the most here, and none of another tenant.
+full: 9,000 at the most here, and none of another tenant. Those of the platform's list of tenants (name, state) read
+all tenants.
 """
 _CAST = re.compile(r"::[A-Z]+(\[\])?")
 _COLUMN = re.compile(r"identity\.\w+\.(\w+)")

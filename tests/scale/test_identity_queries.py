@@ -13,7 +13,8 @@ import pytest_asyncio
 from bulkhead_kit.server import Service
 
 from tests.scale import crowd, page
-from tests.scale.calls import Calls, look_up
+from tests.scale.base import look_up
+from tests.scale.calls import Calls
 from tests.scale.crowd_sql import PEOPLE, TENANTS
 from tests.scale.plans import MODES, Plan, Watch, watched
 from tests.support.house import House
@@ -21,6 +22,8 @@ from tests.support.postgres import Databases, ScratchDatabase
 
 SMALL = {"plans"}
 """Tables that do not grow with use: three rows are read faster than an index."""
+RARE = {'ListTenants, filter name = "Tenant 7"', "ListTenants, filter state = SUSPENDED"}
+"""Asked by those who administer the platform, now and then: an index would cost every tenant's changes."""
 ROWS, PAGES = 220, 500
 """What a statement may touch: a page of fifty in three tables, and what its functions look up."""
 # What costs more, and why that does not grow with the installation.
@@ -29,14 +32,19 @@ MORE: Mapping[str, tuple[int, int, str]] = {
     "ListMembers, filter role >= ADMIN": (9200, 9400, "the tenant's members, in their order, until the page is full"),
     "ListMembers, filter state = DISABLED": (9200, 9400, "as above"),
     'ListMembers, filter join_time > "..."': (9200, 9400, "as above"),
-    "ListInvitations, filter state = OPEN": (
-        6200,
-        500,
-        "the tenant's invitations: some expire by the hour",
+    "ListMyTenants, deleted ones too": (TENANTS, 500, "as above"),
+    'ListTenants, filter name = "Tenant 7"': (
+        2 * TENANTS + 100,
+        4 * TENANTS,
+        "tenants in their order until the page is full",
     ),
+    'ListTenants, filter plan_code = "pro"': (2 * TENANTS + 100, 4 * TENANTS, "as above"),
+    "ListTenants, filter state = SUSPENDED": (2 * TENANTS + 100, 4 * TENANTS, "as above"),
+    "UpdateMe, of one who has 151": (700, 6000, "her membership in each tenant, with a line in its log"),
     'ListTeams, filter name = "Team 7"': (800, 500, "the tenant's teams, in the order of their names"),
     "ImportMembers, 20 authors": (200, 2000, "each author, in four tables and the log"),
-    "identity.work, a batch of due mails": (500, 500, "400 are due, and are sorted while they are so few"),
+    "identity.work, a batch of mails asked for": (ROWS, 2000, "a token, a mail and the log, with their indexes"),
+    "identity.work, a batch of due mails": (700, 500, "500 are due, and are sorted while they are so few"),
     "identity.work, what has expired": (2000, 40_000, "a batch is 1,000 rows, each removed from every index"),
 }
 
@@ -92,7 +100,9 @@ def test_the_crowd_is_one_that_the_triggers_would_have_made(filled: ScratchDatab
 
 @pytest.mark.parametrize("mode", MODES)
 def test_no_table_that_grows_is_read_whole(seen: dict[str, Watch], mode: str) -> None:
-    read = {(name, table) for name, plan in _all(seen[mode]) for table in plan.whole_tables() - SMALL}
+    read = {
+        (name, table) for name, plan in _all(seen[mode]) for table in plan.whole_tables() - SMALL if name not in RARE
+    }
     assert read == set()
 
 
@@ -119,12 +129,19 @@ def test_the_paths_that_everybody_takes_use_their_index(seen: dict[str, Watch], 
         ("ListMembers, filter kind = PLACEHOLDER", "memberships by memberships_kind_idx"),
         ('ListMembers, filter display_name = "Member 4711"', "memberships by memberships_display_name_idx"),
         ("identity.work, a batch of due mails", "mails by mails_due_at_idx"),
+        ("ListTenants, first page", "tenants by tenants_pkey"),
+        ("ListInvitations, filter state = OPEN", "invitations by invitations_open_idx"),
+        ("Login, throttled", "login_throttles by login_throttles_pkey"),
+        ("CloseAccount", "team_members by team_members_active_idx"),
+        ("RevokeSupportAccess", "memberships by memberships_support_until_idx"),
+        ("identity.work, a batch of mails asked for", "mail_asks by mail_asks_open_idx"),
         ("GetTenant, by an API key used before", "api_keys by api_keys_secret_hash_key"),
         ("identity.work, what has expired", "invitations by invitations_expires_at_idx"),
     ):
         assert way in {how for plan in cases[name] for how in plan.access()}, name
     # The check of the membership is inside a function, and is seen.
-    assert "team_members by team_members_user_id_idx" in {how for plan in cases["GetTenant"] for how in plan.access()}
+    ways = {how for plan in cases["GetTenant"] for how in plan.access()}
+    assert ways & {"team_members by team_members_user_id_idx", "team_members by team_members_active_idx"}
 
 
 def test_the_page_says_what_is(seen: dict[str, Watch], filled: ScratchDatabase) -> None:

@@ -452,7 +452,7 @@ create policy owner_right on identity.tenants for all to identity_owner
 using (true)
 with check (true);
 create policy platform_read on identity.tenants for select to platform_app
-using (app.current_tenant_id() is null and app.current_user_id() is not null);
+using (( select app.current_tenant_id() is null and app.current_user_id() is not null));
 create policy platform_update on identity.tenants for update to platform_app
 using (app.current_tenant_id() is null and app.current_user_id() is not null and status <> 'deleted')
 with check (app.current_tenant_id() is null and app.current_user_id() is not null and status <> 'deleted');
@@ -625,7 +625,7 @@ create policy owner_right on identity.tenant_usage for all to identity_owner
 using (true)
 with check (true);
 create policy platform_read on identity.tenant_usage for select to platform_app
-using (app.current_tenant_id() is null and app.current_user_id() is not null);
+using (( select app.current_tenant_id() is null and app.current_user_id() is not null));
 create policy read_right on identity.tenant_usage for select to identity_app
 using (app.role_level() >= 1);
 grant select on identity.tenant_usage to identity_app;
@@ -822,6 +822,7 @@ create index memberships_disabled_by_idx on identity.memberships (tenant_id, dis
 create index memberships_display_name_idx on identity.memberships (tenant_id, display_name text_pattern_ops);
 create index memberships_kind_idx on identity.memberships (tenant_id, kind, user_id);
 create index memberships_role_status_idx on identity.memberships (tenant_id, role, status);
+create index memberships_support_until_idx on identity.memberships (tenant_id) where support_until is not null;
 create index memberships_user_id_idx on identity.memberships (user_id, kind, tenant_id);
 alter table identity.memberships enable row level security;
 alter table identity.memberships force row level security;
@@ -987,6 +988,7 @@ create index invitations_accepted_by_idx on identity.invitations (tenant_id, acc
 create index invitations_email_key_idx on identity.invitations (tenant_id, email_key);
 create index invitations_expires_at_idx on identity.invitations (expires_at) where status = 'open'::text;
 create unique index invitations_open_email_key on identity.invitations (tenant_id, email_key) where status = 'open'::text;
+create index invitations_open_idx on identity.invitations (tenant_id, invitation_id) where status = 'open'::text;
 alter table identity.invitations enable row level security;
 alter table identity.invitations force row level security;
 create policy tenant_wall on identity.invitations as restrictive for all to identity_app
@@ -1255,6 +1257,7 @@ comment on column identity.team_members.removed_at is
 'When she left the team; null: she is in it.';
 comment on column identity.team_members.added_at is
 'When she was added, or added again; set by trigger.';
+create index team_members_active_idx on identity.team_members (user_id, tenant_id) where removed_at is null;
 create index team_members_user_id_idx on identity.team_members (tenant_id, user_id);
 alter table identity.team_members enable row level security;
 alter table identity.team_members force row level security;

@@ -86,6 +86,10 @@ FILTERS = FilterSchema(
         "done": FilterField(BOOLEAN, things.c.done),
         "late": FilterField(BOOLEAN, things.c.due.is_not(None), nullable=False),
         "tag": FilterField(TEXT, build=tagged),
+        "term": FilterField(
+            enum({"OPEN": "open", "SET": "set"}),
+            cases={"open": things.c.due.is_(None), "set": things.c.due.is_not(None)},
+        ),
     }
 )
 
@@ -181,6 +185,9 @@ leaves: st.SearchStrategy[Asked] = st.one_of(
     st.builds(lambda v: (f'tag="{v}"', lambda t: v in t.tags), st.sampled_from("xyz")),
     st.builds(lambda v: (f'tag!="{v}"', lambda t: v not in t.tags), st.sampled_from("xyz")),
     st.just(("tag:*", lambda t: bool(t.tags))),
+    st.builds(lambda op: (f"term{op}OPEN", lambda t: (t.due is None) == (op == "=")), equality),
+    st.builds(lambda op: (f"term{op}SET", lambda t: (t.due is not None) == (op == "=")), equality),
+    st.just(("term:*", lambda t: True)),
 )
 
 

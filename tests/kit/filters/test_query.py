@@ -46,6 +46,9 @@ FILTERS = FilterSchema(
         "due_time": FilterField(TIMESTAMP, things.c.due_at),
         "archived": FilterField(BOOLEAN, things.c.archived_at.is_not(None), nullable=False),
         "tag": FilterField(keyword(str.casefold), build=tagged),
+        "age": FilterField(
+            enum({"NEW": "n", "OLD": "o"}), cases={"n": things.c.due_at.is_(None), "o": things.c.due_at.is_not(None)}
+        ),
     }
 )
 
@@ -170,7 +173,7 @@ def test_times_are_read_as_rfc_3339(text: str, moment: datetime) -> None:
 @pytest.mark.parametrize(
     ("text", "position", "says"),
     [
-        ("colour=red", 0, "'colour' is not a field to filter by; there are archived, due_time,"),
+        ("colour=red", 0, "'colour' is not a field to filter by; there are age, archived,"),
         ("size=1 OR things.size=1", 10, "'things.size' is not a field"),
         ("size=x", 5, "'x' is not a whole number"),
         ("size=1.5", 5, "is not a whole number"),
@@ -215,11 +218,23 @@ def test_a_word_without_a_meaning_in_this_call_is_refused() -> None:
         FILTERS.parse("size=1 owner=me")
 
 
-def test_a_field_is_a_column_or_a_builder() -> None:
-    with pytest.raises(ValueError, match="column or a builder"):
+def test_a_field_is_a_column_a_builder_or_cases() -> None:
+    with pytest.raises(ValueError, match="column, a builder or cases"):
         FilterField(TEXT)
-    with pytest.raises(ValueError, match="column or a builder"):
+    with pytest.raises(ValueError, match="column, a builder or cases"):
         FilterField(TEXT, things.c.title, build=tagged)
+    with pytest.raises(ValueError, match="column, a builder or cases"):
+        FilterField(TEXT, things.c.title, cases={"a": things.c.title.is_(None)})
+
+
+def test_cases_are_told_apart_by_the_text_and_take_no_bind() -> None:
+    new, old = FILTERS.parse("age = NEW"), FILTERS.parse("age = OLD")
+    assert new.shape != old.shape
+    assert new.values == old.values == {}
+    assert sql(new) == sql(FILTERS.parse("NOT age != NEW")) != sql(old)
+    assert sql(FILTERS.parse("age = (NEW OR OLD)")).count("due_at") == 2
+    with pytest.raises(InvalidArgument, match="none of NEW, OLD"):
+        FILTERS.parse("age = MIDDLE")
 
 
 @given(st.text(alphabet="titlesizeownertag=<>!:*()\"' ANDOR-1\\", max_size=50))

@@ -48,17 +48,22 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class FilterField:
-    """A column, or `build` for what is none. `words` are values that stand for something of the call, such as "me"."""
+    """A column, or `build` for what is none. `words` are values that stand for something of the call, such as "me".
+
+    `cases`: of an enum that is no column as it is asked, what is true where it has each value, and never NULL. They are
+    part of the shape, not binds: a partial index is chosen by the statement's text.
+    """
 
     kind: Kind
     column: ColumnElement[Any] | None = None
     build: Build | None = None
+    cases: Mapping[str, ColumnElement[bool]] | None = None
     nullable: bool = True
     words: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        if (self.column is None) == (self.build is None):
-            raise ValueError("a filter field has a column or a builder")
+        if sum(one is not None for one in (self.column, self.build, self.cases)) != 1:
+            raise ValueError("a filter field has a column, a builder or cases")
         if isinstance(self.column, Column):
             object.__setattr__(self, "nullable", bool(self.column.nullable))
 

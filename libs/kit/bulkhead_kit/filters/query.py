@@ -43,10 +43,11 @@ class _Leaf:
     test: Test
     negated: bool
     values: tuple[object, ...] = ()
+    case: str = ""
 
     @property
     def shape(self) -> Hashable:
-        return (self.field, self.test, self.negated)
+        return (self.field, self.test, self.negated, self.case)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,8 @@ class FilterSchema:
             if field.column is not None and field.nullable:
                 return _Leaf(asked.field, "true" if value else "false", negated)
             return _Leaf(asked.field, "true", negated is value)
+        if field.cases is not None:
+            return _Leaf(asked.field, test, negated, case=str(value))
         return _Leaf(asked.field, test, negated, (value,))
 
     def _group(self, by_and: bool, terms: list[_Tree]) -> _Tree:
@@ -131,7 +134,7 @@ class FilterSchema:
         alike: dict[str, list[object]] = {}
         for term in (inner for outer in terms for inner in _flat(outer, by_and)):
             equality = isinstance(term, _Leaf) and term.test in ("=", "in") and term.negated == by_and
-            if isinstance(term, _Leaf) and equality and self._fields[term.field].build is None:
+            if isinstance(term, _Leaf) and equality and self._fields[term.field].column is not None:
                 alike.setdefault(term.field, []).extend(term.values)
             else:
                 others.append(term)
@@ -187,6 +190,9 @@ def _condition(tree: _Tree, fields: Mapping[str, FilterField], numbers: Iterator
         terms = [_condition(term, fields, numbers) for term in tree.terms]
         return and_(*terms) if tree.all else or_(*terms)
     field = fields[tree.field]
+    if field.cases is not None:
+        found = true() if tree.test == "present" else field.cases[tree.case]
+        return not_(found) if tree.negated else found
     bind: BindParameter[Any] | None = None
     if tree.values:
         sql_type = ARRAY(field.kind.sql_type) if tree.test == "in" else field.kind.sql_type

@@ -27,11 +27,14 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    literal_column,
+    or_,
     select,
     text,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.sql.elements import ColumnElement
 
 from bulkhead_identity.membership.rules import INVITATION_STATES, ROLES, InvitationRow, Joined, Letterhead
 from bulkhead_identity.texts import address_key
@@ -74,14 +77,21 @@ class _Known(NamedTuple):
     is_known: bool
 
 
+def _is(status: str) -> ColumnElement[bool]:
+    """In the statement's text, where the planner sees which partial index there is for it."""
+    return INVITATIONS.c.status == literal_column(f"'{status}'", Text)
+
+
 # One whose time is over is expired, whether or not the worker has come by.
-_STATUS: Final = case(
-    (
-        and_(INVITATIONS.c.status == literal("open", Text), INVITATIONS.c.expires_at <= func.now()),
-        literal("expired", Text),
-    ),
-    else_=INVITATIONS.c.status,
-)
+_IS_LATE: Final = INVITATIONS.c.expires_at <= func.now()
+_STATUS: Final = case((and_(_is("open"), _IS_LATE), literal("expired", Text)), else_=INVITATIONS.c.status)
+_STATES: Final = {
+    # Not as a range of times: the index of those would be taken, which reads the open ones of all tenants.
+    "open": and_(_is("open"), literal_column("'open'", Text) == _STATUS),
+    "accepted": _is("accepted"),
+    "revoked": _is("revoked"),
+    "expired": or_(_is("expired"), and_(_is("open"), _IS_LATE)),
+}
 _INVITATION = tuple(
     _STATUS.label("status") if name == "status" else INVITATIONS.c[name] for name in InvitationRow._fields
 )
@@ -94,7 +104,7 @@ _REVOKE = Query(
 )
 FILTERS = FilterSchema(
     {
-        "state": FilterField(enum(INVITATION_STATES), _STATUS, nullable=False),
+        "state": FilterField(enum(INVITATION_STATES), cases=_STATES),
         "email": FilterField(keyword(address_key), INVITATIONS.c.email_key),
         "role": FilterField(enum(ROLES, ordered=True), INVITATIONS.c.role),
         "invited_by": FilterField(ID, INVITATIONS.c.created_by, words=frozenset({"me"})),
