@@ -381,7 +381,7 @@ RIGHTS = """
 grant usage on schema identity to platform_app;
 -- Outside any tenant only, and only what says whether it can be used and how much of it is. No policy of another table
 -- knows this role.
--- As a subselect it is asked once and guessed to be true half the time: as a plain condition it was guessed to leave one
+-- A subselect is asked once and guessed to be true half the time; as a plain condition it was guessed to leave one
 -- row in 200, and every page of tenants was sorted out of all of them.
 create policy platform_read on identity.tenants for select to platform_app
 using ((select app.current_tenant_id() is null and app.current_user_id() is not null));
