@@ -27,8 +27,13 @@ MARK = "mirrored "
 """Every name in a mirror begins with it."""
 
 
-def mirror(admin: psycopg.Connection, tenant_id: UUID) -> UUID:
-    """Makes the copy without triggers and references, and returns its tenant's id."""
+def mirror(admin: psycopg.Connection, tenant_id: UUID, *, marks_addresses: bool = False) -> UUID:
+    """Makes the copy without triggers and references, and returns its tenant's id.
+
+    With addresses of its own it can be told apart where no names are; with the same ones it is in the way of a key
+    that has forgotten the tenant.
+    """
+    marked = {"name", "display_name", "email"} if marks_addresses else {"name", "display_name"}
     copied = new_id()
     with admin.transaction():
         admin.execute("set local session_replication_role = replica")
@@ -39,17 +44,17 @@ def mirror(admin: psycopg.Connection, tenant_id: UUID) -> UUID:
             ).format(
                 table=sql.Identifier(schema, table),
                 columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
-                values=sql.SQL(", ").join(_value(column, copied) for column in columns),
+                values=sql.SQL(", ").join(_value(column, copied, marked) for column in columns),
                 tenant=sql.Literal(tenant_id),
             )
             admin.execute(statement)
     return copied
 
 
-def _value(column: str, copied: UUID) -> sql.Composable:
+def _value(column: str, copied: UUID, marked: set[str]) -> sql.Composable:
     if column == "tenant_id":
         return sql.Literal(copied)
-    if column in {"name", "display_name", "email"}:
+    if column in marked:
         return sql.SQL("{} || md5({})").format(sql.Literal(MARK), sql.Identifier(column))
     # Unique over all tenants, so that a copy needs another one.
     if column == "slug":

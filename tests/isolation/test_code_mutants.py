@@ -122,7 +122,7 @@ class Trial:
         request = await SAMPLES[name].request(method, self.ours, Role.OWNER)
         reads = not policy_of(method).audited
         alone = await call(owner, method, request) if reads else None
-        copied = mirror(self.admin, self.ours.tenant.tenant_id)
+        copied = mirror(self.admin, self.ours.tenant.tenant_id, marks_addresses=True)
         self.copies.add(copied)
         before = state_of(self.admin, copied)
         got = await call(owner, method, request)
