@@ -97,9 +97,23 @@ Good = Callable[[MethodDescriptor], AbstractAsyncContextManager[Twin]]
 """Bent within the block, the twin must change nothing; unbent, at its end, it must go through."""
 
 
-def every(holds: Callable[[MethodDescriptor], object] = lambda _: True) -> pytest.MarkDecorator:
-    """Runs a test for each method of which that holds."""
-    return pytest.mark.parametrize("method", [method for method in METHODS if holds(method)], ids=name_of)
+def every(
+    holds: Callable[[MethodDescriptor], object] = lambda _: True, *, share: int = 1, turn: int = 0
+) -> pytest.MarkDecorator:
+    """Runs a test for each method of which that holds.
+
+    With a share, one of so many is tried in a short run and the rest in the long one: for what the kit does for every
+    method alike. `turn` says which of them, so that the short runs of several tests try different ones.
+    """
+    chosen = [method for method in METHODS if holds(method)]
+    return pytest.mark.parametrize(
+        "method",
+        [
+            pytest.param(method, marks=() if place % share == turn % share else pytest.mark.soak)
+            for place, method in enumerate(chosen)
+        ],
+        ids=map(name_of, chosen),
+    )
 
 
 def demand(answer: Answer, reason: str, place: str, what: object) -> None:

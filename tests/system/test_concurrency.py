@@ -97,7 +97,7 @@ async def test_one_request_id_is_one_effect(method: MethodDescriptor, ours: Comp
     assert growth(before, tables.contents()) == once
 
 
-@every(has_request_id)
+@every(has_request_id, share=3)
 async def test_a_lost_reply_is_asked_for_again(
     method: MethodDescriptor, ours: Company, tables: Tables, rng: random.Random
 ) -> None:

@@ -135,7 +135,7 @@ class TestRevoke:
                 return reason_of(error)
             return "done"
 
-        for round_ in range(20):
+        for round_ in range(8):
             person, email = await known_person(house)
             invitation_id, token = await invited(mails, tenant, email)
             calls = [

@@ -18,7 +18,8 @@ from tests.support.client import reason_of
 from tests.support.house import House, Tenant
 from tests.support.parts import PARTS
 
-ROUNDS = 50
+ROUNDS = 15
+MANY = 50
 _WRITTEN = """
     select (select count(*) from issues.issues where tenant_id = %(tenant)s)
         + (select count(*) from issues.labels where tenant_id = %(tenant)s)
@@ -26,7 +27,7 @@ _WRITTEN = """
 """
 
 
-@pytest.mark.parametrize("rounds", [ROUNDS])
+@pytest.mark.parametrize("rounds", [ROUNDS, pytest.param(MANY, marks=pytest.mark.soak)])
 async def test_no_write_is_late_when_a_tenant_is_suspended(house: House, rounds: int) -> None:
     tenant, (client, _) = await house.tenant("suspend"), await administrator(house)
     tenant.lift_limits()

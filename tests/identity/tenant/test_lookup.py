@@ -14,7 +14,7 @@ from tests.support.client import refused
 from tests.support.house import House
 from tests.support.parts import PARTS
 
-PAIRS = 200
+PAIRS = 100
 
 
 async def test_shows_a_tenant_to_everybody(house: House) -> None:

@@ -14,7 +14,7 @@ from tests.support.client import status_of
 from tests.support.house import House
 
 Ask = Callable[[House, str], Awaitable[bytes]]
-PAIRS = 40
+PAIRS = 16
 MANY = 500
 POOL = 10
 
