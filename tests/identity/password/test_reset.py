@@ -147,6 +147,17 @@ class TestReset:
         with refused("FAILED_PRECONDITION", "ONE_TIME_TOKEN_INVALID"):
             await reset(house, token, NEW, str(new_id()))
 
+    async def test_a_used_token_is_no_way_to_guess_the_password(
+        self, house: House, mails: PostOffice, email: str
+    ) -> None:
+        token, request_id = await ask(house, mails, email), str(new_id())
+        await reset(house, token, NEW, request_id)
+        for number in range(5):
+            with refused("INVALID_ARGUMENT", "REQUEST_ID_REUSED"):
+                await reset(house, token, f"{OTHER} {number}", request_id)
+        with refused("RESOURCE_EXHAUSTED", "RATE_LIMITED"):
+            await reset(house, token, NEW, request_id)
+
     async def test_one_of_many_at_once_wins(self, house: House, mails: PostOffice, email: str) -> None:
         token = await ask(house, mails, email)
         passwords = [f"{word} quiet otters dancing" for word in ("six", "seven", "eight", "nine", "ten", "eleven")]

@@ -28,7 +28,7 @@ async def request_reset(tools: Tools, caller: Caller, email: str, request_id: UU
 async def reset_password(tools: Tools, caller: Caller, new: Reset) -> None:
     owner = await store.find_reset(tools.database.read(caller), hash_of(new.token), new.request_id)
     if owner is not None and owner.password_hash is not None:
-        rules.demand_repeat(await tools.passwords.verify(new.password, owner.password_hash))
+        rules.demand_repeat(await _is_hers(tools, caller, owner.email, owner.password_hash, new.password))
         return
     owner = rules.demand_reset(owner)
     await tools.strength.demand(new.password, FIELD, [owner.email, owner.full_name])
@@ -42,8 +42,21 @@ async def reset_password(tools: Tools, caller: Caller, new: Reset) -> None:
     except FailedPrecondition:
         # Another call was first. If it was this very one, sent twice, both get its answer.
         owner = await store.find_reset(tools.database.read(caller), hash_of(new.token), new.request_id)
-        if owner is None or not await tools.passwords.verify(new.password, owner.password_hash):
+        if owner is None or owner.password_hash is None:
             raise
+        if not await _is_hers(tools, caller, owner.email, owner.password_hash, new.password):
+            raise
+
+
+async def _is_hers(tools: Tools, caller: Caller, email: str, password_hash: str, password: str) -> bool:
+    """Whether a repeat has the password of the account, counted like a login: a used token is no way to guess it."""
+    bucket = tools.derived.bucket("address", texts.address_key(email))
+    await throttle.claim(tools.database, caller, bucket, email)
+    is_hers = await tools.passwords.verify(password, password_hash)
+    if is_hers:
+        async with tools.database.transaction(caller) as tx:
+            throttle.forget(tx, bucket)
+    return is_hers
 
 
 async def check_change(tools: Tools, caller: Caller, change: Change) -> Checked:
