@@ -72,7 +72,8 @@ class Calls(PeopleCalls, PlatformCalls):
         await self.seen("RevokeInvitation", self.owner, invitation_id=one, request_id=str(new_id()))
         fields = {"email": f"guest-{new_id()}@example.com", "role": "ROLE_MEMBER", "request_id": str(new_id())}
         await self.seen("InviteMember", self.owner, **fields)
-        await self.refused("AcceptInvitation, unknown token", self.house.user(self.facts.member), token="x" * 43)
+        member = self.house.user(self.facts.member)
+        await self.refused("AcceptInvitation, unknown token", member, "INVITATION_INVALID", token="x" * 43)
 
     async def keys(self) -> None:
         fields = {"display_name": "Robot", "role": "ROLE_MEMBER", "request_id": str(new_id())}

@@ -18,18 +18,22 @@ class PeopleCalls(Base):
         entered = await self.seen("Login", nobody, email=facts.member_email, password=PASSWORD)
         known = {"email": facts.member_email, "device_token": entered.device_token}
         await self.seen("Login, on a known device", nobody, password=PASSWORD, **known)
-        await self.refused("Login, wrong password", nobody, email=facts.other_email, password="wrong")
-        await self.refused("Login, unknown address", nobody, email="nobody@example.com", password=PASSWORD)
+        wrong = {"email": facts.other_email, "password": "wrong"}
+        await self.refused("Login, wrong password", nobody, "CREDENTIALS_INVALID", **wrong)
+        unknown = {"email": self.stranger, "password": PASSWORD}
+        await self.refused("Login, unknown address", nobody, "CREDENTIALS_INVALID", **unknown)
         await self.throttled()
         token = entered.refresh_token.token
         token = (await self.seen("RefreshToken", nobody, refresh_token=token)).refresh_token.token
-        await self.refused("RefreshToken, unknown token", nobody, refresh_token="x" * 43)
+        await self.refused("RefreshToken, unknown token", nobody, "REFRESH_TOKEN_INVALID", refresh_token="x" * 43)
         person = self.house.with_token(entered.access_token.token)
         await self.seen("SelectTenant", person, tenant_id=str(facts.tenant_id))
         for kind, address in (("new", f"new-{new_id()}@example.com"), ("known", facts.other_email)):
             fields = {"email": address, "password": "tide-low-pump-9-keeper", "full_name": "Somebody"}
             await self.seen(f"SignUp, a {kind} address", nobody, **fields)
-        await self.refused("VerifyEmail, unknown token", nobody, token="x" * 43, password=PASSWORD)
+        await self.refused(
+            "VerifyEmail, unknown token", nobody, "ONE_TIME_TOKEN_INVALID", token="x" * 43, password=PASSWORD
+        )
         await self.seen("VerifyEmail", nobody, token=facts.sign_up_token, password=PASSWORD)
         await self.seen("ListSessions", person, page_size=2)
         lost = await nobody.identity.Login(email=facts.member_email, password=PASSWORD)
@@ -39,22 +43,24 @@ class PeopleCalls(Base):
 
     async def throttled(self) -> None:
         """Until a second must be waited: the next one is within it."""
-        fields = {"email": "nobody@example.com", "password": PASSWORD}
+        fields = {"email": self.stranger, "password": PASSWORD}
         reason = ""
         while reason != "RATE_LIMITED":
             try:
                 await self.house.nobody().identity.Login(**fields)
             except grpc.aio.AioRpcError as error:
                 reason = reason_of(error)
-        await self.refused("Login, throttled", self.house.nobody(), **fields)
+        await self.refused("Login, throttled", self.house.nobody(), "RATE_LIMITED", **fields)
 
     async def passwords(self) -> None:
         nobody, facts = self.house.nobody(), self.facts
         await self.seen("ResendVerification", nobody, email=facts.other_email)
-        await self.seen("ResendVerification, of an unknown address", nobody, email="nobody@example.com")
+        await self.seen("ResendVerification, of an unknown address", nobody, email=self.stranger)
         await self.seen("RequestPasswordReset", nobody, email=facts.other_email)
         await self.seen("ResetPassword", nobody, token=facts.reset_token, new_password=NEW_PASSWORD)
-        await self.refused("ResetPassword, unknown token", nobody, token="x" * 43, new_password=NEW_PASSWORD)
+        await self.refused(
+            "ResetPassword, unknown token", nobody, "ONE_TIME_TOKEN_INVALID", token="x" * 43, new_password=NEW_PASSWORD
+        )
         entered = await nobody.identity.Login(email=facts.other_email, password=PASSWORD)
         person = self.house.with_token(entered.access_token.token)
         await self.seen("ChangePassword", person, current_password=PASSWORD, new_password=NEW_PASSWORD)
