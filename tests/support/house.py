@@ -99,6 +99,7 @@ class House:
             "keys_dir": self.mint.keys,
             "pool_min": 1,
             "pool_max": 8,
+            "drain_seconds": 0.0,
             "grace_seconds": 1.0,
             # Counted as anywhere, and never too many: tests come from one address.
             **dict.fromkeys(

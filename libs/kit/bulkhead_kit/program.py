@@ -139,6 +139,7 @@ def _options(settings: ServiceSettings) -> ServerOptions:
         share_port=settings.share_port,
         tls=settings.tls(),
         max_message_bytes=settings.max_message_bytes,
+        drain_delay=settings.drain_seconds,
         grace=settings.grace_seconds,
     )
 

@@ -158,6 +158,9 @@ class ServiceSettings(Settings):
     redis_url: SecretStr | None = Field(
         None, description="Redis that counts calls for all processes; unset: each counts its own."
     )
+    drain_seconds: float = Field(
+        0.5, ge=0, description="Time between saying NOT_SERVING and refusing calls, for load balancers to notice."
+    )
     grace_seconds: float = Field(10.0, ge=0, description="Time that running calls get to end at a stop.")
     tls_certificate: Path | None = Field(None, description="PEM file; with TLS_KEY switches TLS on.")
     tls_key: Path | None = Field(None, description="PEM file.")
