@@ -1,6 +1,6 @@
 """Every RPC with every kind of bad request: refused with a reason and the field, nothing changed, the service lives.
 
-Each test bends the one good request the method has in tests/isolation/samples.py, and sends that one at its end.
+Each test bends the one good request the method has in tests/isolation/samples, and sends that one at its end.
 """
 
 from __future__ import annotations

@@ -1,0 +1,23 @@
+"""The log."""
+
+from __future__ import annotations
+
+from bulkhead_kit.caller import Role
+
+from tests.isolation.samples.base import Fields, sample
+from tests.isolation.world import Company, new_event
+
+
+@sample("audit.v1.AuditService/ListEvents")
+async def _list_events(_company: Company, _role: Role) -> Fields:
+    return {}
+
+
+@sample("audit.v1.AuditService/GetEvent")
+async def _get_event(company: Company, _role: Role) -> Fields:
+    return {"event_id": company.one("audit_event")}
+
+
+@sample("audit.v1.AuditWriterService/AppendEvents")
+async def _append_events(company: Company, _role: Role) -> Fields:
+    return {"events": [new_event(company)]}
