@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import psycopg
 from bulkhead_kit import clock
 
-from tests.system.ledger import Clients
+from tests.system.relay.ledger import Clients
 from tests.system.site import Site
 
 WAIT = 20.0

@@ -12,8 +12,8 @@ import pytest
 from bulkhead_kit import clock
 from bulkhead_kit.ids import new_id
 
-from tests.system.kills import Killer, demand_kills, report
-from tests.system.ledger import Account, Clients, Logged, compare, read_log
+from tests.system.relay.kills import Killer, demand_kills, report
+from tests.system.relay.ledger import Account, Clients, Logged, compare, read_log
 from tests.system.site import Site
 
 PATIENCE = 60.0
