@@ -12,6 +12,7 @@ DEFINERS = {
     "identity.ask_for_mail": "answers alike for known and unknown addresses",
     "identity.change_password": "the caller's own, whose session lasts",
     "identity.check_membership": "the first step of every transaction of a member",
+    "identity.check_closing": "the first step of a member's call that shuts somebody out",
     "identity.check_platform_admin": "whether the caller administers the platform now",
     "identity.check_tenant": "the first step of every transaction of a service",
     "identity.claim_attempt": "counts tries of a password before anybody is known",

@@ -143,6 +143,24 @@ RULES = [
         },
     ),
     CatalogueRule(
+        "a suspended tenant is kept as it is by each table of identity",
+        """
+        select distinct g.name || ':' || lower(g.privilege_type), 'is written in a suspended tenant'
+        from grants as g inner join tables as t on t.oid = g.oid
+        where t.has_tenant and g.grantee = 'identity_app'::regrole and g.privilege_type in ('INSERT', 'UPDATE')
+            and not exists (
+                select from pg_trigger as r
+                where r.tgrelid = t.oid and r.tgfoid = 'identity.keep_suspended'::regproc and r.tgenabled = 'O'
+                    and r.tgtype & case g.privilege_type when 'INSERT' then 4 else 16 end > 0
+            )
+        """,
+        "drop trigger ab_keep_suspended on identity.teams",
+        {
+            "identity.request_ids:insert": "answers to calls, of those that shut somebody out too",
+            "identity.request_ids:update": "answers to calls, of those that shut somebody out too",
+        },
+    ),
+    CatalogueRule(
         "nobody sets what triggers set",
         """
         select distinct g.name || '.' || g.column_name, 'may be written by ' || g.grantee::regrole from grants as g

@@ -49,6 +49,8 @@ class Caller:
     ip: str | None = None
     user_agent: str | None = None
     is_platform_admin: bool = False
+    allowed_while_suspended: bool = False
+    """The method only shuts somebody out, says its policy: a suspended tenant lets it in."""
 
     def time_left(self) -> float:
         """Seconds until the deadline; zero or less when it has passed."""

@@ -37,6 +37,8 @@ class MethodPolicy:
     max_deadline: float
     client_streaming: bool
     server_streaming: bool
+    allowed_while_suspended: bool
+    """It only shuts somebody out."""
     takes_request_id: bool
     """The request has a field request_id, by which a repeat is known as such."""
 
@@ -81,6 +83,8 @@ def find_fault(method: MethodDescriptor) -> str | None:
             return "its policy needs a least_role, as its scope is SCOPE_TENANT"
     elif policy.least_role:
         return "its policy has a least_role outside SCOPE_TENANT"
+    if policy.allowed_while_suspended and not policy.audited:
+        return "its policy has allowed_while_suspended, and it changes nothing"
     default, longest = _deadlines(policy)
     if default <= 0 or longest <= 0:
         return "its policy has a deadline that is not positive"
@@ -112,5 +116,6 @@ def _read(method: MethodDescriptor) -> MethodPolicy:
         max_deadline=longest,
         client_streaming=method.client_streaming,
         server_streaming=method.server_streaming,
+        allowed_while_suspended=policy.allowed_while_suspended,
         takes_request_id="request_id" in method.input_type.fields_by_name,
     )

@@ -406,7 +406,7 @@ comment on column identity.tenants.slug is
 comment on column identity.tenants.domain is
 'The company''s mail domain, as it states it.';
 comment on column identity.tenants.status is
-'active; suspended: reads work, writes are refused; deleted: invisible, restorable by an owner until purge_after.';
+'active; suspended: only read, apart from what shuts somebody out; deleted: invisible, restorable by an owner until purge_after.';
 comment on column identity.tenants.status_reason is
 'Why the status is what it is, for people.';
 comment on column identity.tenants.status_changed_at is
@@ -2460,6 +2460,26 @@ revoke all on function identity.keep_support_from_joining() from public;
 comment on function identity.keep_support_from_joining() is
 'No invitation gives support access another role than the owner granted, or a life without a seat.';
 
+create or replace function identity.keep_suspended()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    -- Outside any tenant write the platform, the workers and each person for herself.
+    if exists (
+        select from identity.tenants as t where t.tenant_id = app.current_tenant_id() and t.status = 'suspended'
+    ) then
+        perform app.refuse(9, 'TENANT_SUSPENDED', 'the tenant is suspended: reads work, writes are refused');
+    end if;
+    return null;
+end
+$function$;
+revoke all on function identity.keep_suspended() from public;
+comment on function identity.keep_suspended() is
+'In a suspended tenant nothing is made or changed but what shuts somebody out, however the transaction was let in.';
+
 create or replace function identity.limit_of(p_tenant uuid, p_limit text)
  returns bigint
  language sql
@@ -2760,11 +2780,13 @@ create trigger aa_stamp before insert or update on identity.tenants for each row
 create trigger ab_demand_admin before update on identity.tenants for each row when (current_user = 'platform_app'::name) execute function identity.demand_platform_admin();
 create trigger ab_fence before update on identity.tenants for each row when (old.status is distinct from new.status) execute function identity.fence_tenant();
 create trigger ab_guard_slug before update on identity.tenants for each row when (old.slug is distinct from new.slug) execute function identity.guard_slug();
+create trigger ab_keep_suspended before update on identity.tenants for each statement execute function identity.keep_suspended();
 create constraint trigger need_owner after insert on identity.tenants deferrable initially deferred for each row execute function identity.require_owner();
 create trigger note_platform_act after update on identity.tenants for each row when (current_user = 'platform_app'::name) execute function identity.note_platform_act('tenant.administered');
 create trigger zz_capture after insert or delete or update on identity.tenants for each row execute function identity.capture_tenants();
 
 create trigger aa_stamp before insert or update on identity.support_grants for each row execute function app.stamp();
+create trigger ab_keep_suspended after insert or update on identity.support_grants for each row when (new.revoked_at is null) execute function identity.keep_suspended();
 create trigger ab_settle before update on identity.support_grants for each row execute function identity.settle_support_grant();
 create trigger end_support after update on identity.support_grants for each row when (old.revoked_at is null and new.revoked_at is not null) execute function identity.end_support();
 create trigger keep_one after insert on identity.support_grants for each row execute function identity.keep_one_support_grant();
@@ -2772,6 +2794,7 @@ create trigger zz_capture after insert or delete or update on identity.support_g
 
 create trigger aa_stamp before insert or update on identity.teams for each row execute function app.stamp();
 create trigger ab_fence before update on identity.teams for each row when (old.archived_at is null and new.archived_at is not null) execute function identity.fence_team();
+create trigger ab_keep_suspended before insert or update on identity.teams for each statement execute function identity.keep_suspended();
 create trigger zz_capture after insert or delete or update on identity.teams for each row execute function identity.capture_teams();
 
 create trigger aa_stamp before insert or update of kind, email, email_verified_at, full_name, first_name, last_name, avatar_url, status, is_platform_admin on identity.users for each row execute function app.stamp();
@@ -2784,6 +2807,8 @@ create trigger zz_capture after insert or delete or update on identity.users for
 create trigger aa_stamp before insert or update on identity.memberships for each row execute function identity.stamp_membership();
 create trigger ab_fence before update of version on identity.memberships for each row execute function identity.raise_version();
 create trigger ab_guard_support before update on identity.memberships for each row when (old.support_until is not null and current_user = 'identity_app'::name) execute function identity.guard_support();
+create trigger ab_keep_suspended before insert on identity.memberships for each statement execute function identity.keep_suspended();
+create trigger ab_keep_suspended_change after update on identity.memberships for each row when (new.role <> old.role or new.status <> old.status and new.status <> 'disabled'::text) execute function identity.keep_suspended();
 create trigger ac_face_of_new before insert on identity.memberships for each row when (new.kind = 'person'::text) execute function identity.give_face();
 create trigger ac_face_of_returning before update on identity.memberships for each row when (new.kind = 'person'::text and old.left_at is not null and new.left_at is null) execute function identity.give_face();
 create trigger ad_mark_support before insert or update on identity.memberships for each row when (new.support_until is not null) execute function identity.mark_support();
@@ -2794,6 +2819,7 @@ create constraint trigger keep_owner after update on identity.memberships deferr
 create trigger zz_capture after insert or delete or update on identity.memberships for each row execute function identity.capture_memberships();
 
 create trigger aa_stamp before insert or update of tenant_id, api_key_id, user_id, display_name, prefix, secret_hash, ip_ranges, expires_at, revoked_at, revoked_by on identity.api_keys for each row execute function app.stamp();
+create trigger ab_keep_suspended after insert or update on identity.api_keys for each row when (new.revoked_at is null) execute function identity.keep_suspended();
 create trigger ab_settle before update of revoked_at, revoked_by on identity.api_keys for each row execute function identity.settle_api_key();
 create trigger admit after insert on identity.api_keys for each row execute function identity.admit_api_key();
 create trigger demand_colleague after insert on identity.api_keys for each row execute function identity.demand_colleague();
@@ -2801,6 +2827,7 @@ create trigger fence after update on identity.api_keys for each row when (old.re
 create trigger zz_capture after insert or delete or update on identity.api_keys for each row execute function identity.capture_api_keys();
 
 create trigger aa_stamp before insert or update on identity.invitations for each row execute function app.stamp();
+create trigger ab_keep_suspended after insert or update on identity.invitations for each row when (new.status <> all (array['revoked'::text, 'expired'::text])) execute function identity.keep_suspended();
 create trigger ab_settle before insert or update on identity.invitations for each row execute function identity.settle_invitation();
 create trigger count_seats after insert on identity.invitations for each row execute function identity.count_invitation();
 create trigger demand_colleague after insert on identity.invitations for each row execute function identity.demand_colleague();
@@ -2821,6 +2848,7 @@ create trigger zz_capture after insert or delete or update on identity.support_e
 
 create trigger aa_stamp before insert or update on identity.team_members for each row execute function app.stamp();
 create trigger ab_admit before insert or update on identity.team_members for each row execute function identity.admit_to_team();
+create trigger ab_keep_suspended before insert or update on identity.team_members for each statement execute function identity.keep_suspended();
 create trigger zz_capture after insert or delete or update on identity.team_members for each row execute function identity.capture_team_members();
 
 create trigger aa_stamp before insert or update on identity.user_credentials for each row execute function app.stamp();
@@ -3049,6 +3077,28 @@ revoke all on function identity.change_password(uuid, text, text, uuid) from pub
 grant execute on function identity.change_password(uuid, text, text, uuid) to identity_app;
 comment on function identity.change_password(uuid, text, text, uuid) is
 'Another password for the person in context, who has proved that she knows the one that p_checked_hash is of. Her other sessions are ended.';
+
+create or replace function identity.check_closing(p_tenant uuid, p_user uuid, p_role smallint, p_version integer)
+ returns table(role smallint, status text, team_ids uuid[])
+ language plpgsql
+ security definer rows 1
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    -- The locks of every write, and then the look of a read, which a suspended tenant passes and a deleted one does not.
+    perform
+        pg_advisory_xact_lock_shared(identity.tenant_key(p_tenant)),
+        pg_advisory_xact_lock_shared(identity.membership_key(p_tenant, p_user));
+    return query
+    select m.role, m.status, m.team_ids
+    from identity.check_membership(p_tenant, p_user, p_role, p_version, false) as m;
+end
+$function$;
+alter function identity.check_closing(uuid, uuid, smallint, integer) owner to identity_definer;
+revoke all on function identity.check_closing(uuid, uuid, smallint, integer) from public;
+grant execute on function identity.check_closing(uuid, uuid, smallint, integer) to identity_app;
+comment on function identity.check_closing(uuid, uuid, smallint, integer) is
+'check_membership for a call that shuts somebody out, in a suspended tenant too; what else it might write there is refused by the tables. Other services have no such calls.';
 
 create or replace function identity.check_membership(p_tenant uuid, p_user uuid, p_role smallint, p_version integer, p_write boolean)
  returns table(role smallint, status text, team_ids uuid[])
@@ -3720,7 +3770,6 @@ create or replace function identity.leave_tenant(p_tenant_id uuid)
  set search_path to 'pg_catalog', 'pg_temp'
 as $function$
 declare
-    v_tenant_status text;
     v_member_status text;
     v_left boolean;
 begin
@@ -3732,7 +3781,7 @@ begin
     end if;
     perform identity.lock_limits(p_tenant_id);
     perform pg_advisory_xact_lock_shared(identity.tenant_key(p_tenant_id));
-    select t.status, m.status, m.left_at is not null into v_tenant_status, v_member_status, v_left
+    select m.status, m.left_at is not null into v_member_status, v_left
     from identity.memberships as m
     inner join identity.tenants as t on t.tenant_id = m.tenant_id
     where
@@ -3740,9 +3789,6 @@ begin
     if v_left then
         return;
     elsif v_member_status = 'active' then
-        if v_tenant_status = 'suspended' then
-            perform app.refuse(9, 'TENANT_SUSPENDED', 'the tenant is suspended: reads work, writes are refused');
-        end if;
         update identity.memberships as m set status = 'disabled', left_at = now()
         where m.tenant_id = p_tenant_id and m.user_id = app.current_user_id();
     else

@@ -236,11 +236,13 @@ class TestDisable:
         assert len(updates) == 1
         assert updates[0]["status"] == ["active", "disabled"]
 
-    async def test_a_suspended_tenant_changes_nothing(self, house: House) -> None:
+    async def test_in_a_suspended_tenant_nobody_is_enabled(self, house: House) -> None:
         tenant = await house.tenant("suspended")
         await set_status(house.database, tenant.tenant_id, "suspended")
+        viewer = str(tenant.people[Role.VIEWER].user_id)
+        assert (await tenant.owner.identity.DisableMember(user_id=viewer)).state == 2
         with refused("FAILED_PRECONDITION", "TENANT_SUSPENDED"):
-            await tenant.owner.identity.DisableMember(user_id=str(tenant.people[Role.VIEWER].user_id))
+            await tenant.owner.identity.EnableMember(user_id=viewer)
 
     async def test_gives_a_seat_back_and_takes_one(self, house: House) -> None:
         tenant = await house.tenant("seats")

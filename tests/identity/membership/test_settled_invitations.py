@@ -11,7 +11,7 @@ import pytest
 from bulkhead_kit.caller import Role
 from bulkhead_kit.ids import new_id
 
-from tests.identity.world import PostOffice, as_owner, as_role, events, new_address, set_plan, set_status
+from tests.identity.world import PostOffice, as_owner, as_role, events, new_address, set_plan
 from tests.support.client import Client, reason_of, refused
 from tests.support.house import House, Tenant
 
@@ -113,13 +113,6 @@ class TestRevoke:
         assert foreign.metadata == {"resource": "invitation"}
         (still,) = (await other.owner.identity.ListInvitations(filter="state = OPEN")).invitations
         assert still.invitation_id == theirs.invitation_id
-
-    async def test_a_suspended_tenant_changes_nothing(self, house: House, tenant: Tenant) -> None:
-        made = await tenant.owner.identity.InviteMember(email=new_address(), role=2)
-        await set_status(house.database, tenant.tenant_id, "suspended")
-        with refused("FAILED_PRECONDITION", "TENANT_SUSPENDED"):
-            await tenant.owner.identity.RevokeInvitation(invitation_id=made.invitation_id)
-        await tenant.owner.identity.ListInvitations()
 
     async def test_what_is_wrong_is_named(self, tenant: Tenant) -> None:
         for wrong in ({"invitation_id": "x"}, {}, {"invitation_id": str(new_id()), "request_id": "x"}):

@@ -32,6 +32,10 @@ FAULTS: dict[str, tuple[options_pb2.Policy | None, str]] = {
     "RoleOfNobody": (policy(scope=Scope.SCOPE_TENANT, least_role=9), "needs a least_role"),
     "UnknownScope": (policy(scope=99), "has no scope"),
     "NoTime": (policy(scope=Scope.SCOPE_PUBLIC, default=0), "not positive"),
+    "ClosingRead": (
+        options_pb2.Policy(scope=Scope.SCOPE_USER, allowed_while_suspended=True),
+        "allowed_while_suspended, and it changes nothing",
+    ),
     "LongDefault": (policy(scope=Scope.SCOPE_PUBLIC, default=60), "above its max_deadline"),
 }
 for _name, (_policy, _) in FAULTS.items():

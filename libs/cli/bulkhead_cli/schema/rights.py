@@ -18,8 +18,9 @@ NOTE = "<!-- Written by `make schema` from the policies of the contracts. Never 
 INTRODUCTION = """\
 A tenant's members have one role each: owner, admin, manager, member or viewer, from high to low; who may do something
 may do it with every higher role too. Beside the role stand what the method's own description says (such as: an author
-changes her own comments) and the state of tenant and member: a suspended tenant is only read, who is disabled or has
-left does nothing. An API key counts as its service account, with its role.
+changes her own comments) and the state of tenant and member: who is disabled or has left does nothing, and in a
+suspended tenant a change is refused if it is not one of those listed below. An API key counts as its service account,
+with its role.
 
 The server refuses a call whose role is too low, whatever else the request says, and the database refuses the same
 change by SQL: policies and grants bind the services' own logins. The test suite tries every cell of this page in both
@@ -30,6 +31,9 @@ WHO: Mapping[int, str] = {
     Scope.SCOPE_SERVICE: "other Bulkhead services, each as its allow-list says",
     Scope.SCOPE_PLATFORM: "administrators of the platform",
 }
+SUSPENDED = (
+    "Reads go on. Of the changes only these do, which shut somebody out; the tables themselves refuse all others."
+)
 IDENTITY = "bulkhead.identity.v1"
 # What a member may do to others depends on their role besides her own: it reaches up to her own and no further.
 REACHING: Mapping[str, tuple[str, str]] = {
@@ -63,6 +67,9 @@ def render() -> str:
             table(("call", "who"), _outside(known.values())),
             "## In a tenant, by role",
             table(("call", *_names()), _inside(known.values())),
+            "## In a suspended tenant",
+            SUSPENDED,
+            table(("call",), ((code(_short(policy)),) for policy in known.values() if policy.allowed_while_suspended)),
             "## Members among each other",
             OWN,
             *_reaching(known),

@@ -51,6 +51,12 @@ _MEMBER = """
         cast(:writing as boolean)
     )
 """
+# Identity's only, for what shuts somebody out, in a suspended tenant too: no other service's role may run it.
+_CLOSING = """
+    from identity.check_closing(
+        cast(:tenant as uuid), cast(:user as uuid), cast(:role as smallint), cast(:membership_version as integer)
+    )
+"""
 _TENANT = """
     from identity.check_tenant(cast(:tenant as uuid), cast(:writing as boolean))
 """
@@ -66,6 +72,7 @@ def _enter(sql: str) -> Query[Any]:
 _ENTER: dict[tuple[str, bool], Query[Any]] = {
     ("member", False): _enter(_READ + _MEMBER),
     ("member", True): _enter(_WRITE + _MEMBER),
+    ("closing", True): _enter(_WRITE + _CLOSING),
     ("tenant", False): _enter(_READ + _TENANT),
     ("tenant", True): _enter(_WRITE + _TENANT),
     ("unchecked", False): _enter(_READ),
@@ -77,13 +84,13 @@ LOCK_LIMITS: Query[Any] = Query(
 )
 
 
-def _standing(caller: Caller, checked: bool) -> str:
+def _standing(caller: Caller, *, writing: bool, checked: bool) -> str:
     """What identity is asked about the caller before its context is set."""
     if not checked or caller.tenant_id is None or caller.actor_type in ("anonymous", "system"):
         return "unchecked"
     if caller.actor_type == "service":
         return "tenant" if caller.tenant_id != PLATFORM_LOG else "unchecked"
-    return "member"
+    return "closing" if writing and caller.allowed_while_suspended else "member"
 
 
 def _role(caller: Caller) -> str:
@@ -120,7 +127,7 @@ def enter(
             "on_behalf_of": _text(caller.on_behalf_of),
             "importing": "on" if importing else "",
         }
-    return _ENTER[_standing(caller, checked), writing], dict(values)
+    return _ENTER[_standing(caller, writing=writing, checked=checked), writing], dict(values)
 
 
 def _text(value: UUID | None) -> str:

@@ -84,6 +84,7 @@ def _anonymous(call: Call, found: CallMetadata, context: Context) -> Caller:
         deadline=call.deadline,
         ip=ip,
         user_agent=user_agent,
+        allowed_while_suspended=call.policy.allowed_while_suspended,
     )
 
 
@@ -112,6 +113,7 @@ def _member(claims: AccessClaims, call: Call, found: CallMetadata, context: Cont
         ip=ip,
         user_agent=user_agent,
         is_platform_admin=claims.platform_admin,
+        allowed_while_suspended=call.policy.allowed_while_suspended,
     )
 
 

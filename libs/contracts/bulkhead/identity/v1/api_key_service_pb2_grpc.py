@@ -98,12 +98,12 @@ class ApiKeyServiceServicer:
     def RevokeApiKey(self, request, context):
         """Ends a key for good. Once this has answered, nothing that was begun with the key is written any more, in any service.
         The account stays, with its other keys; a call of theirs that is under way in this moment may be refused with
-        UNAUTHENTICATED (MEMBERSHIP_CHANGED), and goes through when it is repeated.
+        UNAUTHENTICATED (MEMBERSHIP_CHANGED), and goes through when it is repeated. Works in a suspended tenant too.
 
         Permission: admins and above.
 
-        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "api_key"), PERMISSION_DENIED (ROLE_TOO_LOW), FAILED_PRECONDITION
-        (TENANT_SUSPENDED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "api_key"), PERMISSION_DENIED (ROLE_TOO_LOW), INVALID_ARGUMENT
+        (INVALID_FIELD, REQUEST_ID_REUSED).
 
         Idempotent: a key that is revoked already stays as it is.
         """

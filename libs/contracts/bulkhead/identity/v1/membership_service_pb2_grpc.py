@@ -119,13 +119,13 @@ class MembershipServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeInvitation(self, request, context):
-        """Takes an open invitation back: its token is worth nothing from now on, and its seat is free.
+        """Takes an open invitation back: its token is worth nothing from now on, and its seat is free. In a suspended tenant too.
 
         Permission: admins and above, for invitations up to their own role.
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "invitation"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW),
-        FAILED_PRECONDITION (STATE_NOT_ALLOWED, state "accepted" or "expired": there is nothing left to take back;
-        TENANT_SUSPENDED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+        FAILED_PRECONDITION (STATE_NOT_ALLOWED, state "accepted" or "expired": there is nothing left to take back),
+        INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
 
         Idempotent: an invitation that was taken back stays as it is.
         """
@@ -208,13 +208,13 @@ class MembershipServiceServicer:
 
     def DisableMember(self, request, context):
         """Takes a member's rights in this tenant, at once; other tenants are untouched, and so are her things and her teams.
-        Gives a seat of the plan back.
+        Gives a seat of the plan back. Works in a suspended tenant too.
 
         Permission: admins and above, for members up to their own role.
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "member"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW),
-        FAILED_PRECONDITION (LAST_OWNER, TENANT_SUSPENDED; STATE_NOT_ALLOWED, state "support": RevokeSupportAccess ends support
-        access), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+        FAILED_PRECONDITION (LAST_OWNER; STATE_NOT_ALLOWED, state "support": RevokeSupportAccess ends support access),
+        INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
 
         Idempotent.
         """
@@ -241,12 +241,12 @@ class MembershipServiceServicer:
 
     def LeaveTenant(self, request, context):
         """Ends the caller's own membership, at once. Her things and her teams stay as they are, her seat is free, and her tokens
-        for this tenant are refused; only an invitation brings her back.
+        for this tenant are refused; only an invitation brings her back. Works in a suspended tenant too.
 
         Permission: the signed-in person, in every tenant she is an active member of.
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "tenant": she is no active member of such a tenant),
-        FAILED_PRECONDITION (LAST_OWNER, TENANT_SUSPENDED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+        FAILED_PRECONDITION (LAST_OWNER), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
 
         Idempotent: leaving again changes nothing.
         """

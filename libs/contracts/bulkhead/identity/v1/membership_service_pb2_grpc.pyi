@@ -34,13 +34,13 @@ class MembershipServiceStub:
     Idempotent with a request_id.
     """
     RevokeInvitation: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.RevokeInvitationRequest, _membership_pb2.Invitation]
-    """Takes an open invitation back: its token is worth nothing from now on, and its seat is free.
+    """Takes an open invitation back: its token is worth nothing from now on, and its seat is free. In a suspended tenant too.
 
     Permission: admins and above, for invitations up to their own role.
 
     Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "invitation"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW),
-    FAILED_PRECONDITION (STATE_NOT_ALLOWED, state "accepted" or "expired": there is nothing left to take back;
-    TENANT_SUSPENDED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+    FAILED_PRECONDITION (STATE_NOT_ALLOWED, state "accepted" or "expired": there is nothing left to take back),
+    INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
 
     Idempotent: an invitation that was taken back stays as it is.
     """
@@ -99,13 +99,13 @@ class MembershipServiceStub:
     """
     DisableMember: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.DisableMemberRequest, _membership_pb2.Member]
     """Takes a member's rights in this tenant, at once; other tenants are untouched, and so are her things and her teams.
-    Gives a seat of the plan back.
+    Gives a seat of the plan back. Works in a suspended tenant too.
 
     Permission: admins and above, for members up to their own role.
 
     Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "member"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW),
-    FAILED_PRECONDITION (LAST_OWNER, TENANT_SUSPENDED; STATE_NOT_ALLOWED, state "support": RevokeSupportAccess ends support
-    access), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+    FAILED_PRECONDITION (LAST_OWNER; STATE_NOT_ALLOWED, state "support": RevokeSupportAccess ends support access),
+    INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
 
     Idempotent.
     """
@@ -124,12 +124,12 @@ class MembershipServiceStub:
     """
     LeaveTenant: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.LeaveTenantRequest, _membership_service_pb2.LeaveTenantResponse]
     """Ends the caller's own membership, at once. Her things and her teams stay as they are, her seat is free, and her tokens
-    for this tenant are refused; only an invitation brings her back.
+    for this tenant are refused; only an invitation brings her back. Works in a suspended tenant too.
 
     Permission: the signed-in person, in every tenant she is an active member of.
 
     Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "tenant": she is no active member of such a tenant),
-    FAILED_PRECONDITION (LAST_OWNER, TENANT_SUSPENDED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+    FAILED_PRECONDITION (LAST_OWNER), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
 
     Idempotent: leaving again changes nothing.
     """
@@ -175,13 +175,13 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _membership_service_pb2.RevokeInvitationRequest,
         context: _aio.ServicerContext[_membership_service_pb2.RevokeInvitationRequest, _abc.Awaitable[_membership_pb2.Invitation]],
     ) -> _abc.Awaitable[_membership_pb2.Invitation]:
-        """Takes an open invitation back: its token is worth nothing from now on, and its seat is free.
+        """Takes an open invitation back: its token is worth nothing from now on, and its seat is free. In a suspended tenant too.
 
         Permission: admins and above, for invitations up to their own role.
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "invitation"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW),
-        FAILED_PRECONDITION (STATE_NOT_ALLOWED, state "accepted" or "expired": there is nothing left to take back;
-        TENANT_SUSPENDED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+        FAILED_PRECONDITION (STATE_NOT_ALLOWED, state "accepted" or "expired": there is nothing left to take back),
+        INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
 
         Idempotent: an invitation that was taken back stays as it is.
         """
@@ -276,13 +276,13 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_membership_service_pb2.DisableMemberRequest, _abc.Awaitable[_membership_pb2.Member]],
     ) -> _abc.Awaitable[_membership_pb2.Member]:
         """Takes a member's rights in this tenant, at once; other tenants are untouched, and so are her things and her teams.
-        Gives a seat of the plan back.
+        Gives a seat of the plan back. Works in a suspended tenant too.
 
         Permission: admins and above, for members up to their own role.
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "member"), PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW),
-        FAILED_PRECONDITION (LAST_OWNER, TENANT_SUSPENDED; STATE_NOT_ALLOWED, state "support": RevokeSupportAccess ends support
-        access), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+        FAILED_PRECONDITION (LAST_OWNER; STATE_NOT_ALLOWED, state "support": RevokeSupportAccess ends support access),
+        INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
 
         Idempotent.
         """
@@ -313,12 +313,12 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_membership_service_pb2.LeaveTenantRequest, _abc.Awaitable[_membership_service_pb2.LeaveTenantResponse]],
     ) -> _abc.Awaitable[_membership_service_pb2.LeaveTenantResponse]:
         """Ends the caller's own membership, at once. Her things and her teams stay as they are, her seat is free, and her tokens
-        for this tenant are refused; only an invitation brings her back.
+        for this tenant are refused; only an invitation brings her back. Works in a suspended tenant too.
 
         Permission: the signed-in person, in every tenant she is an active member of.
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "tenant": she is no active member of such a tenant),
-        FAILED_PRECONDITION (LAST_OWNER, TENANT_SUSPENDED), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
+        FAILED_PRECONDITION (LAST_OWNER), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED).
 
         Idempotent: leaving again changes nothing.
         """

@@ -39,7 +39,7 @@ class Tenant(_message.Message):
         STATE_ACTIVE: Tenant._State.ValueType  # 1
         """In use."""
         STATE_SUSPENDED: Tenant._State.ValueType  # 2
-        """Stopped by the platform: reads work, writes are refused with TENANT_SUSPENDED."""
+        """Stopped by the platform: reads work, and calls that shut somebody out; other writes are refused with TENANT_SUSPENDED."""
         STATE_DELETED: Tenant._State.ValueType  # 3
         """Deleted: nothing works but restoring it."""
 
@@ -51,7 +51,7 @@ class Tenant(_message.Message):
     STATE_ACTIVE: Tenant.State.ValueType  # 1
     """In use."""
     STATE_SUSPENDED: Tenant.State.ValueType  # 2
-    """Stopped by the platform: reads work, writes are refused with TENANT_SUSPENDED."""
+    """Stopped by the platform: reads work, and calls that shut somebody out; other writes are refused with TENANT_SUSPENDED."""
     STATE_DELETED: Tenant.State.ValueType  # 3
     """Deleted: nothing works but restoring it."""
 

@@ -227,12 +227,12 @@ class TenantServiceServicer:
 
     def RevokeSupportAccess(self, request, context):
         """Ends support access. Once the call has answered, whoever came in by it reads and writes nothing more, not even what
-        she had begun.
+        she had begun. Works in a suspended tenant too.
 
         Permission: owners.
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "support_grant"), INVALID_ARGUMENT (INVALID_FIELD,
-        REQUEST_ID_REUSED), PERMISSION_DENIED (ROLE_TOO_LOW), FAILED_PRECONDITION (TENANT_SUSPENDED).
+        REQUEST_ID_REUSED), PERMISSION_DENIED (ROLE_TOO_LOW).
 
         Idempotent: one that has been revoked stays as it is.
         """

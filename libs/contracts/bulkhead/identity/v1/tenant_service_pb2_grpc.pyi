@@ -116,12 +116,12 @@ class TenantServiceStub:
     """
     RevokeSupportAccess: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.RevokeSupportAccessRequest, _platform_pb2.SupportGrant]
     """Ends support access. Once the call has answered, whoever came in by it reads and writes nothing more, not even what
-    she had begun.
+    she had begun. Works in a suspended tenant too.
 
     Permission: owners.
 
     Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "support_grant"), INVALID_ARGUMENT (INVALID_FIELD,
-    REQUEST_ID_REUSED), PERMISSION_DENIED (ROLE_TOO_LOW), FAILED_PRECONDITION (TENANT_SUSPENDED).
+    REQUEST_ID_REUSED), PERMISSION_DENIED (ROLE_TOO_LOW).
 
     Idempotent: one that has been revoked stays as it is.
     """
@@ -286,12 +286,12 @@ class TenantServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_tenant_service_pb2.RevokeSupportAccessRequest, _abc.Awaitable[_platform_pb2.SupportGrant]],
     ) -> _abc.Awaitable[_platform_pb2.SupportGrant]:
         """Ends support access. Once the call has answered, whoever came in by it reads and writes nothing more, not even what
-        she had begun.
+        she had begun. Works in a suspended tenant too.
 
         Permission: owners.
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "support_grant"), INVALID_ARGUMENT (INVALID_FIELD,
-        REQUEST_ID_REUSED), PERMISSION_DENIED (ROLE_TOO_LOW), FAILED_PRECONDITION (TENANT_SUSPENDED).
+        REQUEST_ID_REUSED), PERMISSION_DENIED (ROLE_TOO_LOW).
 
         Idempotent: one that has been revoked stays as it is.
         """

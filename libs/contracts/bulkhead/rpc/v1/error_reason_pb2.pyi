@@ -73,7 +73,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     CONFLICT: _ErrorReason.ValueType  # 61
     """ABORTED. Lost to a concurrent call: try again."""
     TENANT_SUSPENDED: _ErrorReason.ValueType  # 70
-    """FAILED_PRECONDITION. The tenant is suspended: reads work, writes are refused."""
+    """FAILED_PRECONDITION. The tenant is suspended: reads work, writes are refused but for those that shut somebody out."""
     LAST_OWNER: _ErrorReason.ValueType  # 71
     """FAILED_PRECONDITION. The tenant would be left without an active owner. Metadata: tenant_id, where the call names none."""
     TRANSITION_NOT_ALLOWED: _ErrorReason.ValueType  # 72
@@ -161,7 +161,7 @@ ETAG_MISMATCH: ErrorReason.ValueType  # 60
 CONFLICT: ErrorReason.ValueType  # 61
 """ABORTED. Lost to a concurrent call: try again."""
 TENANT_SUSPENDED: ErrorReason.ValueType  # 70
-"""FAILED_PRECONDITION. The tenant is suspended: reads work, writes are refused."""
+"""FAILED_PRECONDITION. The tenant is suspended: reads work, writes are refused but for those that shut somebody out."""
 LAST_OWNER: ErrorReason.ValueType  # 71
 """FAILED_PRECONDITION. The tenant would be left without an active owner. Metadata: tenant_id, where the call names none."""
 TRANSITION_NOT_ALLOWED: ErrorReason.ValueType  # 72

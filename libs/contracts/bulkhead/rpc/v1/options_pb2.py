@@ -26,17 +26,17 @@ from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x62ulkhead/rpc/v1/options.proto\x12\x0f\x62ulkhead.rpc.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xe5\x01\n\x06Policy\x12%\n\x05scope\x18\x01 \x01(\x0e\x32\x16.bulkhead.rpc.v1.Scope\x12)\n\nleast_role\x18\x02 \x01(\x0e\x32\x15.bulkhead.rpc.v1.Role\x12\x0f\n\x07\x61udited\x18\x03 \x01(\x08\x12\x12\n\nidempotent\x18\x04 \x01(\x08\x12\x33\n\x10\x64\x65\x66\x61ult_deadline\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cmax_deadline\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration*p\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x0f\n\x0bROLE_MEMBER\x10\x02\x12\x10\n\x0cROLE_MANAGER\x10\x03\x12\x0e\n\nROLE_ADMIN\x10\x04\x12\x0e\n\nROLE_OWNER\x10\x05*y\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSCOPE_PUBLIC\x10\x01\x12\x0e\n\nSCOPE_USER\x10\x02\x12\x10\n\x0cSCOPE_TENANT\x10\x03\x12\x11\n\rSCOPE_SERVICE\x10\x04\x12\x12\n\x0eSCOPE_PLATFORM\x10\x05:I\n\x06policy\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x17.bulkhead.rpc.v1.Policy:2\n\tsensitive\x12\x1d.google.protobuf.FieldOptions\x18\xb4\x87\x03 \x01(\x08:2\n\trefers_to\x12\x1d.google.protobuf.FieldOptions\x18\xb5\x87\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x62ulkhead/rpc/v1/options.proto\x12\x0f\x62ulkhead.rpc.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\x86\x02\n\x06Policy\x12%\n\x05scope\x18\x01 \x01(\x0e\x32\x16.bulkhead.rpc.v1.Scope\x12)\n\nleast_role\x18\x02 \x01(\x0e\x32\x15.bulkhead.rpc.v1.Role\x12\x0f\n\x07\x61udited\x18\x03 \x01(\x08\x12\x12\n\nidempotent\x18\x04 \x01(\x08\x12\x33\n\x10\x64\x65\x66\x61ult_deadline\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cmax_deadline\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1f\n\x17\x61llowed_while_suspended\x18\x07 \x01(\x08*p\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x0f\n\x0bROLE_MEMBER\x10\x02\x12\x10\n\x0cROLE_MANAGER\x10\x03\x12\x0e\n\nROLE_ADMIN\x10\x04\x12\x0e\n\nROLE_OWNER\x10\x05*y\n\x05Scope\x12\x15\n\x11SCOPE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSCOPE_PUBLIC\x10\x01\x12\x0e\n\nSCOPE_USER\x10\x02\x12\x10\n\x0cSCOPE_TENANT\x10\x03\x12\x11\n\rSCOPE_SERVICE\x10\x04\x12\x12\n\x0eSCOPE_PLATFORM\x10\x05:I\n\x06policy\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x17.bulkhead.rpc.v1.Policy:2\n\tsensitive\x12\x1d.google.protobuf.FieldOptions\x18\xb4\x87\x03 \x01(\x08:2\n\trefers_to\x12\x1d.google.protobuf.FieldOptions\x18\xb5\x87\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bulkhead.rpc.v1.options_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=348
-  _globals['_ROLE']._serialized_end=460
-  _globals['_SCOPE']._serialized_start=462
-  _globals['_SCOPE']._serialized_end=583
+  _globals['_ROLE']._serialized_start=381
+  _globals['_ROLE']._serialized_end=493
+  _globals['_SCOPE']._serialized_start=495
+  _globals['_SCOPE']._serialized_end=616
   _globals['_POLICY']._serialized_start=117
-  _globals['_POLICY']._serialized_end=346
+  _globals['_POLICY']._serialized_end=379
 # @@protoc_insertion_point(module_scope)

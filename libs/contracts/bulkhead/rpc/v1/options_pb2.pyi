@@ -106,6 +106,7 @@ class Policy(_message.Message):
     IDEMPOTENT_FIELD_NUMBER: _builtins.int
     DEFAULT_DEADLINE_FIELD_NUMBER: _builtins.int
     MAX_DEADLINE_FIELD_NUMBER: _builtins.int
+    ALLOWED_WHILE_SUSPENDED_FIELD_NUMBER: _builtins.int
     scope: Global___Scope.ValueType
     """Who may reach the method at all. Required."""
     least_role: Global___Role.ValueType
@@ -115,6 +116,10 @@ class Policy(_message.Message):
     idempotent: _builtins.bool
     """A repeat of the same request has no further effect: safe to retry after a lost reply. True of every read;
     true of a change when its request_id is set, or when repeating it cannot change anything more.
+    """
+    allowed_while_suspended: _builtins.bool
+    """The call only shuts somebody out, and so is let into a suspended tenant too. Unset: a change is refused there with
+    TENANT_SUSPENDED. Whatever is said here, the database refuses everything else in a suspended tenant.
     """
     @_builtins.property
     def default_deadline(self) -> _duration_pb2.Duration:
@@ -133,10 +138,11 @@ class Policy(_message.Message):
         idempotent: _builtins.bool = ...,
         default_deadline: _duration_pb2.Duration | None = ...,
         max_deadline: _duration_pb2.Duration | None = ...,
+        allowed_while_suspended: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["default_deadline", b"default_deadline", "max_deadline", b"max_deadline"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audited", b"audited", "default_deadline", b"default_deadline", "idempotent", b"idempotent", "least_role", b"least_role", "max_deadline", b"max_deadline", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_while_suspended", b"allowed_while_suspended", "audited", b"audited", "default_deadline", b"default_deadline", "idempotent", b"idempotent", "least_role", b"least_role", "max_deadline", b"max_deadline", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
