@@ -1,12 +1,15 @@
 """Health for load balancers and clients: SERVING only while a probe says that the service can do its work.
 
-It answers without a token and outside of policies and limits, so that a full server is not taken for a dead one.
+It answers without a token and outside of policies and limits, so that a full server is not taken for a dead one. What
+anybody may keep open is therefore bounded here: grpc holds the request of a watch as long as the watch.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final
 
 import grpc.aio
 import structlog
@@ -18,6 +21,40 @@ Ready = Callable[[], Awaitable[str | None]]
 """None when the service can work, else what is missing, such as "the database cannot be reached"."""
 
 Status = health_pb2.HealthCheckResponse
+Context = grpc.aio.ServicerContext[Any, Any]
+
+WATCHES_A_CONNECTION: Final = 8
+"""A client has one for each service it calls."""
+MAX_WATCH_BYTES: Final = 200
+"""Of the request: a name and nothing else."""
+
+
+class _Servicer(health.aio.HealthServicer):  # type: ignore[misc]  # untyped upstream
+    """A watch that is not kept gets its one answer and ends."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__()
+        self._names = frozenset(names)
+        self._watches: Counter[str] = Counter()
+        """By connection."""
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:  # noqa: N802  # grpc's name
+        peer = context.peer()
+        if request.service not in self._names:
+            await context.write(Status(status=Status.SERVICE_UNKNOWN))
+        elif request.ByteSize() > MAX_WATCH_BYTES or self._watches[peer] >= WATCHES_A_CONNECTION:
+            await context.write(await self.Check(request, context))
+        else:
+            await self._keep(peer, request, context)
+
+    async def _keep(self, peer: str, request: health_pb2.HealthCheckRequest, context: Context) -> None:
+        self._watches[peer] += 1
+        try:
+            await super().Watch(request, context)
+        finally:
+            self._watches[peer] -= 1
+            if not self._watches[peer]:
+                del self._watches[peer]
 
 
 class Health:
@@ -26,7 +63,7 @@ class Health:
         self._ready = ready
         self._every = every
         self._timeout = timeout
-        self._servicer = health.aio.HealthServicer()
+        self._servicer = _Servicer(self._names)
         self._looking: asyncio.Task[None] | None = None
         self.serving = False
         self.missing: str | None = "not probed yet"

@@ -41,6 +41,7 @@ from bulkhead_kit.server import AddressError, Close, ServerOptions, Service
 from bulkhead_kit.services_auth import Authenticator, ServiceAllowList, ServiceTokens, service_verifier
 from bulkhead_kit.settings import ServiceSettings, SettingsError
 from bulkhead_kit.tokens import access_verifier
+from bulkhead_kit.transport import allow_files
 from bulkhead_kit.worker import Duty, keep_working, until_told
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.program")
@@ -194,6 +195,7 @@ def serve(
 ) -> None:
     """Until SIGTERM or SIGINT."""
     start_logging(settings)
+    allow_files()
     with suppress(KeyboardInterrupt):
         asyncio.run(_serve(settings, register, allowed, denied))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,12 @@ RECONNECT_MS: Final = (200, 3000)
 CONNECTION_AGE_SECONDS: Final = 30 * 60
 CONNECTION_GRACE_SECONDS: Final = 30
 STREAMS_A_CONNECTION: Final = 1000
+# Whoever only connects must not keep others from it: by grpc's own two minutes a thousand sockets would do.
+HANDSHAKE_MS: Final = 10_000
+"""For TLS and the first words of HTTP/2."""
+IDLE_MS: Final = 5 * 60 * 1000
+"""A connection without calls is closed; clients open it again when they call."""
+MOST_FILES: Final = 65_536
 
 Option = tuple[str, Any]
 
@@ -59,7 +66,24 @@ def server_options(*, max_message_bytes: int, share_port: bool) -> list[Option]:
         # Clients meet new instances only when they connect anew; grpc adds a jitter of a tenth.
         ("grpc.max_connection_age_ms", CONNECTION_AGE_SECONDS * 1000),
         ("grpc.max_connection_age_grace_ms", CONNECTION_GRACE_SECONDS * 1000),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
+        ("grpc.max_connection_idle_ms", IDLE_MS),
+        ("grpc.max_allowed_incoming_connections", most_connections()),
     ]
+
+
+def most_connections() -> int:
+    """What is left of the open files is for the database, keys and logs: a full server must still be able to work."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (MOST_FILES if soft == resource.RLIM_INFINITY else min(soft, MOST_FILES)) * 3 // 4
+
+
+def allow_files() -> None:
+    """As many open files as this process may have; many systems begin with 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @dataclass(frozen=True, slots=True)
