@@ -24,6 +24,8 @@ _MAX_REPORTED = 20
 _MAX_PATH = 200
 _LARGE = 16_384
 """Bytes of a request above which the first broken rule is enough."""
+_MANY = 200
+"""Entries of a list above which it is enough, too: 5,300 ids of one letter would take 140 ms."""
 
 _validator = protovalidate.Validator()
 _with_rules: dict[type[Message], bool] = {}
@@ -40,9 +42,20 @@ def validate(request: Message) -> None:
     try:
         # A large message can break a rule in every one of its items; gathering all of them would hold the loop for
         # half a minute.
-        _validator.validate(request, fail_fast=request.ByteSize() > _LARGE)
+        _validator.validate(request, fail_fast=request.ByteSize() > _LARGE or _holds_many(request))
     except protovalidate.ValidationError as error:
         raise _refusal(error.violations) from None
+
+
+def _holds_many(message: Message) -> bool:
+    """Lists of lists are found by their bytes."""
+    for field, value in message.ListFields():
+        if field.is_repeated:
+            if len(value) > _MANY:
+                return True
+        elif field.message_type is not None and _holds_many(value):
+            return True
+    return False
 
 
 def prepare(kinds: Iterable[type[Message]]) -> None:

@@ -39,6 +39,14 @@ async def test_an_item_of_too_many_bytes_is_named_and_the_rest_goes_in(
     assert (counts(report.issues), counts(report.comments)) == ((2, 0, 0), (10, 0, 0))
 
 
+async def test_an_item_with_too_many_labels_is_named(tenant: Tenant, project: Any) -> None:
+    names = [f"n{number}" for number in range(rules.MAX_LABELS + 1)]
+    most = issue(2, label_names=names[1:])
+    report = await run(tenant, project.project_id, [*map(label, names), issue(1, label_names=names), most])
+    assert [(one.item, one.reason) for one in report.failures] == [("I1", "INVALID_FIELD")]
+    assert counts(report.issues) == (1, 0, 0)
+
+
 FAULTS = {
     "a long text": [comment(1), comment(2, body="x" * 100_001)],
     "too many": [comment(1)] * (rules.MAX_COMMENTS + 1),

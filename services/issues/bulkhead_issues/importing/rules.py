@@ -16,6 +16,8 @@ from bulkhead_kit.errors import Aborted, AlreadyExists, DomainError, FailedPreco
 
 MAX_COMMENTS: Final = 20_000
 """Of one issue, which goes in as a whole or not at all."""
+MAX_LABELS: Final = 100
+"""Of one issue, as everywhere."""
 MAX_ITEM_BYTES: Final = 32 * 1024 * 1024
 """Of one issue's messages, as all of it is in memory at once. Twenty thousand comments of usual length fit in."""
 MAX_FAILURES: Final = 500

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from bulkhead_issues.importing.rules import (
     MAX_COMMENTS,
     MAX_ITEM_BYTES,
+    MAX_LABELS,
     OPEN,
     Comment,
     Counts,
@@ -73,6 +74,8 @@ class Comments:
 def issue(message: import_pb2.ImportIssue, comments: Comments) -> Issue:
     if not 1 <= message.number <= 999_999_999:
         raise InvalidArgument.field("number", "must be from 1 to 999,999,999")
+    if len(message.label_names) > MAX_LABELS:
+        raise InvalidArgument.field("label_names", f"must be at most {MAX_LABELS}")
     created_at = _time(message, "create_time", "")
     read = Issue(
         external_id=_line(message.external_id, "external_id", 500),

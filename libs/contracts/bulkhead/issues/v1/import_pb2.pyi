@@ -128,7 +128,7 @@ class ImportIssue(_message.Message):
     """The next message holds more comments of this issue, as one message has no room for all."""
     @_builtins.property
     def label_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of its labels; each has been sent before as a label, or exists."""
+        """Names of its labels, at most 100; each has been sent before as a label, or exists."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

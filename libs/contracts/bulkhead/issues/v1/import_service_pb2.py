@@ -28,7 +28,7 @@ from bulkhead.rpc.v1 import options_pb2 as bulkhead_dot_rpc_dot_v1_dot_options__
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'bulkhead/issues/v1/import_service.proto\x12\x12\x62ulkhead.issues.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1f\x62ulkhead/issues/v1/import.proto\x1a\x1d\x62ulkhead/rpc/v1/options.proto\x1a\x1fgoogle/api/field_behavior.proto\"x\n\rImportOptions\x12+\n\nproject_id\x18\x01 \x01(\tB\x17\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x07project\x12)\n\x06source\x18\x02 \x01(\tB\x19\xe2\x41\x01\x02\xbaH\x12r\x10\x32\x0e^[!-~]{1,200}$\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"\xfe\x01\n\x12ImportItemsRequest\x12\x34\n\x07options\x18\x01 \x01(\x0b\x32!.bulkhead.issues.v1.ImportOptionsH\x00\x12\x30\n\x05label\x18\x02 \x01(\x0b\x32\x1f.bulkhead.issues.v1.ImportLabelH\x00\x12\x30\n\x05issue\x18\x03 \x01(\x0b\x32\x1f.bulkhead.issues.v1.ImportIssueH\x00\x12?\n\rmore_comments\x18\x04 \x01(\x0b\x32&.bulkhead.issues.v1.ImportMoreCommentsH\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"\x9f\x02\n\x13ImportItemsResponse\x12\x0f\n\x07\x64ry_run\x18\x01 \x01(\x08\x12\x30\n\x06labels\x18\x02 \x01(\x0b\x32 .bulkhead.issues.v1.ImportCounts\x12\x30\n\x06issues\x18\x03 \x01(\x0b\x32 .bulkhead.issues.v1.ImportCounts\x12\x32\n\x08\x63omments\x18\x04 \x01(\x0b\x32 .bulkhead.issues.v1.ImportCounts\x12\x0f\n\x07\x61uthors\x18\x05 \x01(\x05\x12\x33\n\x08\x66\x61ilures\x18\x06 \x03(\x0b\x32!.bulkhead.issues.v1.ImportFailure\x12\x19\n\x11\x66\x61ilures_left_out\x18\x07 \x01(\x05\x32\x89\x01\n\rImportService\x12x\n\x0bImportItems\x12&.bulkhead.issues.v1.ImportItemsRequest\x1a\'.bulkhead.issues.v1.ImportItemsResponse\"\x16\xa2\xbb\x18\x12\x08\x03\x10\x04\x18\x01 \x01*\x03\x08\xd8\x04\x32\x03\x08\x90\x1c(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'bulkhead/issues/v1/import_service.proto\x12\x12\x62ulkhead.issues.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1f\x62ulkhead/issues/v1/import.proto\x1a\x1d\x62ulkhead/rpc/v1/options.proto\x1a\x1fgoogle/api/field_behavior.proto\"x\n\rImportOptions\x12+\n\nproject_id\x18\x01 \x01(\tB\x17\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x07project\x12)\n\x06source\x18\x02 \x01(\tB\x19\xe2\x41\x01\x02\xbaH\x12r\x10\x32\x0e^[!-~]{1,200}$\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"\x96\x02\n\x12ImportItemsRequest\x12\x34\n\x07options\x18\x01 \x01(\x0b\x32!.bulkhead.issues.v1.ImportOptionsH\x00\x12\x38\n\x05label\x18\x02 \x01(\x0b\x32\x1f.bulkhead.issues.v1.ImportLabelB\x06\xbaH\x03\xd8\x01\x03H\x00\x12\x38\n\x05issue\x18\x03 \x01(\x0b\x32\x1f.bulkhead.issues.v1.ImportIssueB\x06\xbaH\x03\xd8\x01\x03H\x00\x12G\n\rmore_comments\x18\x04 \x01(\x0b\x32&.bulkhead.issues.v1.ImportMoreCommentsB\x06\xbaH\x03\xd8\x01\x03H\x00\x42\r\n\x04part\x12\x05\xbaH\x02\x08\x01\"\x9f\x02\n\x13ImportItemsResponse\x12\x0f\n\x07\x64ry_run\x18\x01 \x01(\x08\x12\x30\n\x06labels\x18\x02 \x01(\x0b\x32 .bulkhead.issues.v1.ImportCounts\x12\x30\n\x06issues\x18\x03 \x01(\x0b\x32 .bulkhead.issues.v1.ImportCounts\x12\x32\n\x08\x63omments\x18\x04 \x01(\x0b\x32 .bulkhead.issues.v1.ImportCounts\x12\x0f\n\x07\x61uthors\x18\x05 \x01(\x05\x12\x33\n\x08\x66\x61ilures\x18\x06 \x03(\x0b\x32!.bulkhead.issues.v1.ImportFailure\x12\x19\n\x11\x66\x61ilures_left_out\x18\x07 \x01(\x05\x32\x89\x01\n\rImportService\x12x\n\x0bImportItems\x12&.bulkhead.issues.v1.ImportItemsRequest\x1a\'.bulkhead.issues.v1.ImportItemsResponse\"\x16\xa2\xbb\x18\x12\x08\x03\x10\x04\x18\x01 \x01*\x03\x08\xd8\x04\x32\x03\x08\x90\x1c(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,14 +41,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IMPORTOPTIONS'].fields_by_name['source']._serialized_options = b'\342A\001\002\272H\022r\0202\016^[!-~]{1,200}$'
   _globals['_IMPORTITEMSREQUEST'].oneofs_by_name['part']._loaded_options = None
   _globals['_IMPORTITEMSREQUEST'].oneofs_by_name['part']._serialized_options = b'\272H\002\010\001'
+  _globals['_IMPORTITEMSREQUEST'].fields_by_name['label']._loaded_options = None
+  _globals['_IMPORTITEMSREQUEST'].fields_by_name['label']._serialized_options = b'\272H\003\330\001\003'
+  _globals['_IMPORTITEMSREQUEST'].fields_by_name['issue']._loaded_options = None
+  _globals['_IMPORTITEMSREQUEST'].fields_by_name['issue']._serialized_options = b'\272H\003\330\001\003'
+  _globals['_IMPORTITEMSREQUEST'].fields_by_name['more_comments']._loaded_options = None
+  _globals['_IMPORTITEMSREQUEST'].fields_by_name['more_comments']._serialized_options = b'\272H\003\330\001\003'
   _globals['_IMPORTSERVICE'].methods_by_name['ImportItems']._loaded_options = None
   _globals['_IMPORTSERVICE'].methods_by_name['ImportItems']._serialized_options = b'\242\273\030\022\010\003\020\004\030\001 \001*\003\010\330\0042\003\010\220\034'
   _globals['_IMPORTOPTIONS']._serialized_start=189
   _globals['_IMPORTOPTIONS']._serialized_end=309
   _globals['_IMPORTITEMSREQUEST']._serialized_start=312
-  _globals['_IMPORTITEMSREQUEST']._serialized_end=566
-  _globals['_IMPORTITEMSRESPONSE']._serialized_start=569
-  _globals['_IMPORTITEMSRESPONSE']._serialized_end=856
-  _globals['_IMPORTSERVICE']._serialized_start=859
-  _globals['_IMPORTSERVICE']._serialized_end=996
+  _globals['_IMPORTITEMSREQUEST']._serialized_end=590
+  _globals['_IMPORTITEMSRESPONSE']._serialized_start=593
+  _globals['_IMPORTITEMSRESPONSE']._serialized_end=880
+  _globals['_IMPORTSERVICE']._serialized_start=883
+  _globals['_IMPORTSERVICE']._serialized_end=1020
 # @@protoc_insertion_point(module_scope)
