@@ -254,15 +254,17 @@ async def list_events(tx: Reader, asked: Filter, after: tuple[KeyValue, ...] | N
     return await tx.all(query, rows=rows, after_time=time, after_seq=seq, **asked.values)
 
 
+# With the salt, the digest and the rest of the values whoever is not shown the address could try all there are.
+_SALT: ColumnElement[Any] = case((_SHOWS_ORIGIN, EVENT_VALUES.c.salt)).label("salt")
 _GET: Query[Any] = Query(
-    _with_values(EVENTS, EVENT_VALUES.c.salt).where(
+    _with_values(EVENTS, _SALT).where(
         EVENTS.c.tenant_id == TENANT, EVENTS.c.event_id == bindparam("event_id", type_=Id)
     )
 )
 
 
 async def get(tx: Reader, event_id: UUID) -> tuple[EventRow, bytes | None] | None:
-    """With the salt of its values, unless those were erased."""
+    """With the salt of its values, unless those were erased or are not shown whole."""
     # The key has the time too: an id sent again with another time is another event, and the first is meant.
     rows = await tx.all(_GET, event_id=event_id)
     if not rows:

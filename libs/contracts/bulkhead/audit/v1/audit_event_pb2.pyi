@@ -190,7 +190,9 @@ class AuditEvent(_message.Message):
     leaf_hash: _builtins.bytes
     """SHA-256 of a zero byte and the canonical envelope, 32 bytes: the leaf of the tenant's log."""
     salt: _builtins.bytes
-    """32 random bytes that keep erased values from being guessed by their digest. GetEvent only; empty after an erasure."""
+    """32 random bytes that keep values from being guessed by their digest. GetEvent only, and shown with the address: to
+    admins and owners only; empty after an erasure.
+    """
     @_builtins.property
     def occur_time(self) -> _timestamp_pb2.Timestamp:
         """When it happened, to the microsecond: the clock of the transaction that made the change."""

@@ -83,8 +83,8 @@ class AuditServiceServicer:
         """Returns one event with the salt of its values, so that both hashes can be computed anew from the answer; see
         docs/audit-encoding.md.
 
-        Permission: managers and above. The address and the user agent, without which the digest of the values cannot be
-        computed, are shown to admins and owners.
+        Permission: managers and above. The address, the user agent and the salt, without which the digest of the values
+        cannot be computed, are shown to admins and owners.
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "audit_event"), INVALID_ARGUMENT (INVALID_FIELD),
         PERMISSION_DENIED (ROLE_TOO_LOW).
