@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
 
 from bulkhead_kit.errors import Aborted, InvalidArgument
 
+_LARGEST: Final = 2**31 - 1
+"""That a column of versions holds."""
 _form = re.compile(r'"v(0|[1-9][0-9]{0,9})"', re.ASCII).fullmatch
 
 
@@ -20,7 +23,7 @@ def expected_version(text: str, field: str = "etag") -> int | None:
     if not text:
         return None
     found = _form(text)
-    if found is None:
+    if found is None or int(found[1]) > _LARGEST:
         raise InvalidArgument.field(field, "must be an etag as received, quotes included, or empty")
     return int(found[1])
 
