@@ -75,6 +75,15 @@ async def test_numbers_go_on_behind_the_imported_ones(tenant: Tenant, project: A
     assert made.number == 10
 
 
+async def test_the_number_behind_the_largest_can_be_asked_for(tenant: Tenant, project: Any) -> None:
+    await run(tenant, project.project_id, [issue(999_999_999)])
+    made = await make_issue(tenant.owner, project.project_id)
+    assert made.key == f"{project.key}-1000000000"
+    assert await tenant.owner.issues.GetIssue(key=made.key) == made
+    with refused("NOT_FOUND", "RESOURCE_NOT_FOUND"):
+        await tenant.owner.issues.GetIssue(key=f"{project.key}-9999999999")
+
+
 async def test_a_second_import_changes_nothing_and_leaves_no_event(house: House, tenant: Tenant, project: Any) -> None:
     await run(tenant, project.project_id, SAMPLE)
     before, events = await listed(tenant, project.project_id), await outbox(house, tenant)

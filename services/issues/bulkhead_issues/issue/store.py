@@ -25,6 +25,7 @@ from bulkhead_kit.filters import (
 from bulkhead_kit.page_tokens import KeyValue
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     BindParameter,
     ColumnElement,
     Integer,
@@ -112,7 +113,8 @@ _REFUSE = {
 
 _GET = Query(_SELECT.where(ISSUES.c.issue_id == _ISSUE_ID), row=IssueRow)
 _GET_BY_KEY = Query(
-    _SELECT.where(PROJECTS.c.key == bindparam("key"), ISSUES.c.number == bindparam("number")), row=IssueRow
+    _SELECT.where(PROJECTS.c.key == bindparam("key"), ISSUES.c.number == bindparam("number", type_=BigInteger)),
+    row=IssueRow,
 )
 _LONG = ("description", "metadata")
 _GET_SEVERAL = Query(
