@@ -35,7 +35,7 @@ lint: $(VENV) ## style, types, protos, SQL, lock
 protos: $(VENV) ## generate libs/contracts from protos/
 	tools/protos
 
-schema: $(VENV) ## write docs/schema and each schema.sql from a live database
+schema: $(VENV) ## write docs/schema, docs/settings.md, docs/role-matrix.md and each schema.sql
 	$(BIN)/bulkhead schema
 
 bench: $(VENV) ## the services against a bare gRPC server

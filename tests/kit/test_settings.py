@@ -84,7 +84,10 @@ def test_every_wrong_variable_is_named_with_what_would_be_right(monkeypatch: pyt
     assert "BULKHEAD_PROBE_ENVIRONMENT: Input should be 'development' or 'production'" in text
     assert "BULKHEAD_PROBE_POOL_MAX: Input should be a valid integer" in text
     assert "BULKHEAD_PROBE_LISTEN: must be host:port, such as" in text
-    assert "BULKHEAD_PROBE_KEYS_DIR is not set. Folder with the key files. Set it, or set" in text
+    assert (
+        "BULKHEAD_PROBE_KEYS_DIR is not set. Folder with the key files, as `bulkhead keys` makes them. Set it, or set"
+        in text
+    )
     assert SECRET not in text
 
 
@@ -106,7 +109,7 @@ def test_addresses_that_do_not(monkeypatch: pytest.MonkeyPatch, text: str) -> No
 def test_a_command_names_the_secret_it_lacks() -> None:
     loaded = ProbeSettings.load()
     with pytest.raises(
-        SettingsError, match=r"BULKHEAD_PROBE_RELAY_DATABASE_URL is not set\. PostgreSQL URL of the relay"
+        SettingsError, match=r"BULKHEAD_PROBE_RELAY_DATABASE_URL is not set\. PostgreSQL URL of <service>_relay"
     ):
         loaded.conninfo("relay_database_url")
 

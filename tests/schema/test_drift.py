@@ -103,7 +103,7 @@ def test_the_check_names_the_file_and_shows_the_difference(databases: Databases)
     assert "+    planted text default '' not null" in snapshot
     assert page.startswith("--- docs/schema/audit.md (the file)")
     assert "+| `planted` | text |  | `''` |  |" in page
-    assert said[-1] == "2 of 10 files differ from the database. To mend it: make schema"
+    assert said[-1] == "2 of 11 files differ from the database. To mend it: make schema"
 
 
 def test_writing_mends_what_the_check_finds(found: Catalogue, tmp_path: Path) -> None:

@@ -139,7 +139,8 @@ def doctor(*, json: Json = False, state: State = None, database_url: DatabaseUrl
 
 @app.command
 def schema(*, check: bool = False, root: Path = Path(), database_url: DatabaseUrl = None) -> int:
-    """Writes docs/schema and each schema.sql from a live database, made for it and migrated.
+    """Writes docs/schema and each schema.sql from a live database, made for it and migrated; and from the code
+    docs/settings.md and docs/role-matrix.md.
 
     Parameters
     ----------

@@ -12,11 +12,16 @@ class CliSettings(Settings):
         None, description="An administrator's login on a running server; unset: PostgreSQL is started here."
     )
     state: Path = Field(Path(".run"), description="Where everything of this installation is kept.")
-    environment: Literal["development", "production"] = Field("development", description="What services are told.")
-    postgres_port: int | None = Field(None, ge=1, le=65535, description="Of the PostgreSQL started here.")
-    identity_listen: Address = "127.0.0.1:7101"
-    issues_listen: Address = "127.0.0.1:7102"
-    audit_listen: Address = "127.0.0.1:7103"
+    environment: Literal["development", "production"] = Field("development", description="What the services are told.")
+    postgres_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port of the PostgreSQL started here; unset: one that is free, the same each time.",
+    )
+    identity_listen: Address = Field("127.0.0.1:7101", description="Where `bulkhead up` has identity answer.")
+    issues_listen: Address = Field("127.0.0.1:7102", description="The same for issues.")
+    audit_listen: Address = Field("127.0.0.1:7103", description="The same for audit.")
 
     def listen(self, service: str) -> str:
         return str(getattr(self, f"{service}_listen"))

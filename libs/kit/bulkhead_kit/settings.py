@@ -135,11 +135,11 @@ class ServiceSettings(Settings):
     common: ClassVar[Mapping[str, str]] = {"redis_url": "BULKHEAD_REDIS_URL"}
 
     environment: Literal["development", "production"] = Field(
-        "development", description="In production nothing unsafe is let through with a warning."
+        "development", description="In production what is unsafe is refused, not warned of, and there is no reflection."
     )
     listen: Address = Field(description="Where the service answers.")
-    share_port: bool = Field(False, description="Whether several processes listen on the port.")
-    metrics_listen: Address | None = Field(None, description="Where GET /metrics answers; unset: nowhere.")
+    share_port: bool = Field(False, description="Whether several processes listen on one port.")
+    metrics_listen: Address | None = Field(None, description="Where GET /metrics answers, without TLS; unset: nowhere.")
     max_message_bytes: int = Field(1_048_576, ge=65_536, description="Longest request and reply.")
     max_calls: int = Field(200, ge=1, description="Short calls in work at once.")
     max_streams: int = Field(500, ge=1, description="Streams open at once.")
@@ -162,23 +162,25 @@ class ServiceSettings(Settings):
         0.5, ge=0, description="Time between saying NOT_SERVING and refusing calls, for load balancers to notice."
     )
     grace_seconds: float = Field(10.0, ge=0, description="Time that running calls get to end at a stop.")
-    tls_certificate: Path | None = Field(None, description="PEM file; with TLS_KEY switches TLS on.")
-    tls_key: Path | None = Field(None, description="PEM file.")
-    tls_ca: Path | None = Field(None, description="PEM file; clients must show a certificate signed by it.")
+    tls_certificate: Path | None = Field(None, description="PEM file shown to every other side; with TLS_KEY: TLS.")
+    tls_key: Path | None = Field(None, description="PEM file with the certificate's key.")
+    tls_ca: Path | None = Field(None, description="PEM file; every other side must show a certificate signed by it.")
 
-    database_url: SecretStr | None = Field(None, description="PostgreSQL URL of the role that serves calls.")
-    relay_database_url: SecretStr | None = Field(None, description="PostgreSQL URL of the relay's role.")
-    worker_database_url: SecretStr | None = Field(None, description="PostgreSQL URL of the worker's role.")
-    migration_database_url: SecretStr | None = Field(None, description="PostgreSQL URL of an administrator.")
-    database_password: SecretStr | None = Field(None, description="Password for a URL that has none.")
-    pool_min: int = Field(2, ge=0, description="Connections kept open.")
-    pool_max: int = Field(16, ge=1, description="Connections at most.")
-    pool_wait_seconds: float = Field(2.0, gt=0, description="How long a call waits for a connection.")
+    database_url: SecretStr | None = Field(None, description="PostgreSQL URL of <service>_app; for serve.")
+    relay_database_url: SecretStr | None = Field(None, description="PostgreSQL URL of <service>_relay; for relay.")
+    worker_database_url: SecretStr | None = Field(None, description="PostgreSQL URL of <service>_worker; for work.")
+    migration_database_url: SecretStr | None = Field(
+        None, description="PostgreSQL URL of an administrator; for migrate."
+    )
+    database_password: SecretStr | None = Field(None, description="Password for a URL above that has none.")
+    pool_min: int = Field(2, ge=0, description="Database connections kept open.")
+    pool_max: int = Field(16, ge=1, description="Database connections at most.")
+    pool_wait_seconds: float = Field(2.0, gt=0, description="How long a call waits for one.")
 
-    identity_address: Address = Field("127.0.0.1:7101", description="Where identity answers.")
-    issues_address: Address = Field("127.0.0.1:7102", description="Where issues answers.")
-    audit_address: Address = Field("127.0.0.1:7103", description="Where audit answers.")
-    keys_dir: Path = Field(description="Folder with the key files.")
+    identity_address: Address = Field("127.0.0.1:7101", description="Where others find identity.")
+    issues_address: Address = Field("127.0.0.1:7102", description="Where others find issues; none asks yet.")
+    audit_address: Address = Field("127.0.0.1:7103", description="Where others find audit.")
+    keys_dir: Path = Field(description="Folder with the key files, as `bulkhead keys` makes them.")
     token_issuer: str = Field("bulkhead", min_length=1, description="iss of people's tokens.")
     token_audience: str = Field("bulkhead", min_length=1, description="aud of people's tokens.")
     page_token_key: SecretStr | None = Field(

@@ -37,7 +37,7 @@ class IdentitySettings(ServiceSettings, service="identity"):
     )
 
     platform_database_url: SecretStr | None = Field(
-        None, description="PostgreSQL URL of the platform's role; unset: this process has no PlatformService."
+        None, description="PostgreSQL URL of platform_app; unset: this process has no PlatformService."
     )
 
     # Longer than five minutes and a verifier refuses the token.
@@ -55,15 +55,17 @@ class IdentitySettings(ServiceSettings, service="identity"):
     mail_smtp_host: str | None = Field(None, min_length=1, description="Mail server; unset: mails go to MAIL_DIR.")
     mail_smtp_port: int | None = Field(None, ge=1, le=65535, description="Unset: 587, with tls 465, with none 25.")
     mail_smtp_tls: Literal["starttls", "tls", "none"] = Field(
-        "starttls", description="How the connection is protected; a server that does not offer it gets no mail."
+        "starttls", description="How that is protected; a server that does not offer it gets no mail."
     )
-    mail_smtp_ca: Path | None = Field(None, description="Certificates that the mail server's is checked by.")
+    mail_smtp_ca: Path | None = Field(
+        None, description="PEM file the mail server's certificate is checked by; unset: the system's."
+    )
     mail_smtp_user: str | None = Field(None, min_length=1, description="Login at the mail server.")
-    mail_smtp_password: SecretStr | None = Field(None, description="Password of that login.")
+    mail_smtp_password: SecretStr | None = Field(None, description="Its password; both or none.")
     mail_timeout_seconds: float = Field(10.0, gt=0, le=SLOWEST_SECONDS, description="Time to hand one mail over.")
     mail_dir: Path = Field(Path(".run/mail"), description="Folder that mails are written to without a mail server.")
     mail_from: Annotated[str, AfterValidator(_sender)] = Field(
-        "Bulkhead <no-reply@bulkhead.invalid>", description="Sender of the mails."
+        "Bulkhead <no-reply@bulkhead.invalid>", description="Sender of the mails, with or without a name."
     )
     web_address: str = Field("http://localhost:8080", description="Where the links in mails lead.")
     mails_every_seconds: float = Field(1.0, gt=0, description="How often the worker looks for mails to send.")

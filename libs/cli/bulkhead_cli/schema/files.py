@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bulkhead_cli.errors import MendableError
-from bulkhead_cli.schema import pages, readme, rights, roles, snapshot
+from bulkhead_cli.schema import pages, readme, rights, roles, settings, snapshot
 from bulkhead_cli.schema.model import Catalogue
 from bulkhead_cli.schema.proof import Proof
 
@@ -25,8 +25,9 @@ def texts(catalogue: Catalogue, proof: Proof | None) -> dict[Path, str]:
     made = {SNAPSHOTS[schema.name]: snapshot.render(schema) for schema in catalogue.schemas}
     made |= {DOCUMENTS / f"{schema.name}.md": pages.render(schema) for schema in catalogue.schemas}
     made[DOCUMENTS / "roles.md"] = roles.render(catalogue)
-    # Of the contracts, not of the database; but it changes with it, and one command writes them all.
+    # Of the contracts and of the code, not of the database; but they change with it, and one command writes them all.
     made[rights.PAGE] = rights.render()
+    made[settings.PAGE] = settings.render()
     if proof:
         made[README] = readme.render(catalogue, proof)
     return made
