@@ -113,17 +113,6 @@ class ResourceExhausted(DomainError):
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-class PlanLimitReached(ResourceExhausted):
-    """A plan's limit, with its value and its use, so that the caller can say what to buy or free."""
-
-    def __init__(self, limit: str, *, value: int, used: int) -> None:
-        super().__init__(
-            ErrorReason.PLAN_LIMIT_REACHED,
-            f"the plan allows {value} {limit}, {used} are in use",
-            metadata={"limit": limit, "value": str(value), "used": str(used)},
-        )
-
-
 class Unavailable(DomainError):
     code = grpc.StatusCode.UNAVAILABLE
 

@@ -54,8 +54,6 @@ def to_domain_error(error: grpc.aio.AioRpcError, service: str, *, as_service: bo
             ErrorReason.SERVICE_UNAVAILABLE, f"the service {service} cannot answer now", metadata={"service": service}
         )
     reason = ErrorReason.Value(info.reason)
-    if reason == ErrorReason.PLAN_LIMIT_REACHED:
-        kind = errors.PlanLimitReached
     # Some kinds make their own text; here it is given.
     known = kind.__new__(kind)
     DomainError.__init__(

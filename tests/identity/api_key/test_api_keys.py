@@ -200,6 +200,7 @@ class TestCreateApiKey:
         with refused("RESOURCE_EXHAUSTED", "PLAN_LIMIT_REACHED") as refusal:
             await make_key(tenant.owner, user_id=account)
         assert refusal.metadata == {"limit": "api_keys", "value": "100", "used": "100"}
+        assert refusal.message == "a tenant may have 100 keys, 100 are in use"
         await tenant.owner.identity.RevokeApiKey(api_key_id=spare[0].api_key.api_key_id)
         await expire(house, spare[1].api_key.api_key_id)
         for _ in range(2):

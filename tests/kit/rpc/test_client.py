@@ -169,10 +169,6 @@ async def test_details_come_back_too(world: World, linked: tuple[Channel, Any]) 
     with pytest.raises(errors.InvalidArgument) as caught:
         await called(*linked, "Ask", caller())
     assert list(caught.value.violations) == violations
-    world.servicer.script = raising(errors.PlanLimitReached("members", value=5, used=5))
-    with pytest.raises(errors.PlanLimitReached) as limit:
-        await called(*linked, "Ask", caller())
-    assert limit.value.metadata == {"limit": "members", "value": "5", "used": "5"}
     world.servicer.script = raising(errors.ResourceExhausted(ErrorReason.RATE_LIMITED, "slow", retry_after=1.5))
     with pytest.raises(errors.ResourceExhausted) as rate:
         await called(*linked, "Ask", caller())

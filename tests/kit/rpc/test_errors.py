@@ -161,11 +161,14 @@ async def test_violations_quota_and_waits_have_their_own_details(world: World, s
         ("issue.title", "must not be empty"),
         ("issue.labels[2]", "unknown"),
     ]
-    world.servicer.script = raising(errors.PlanLimitReached("members", value=5, used=5))
+    used_up = {"limit": "members", "value": "5", "used": "5"}
+    world.servicer.script = raising(
+        errors.ResourceExhausted(ErrorReason.PLAN_LIMIT_REACHED, "five at most", metadata=used_up)
+    )
     full = await failed(stub, "Ask")
-    assert dict(detail_of(full, ErrorInfo).metadata) == {"limit": "members", "value": "5", "used": "5"}
+    assert dict(detail_of(full, ErrorInfo).metadata) == used_up
     assert [(one.subject, one.description) for one in detail_of(full, QuotaFailure).violations] == [
-        ("members", "the plan allows 5 members, 5 are in use")
+        ("members", "five at most")
     ]
     world.servicer.script = raising(errors.ResourceExhausted(ErrorReason.RATE_LIMITED, "slow down", retry_after=1.25))
     delay = detail_of(await failed(stub, "Ask"), RetryInfo).retry_delay

@@ -59,8 +59,6 @@ def _refusal(code: int, error: psycopg.Error) -> Exception:
     if code == _NOT_FOUND:
         return errors.NotFound(metadata.get("resource", "resource"))
     reason = error.diag.message_primary or ""
-    if reason == "PLAN_LIMIT_REACHED":
-        return errors.PlanLimitReached(metadata["limit"], value=int(metadata["value"]), used=int(metadata["used"]))
     text = error.diag.message_detail or ""
     # A refusal that is about a field names it in the metadata, and begins with it for people. Only of a request that is
     # wrong in itself it is a field of the request: what is taken already may be something the request does not name.

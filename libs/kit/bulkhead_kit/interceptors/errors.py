@@ -17,7 +17,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, QuotaFailure, Re
 from google.rpc.status_pb2 import Status
 
 from bulkhead_kit import clock, metadata
-from bulkhead_kit.errors import DeadlineExceeded, DomainError, FieldViolation, PlanLimitReached
+from bulkhead_kit.errors import DeadlineExceeded, DomainError, FieldViolation
 from bulkhead_kit.interceptors.call import Call
 from bulkhead_kit.logs import error_id
 
@@ -98,7 +98,7 @@ def to_status(error: DomainError) -> Status:
     for key, value in islice(error.metadata.items(), MAX_VALUES):
         info.metadata[key] = _short(value, MAX_VALUE_BYTES)
     _add(status, info)
-    if isinstance(error, PlanLimitReached):
+    if error.reason == ErrorReason.PLAN_LIMIT_REACHED:
         violation = QuotaFailure.Violation(subject=error.metadata["limit"], description=status.message)
         _add(status, QuotaFailure(violations=[violation]))
     if error.retry_after is not None:

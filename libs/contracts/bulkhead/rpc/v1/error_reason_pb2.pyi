@@ -91,7 +91,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     SECRET_ALREADY_SHOWN: _ErrorReason.ValueType  # 79
     """FAILED_PRECONDITION. A reply that shows a secret is not repeated; the resource is there."""
     PLAN_LIMIT_REACHED: _ErrorReason.ValueType  # 90
-    """RESOURCE_EXHAUSTED. A limit of the plan is reached; QuotaFailure says which. Metadata: limit, value, used."""
+    """RESOURCE_EXHAUSTED. A limit of the plan, or one of every tenant, is reached; QuotaFailure says which. Metadata: limit, value, used."""
     RATE_LIMITED: _ErrorReason.ValueType  # 91
     """RESOURCE_EXHAUSTED. Too many calls; RetryInfo says when to try again. Metadata: limit, and its rate where it has one."""
     OVERLOADED: _ErrorReason.ValueType  # 92
@@ -179,7 +179,7 @@ STATE_NOT_ALLOWED: ErrorReason.ValueType  # 77
 SECRET_ALREADY_SHOWN: ErrorReason.ValueType  # 79
 """FAILED_PRECONDITION. A reply that shows a secret is not repeated; the resource is there."""
 PLAN_LIMIT_REACHED: ErrorReason.ValueType  # 90
-"""RESOURCE_EXHAUSTED. A limit of the plan is reached; QuotaFailure says which. Metadata: limit, value, used."""
+"""RESOURCE_EXHAUSTED. A limit of the plan, or one of every tenant, is reached; QuotaFailure says which. Metadata: limit, value, used."""
 RATE_LIMITED: ErrorReason.ValueType  # 91
 """RESOURCE_EXHAUSTED. Too many calls; RetryInfo says when to try again. Metadata: limit, and its rate where it has one."""
 OVERLOADED: ErrorReason.ValueType  # 92
