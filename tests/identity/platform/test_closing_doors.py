@@ -23,6 +23,7 @@ async def test_they_are_out_when_the_call_returns(house: House) -> None:
     await set_plan(house.database, tenant.tenant_id, users=10)
     owner, tenant_id = tenant.owner.identity, str(tenant.tenant_id)
     key, (helper, _, grant) = await make_key(tenant.owner, role=3), await helper_in(tenant)
+    janitor = house.with_token((await make_key(tenant.owner, role=4)).key).identity
     invitation = await owner.InviteMember(email=new_address(), role=2)
     fired, leaver = tenant.people[Role.ADMIN].user_id, tenant.people[Role.MANAGER].user_id
     await platform.identity.SuspendTenant(tenant_id=tenant_id, reason="Unpaid.")
@@ -35,7 +36,9 @@ async def test_they_are_out_when_the_call_returns(house: House) -> None:
     await owner.RevokeSupportAccess()
     with refused(*OUT):
         await helper.issues.ListLabels()
-    assert (await owner.RevokeInvitation(invitation_id=invitation.invitation_id)).state == 3
+    assert (await janitor.RevokeInvitation(invitation_id=invitation.invitation_id)).state == 3
+    with refused("FAILED_PRECONDITION", "TENANT_SUSPENDED"):
+        await janitor.UpdateTenant(tenant={"tenant_id": tenant_id, "description": "Ours."})
     await house.user(leaver).identity.LeaveTenant(tenant_id=tenant_id)
     with refused(*OUT):
         await tenant.member(Role.MANAGER).issues.ListLabels()
