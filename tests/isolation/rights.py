@@ -69,7 +69,10 @@ RULES = [
         inner join roles as r on r.oid = m.member
         """,
         "grant issues_owner to issues_app",
-        {"audit_partition": "gives the partitions it makes to the owner; nobody can log in as either"},
+        {
+            "audit_partition": "gives the partitions it makes to the owner; nobody can log in as either",
+            "backup": "reads every table of every schema, those of months to come too, and writes none",
+        },
     ),
     CatalogueRule(
         "only roles without a login own things",

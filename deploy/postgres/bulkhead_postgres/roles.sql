@@ -63,12 +63,16 @@ begin
         end if;
     end loop;
 
-    -- A dump under FORCE ROW LEVEL SECURITY would miss rows; only the backup reads past the wall.
-    if not (select r.rolbypassrls from pg_catalog.pg_roles as r where r.rolname = 'backup') then
+    -- A dump under FORCE ROW LEVEL SECURITY would miss rows; only the backup reads past the wall. It reads every table,
+    -- those to come too, and writes none.
+    if not (select r.rolbypassrls from pg_catalog.pg_roles as r where r.rolname = 'backup')
+        or not pg_catalog.pg_has_role('backup', 'pg_read_all_data', 'usage') then
         begin
-            alter role backup bypassrls;
+            alter role backup bypassrls inherit;
+            grant pg_read_all_data to backup;
         exception when insufficient_privilege then
-            raise warning 'backups will fail until a superuser runs: alter role backup bypassrls';
+            raise warning 'dumps will fail until a superuser runs: '
+                'alter role backup bypassrls inherit; grant pg_read_all_data to backup';
         end;
     end if;
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
+import psycopg
 from bulkhead_kit import keyrotation, migrations
 from bulkhead_kit.db.database import MINIMUM_VERSIONS
 from bulkhead_kit.keywatch import KeyFileError
@@ -187,8 +188,25 @@ def the_database(admin: str) -> Iterator[Finding]:
         yield broken("database", error.what, error.mend)
         return
     yield server_version(version)
+    yield dumps(admin)
     for target in migrations.TARGETS:
         yield schema(admin, target.schema)
+
+
+def dumps(admin: str) -> Finding:
+    """What a migration by an administrator who is no superuser has to leave to one."""
+    with psycopg.connect(admin) as connection:
+        ready = connection.execute(
+            "select r.rolbypassrls and pg_has_role(r.oid, 'pg_read_all_data', 'usage') from pg_catalog.pg_roles as r"
+            " where r.rolname = 'backup'"
+        ).fetchone()
+    if ready is None or ready[0]:
+        return ok("dumps", "the login backup reads every table" if ready else "no login backup yet")
+    return note(
+        "dumps",
+        "the login backup cannot make any",
+        "as a superuser: alter role backup bypassrls inherit; grant pg_read_all_data to backup",
+    )
 
 
 def server_version(version: int) -> Finding:

@@ -98,6 +98,8 @@ def prepare(url: str, *, passwords: dict[str, str] | None = None) -> None:
     """Creates roles and schemas; gives each named login its password. Safe to repeat."""
     roles = resources.files("bulkhead_postgres").joinpath("roles.sql").read_text()
     with psycopg.connect(url, autocommit=True) as connection:
+        # What an administrator who is no superuser has to leave to one.
+        connection.add_notice_handler(_say_warning)
         connection.execute("select pg_advisory_lock(%s)", (ADVISORY_KEY,))
         connection.execute(roles.encode())
         for role, password in (passwords or {}).items():
@@ -106,6 +108,11 @@ def prepare(url: str, *, passwords: dict[str, str] | None = None) -> None:
                     psycopg.sql.Identifier(role), psycopg.sql.Literal(password)
                 )
             )
+
+
+def _say_warning(notice: psycopg.errors.Diagnostic) -> None:
+    if notice.severity_nonlocalized == "WARNING":
+        log.warning("%s", notice.message_primary)
 
 
 def upgrade(url: str, schema: str, revision: str = "head") -> None:
