@@ -14,7 +14,7 @@ from bulkhead_identity.derived import hash_of
 from bulkhead_identity.mail_ask import actions as mail_ask
 from bulkhead_identity.password import rules, store
 from bulkhead_identity.password.rules import Change, Checked, Reset
-from bulkhead_identity.session.actions import own_session
+from bulkhead_identity.session.actions import own_credentials, own_session
 from bulkhead_identity.throttle import actions as throttle
 from bulkhead_identity.tools import Tools
 
@@ -62,18 +62,18 @@ async def _is_hers(tools: Tools, caller: Caller, email: str, password_hash: str,
 async def check_change(tools: Tools, caller: Caller, change: Change) -> Checked:
     """All that takes long, before a connection is held."""
     session_id, bucket = own_session(caller), tools.derived.bucket("user", str(caller.user()))
-    owner = await store.find_own(tools.database.read(caller), session_id)
+    owner = await own_credentials(tools.database.read(caller), session_id)
     await tools.strength.demand(change.password, FIELD, [owner.email, owner.full_name])
     await throttle.claim(tools.database, caller, bucket, owner.email)
     is_right = await tools.passwords.verify(change.current, owner.password_hash)
     new_hash = await tools.passwords.hash(change.password) if is_right else None
-    return Checked(session_id, bucket, owner.password_hash or "", new_hash)
+    return Checked(session_id, bucket, owner.password_hash, new_hash)
 
 
 async def change_password(tx: Transaction, checked: Checked) -> None:
     if checked.new_hash is None:
         # First a statement, with which the request_id goes out: a repeat knows the password before the change only.
-        await store.find_own(tx, checked.session_id)
+        await own_credentials(tx, checked.session_id)
     new_hash = rules.demand_current(checked.new_hash)
     throttle.forget(tx, checked.bucket)
     await store.change(tx, checked.session_id, checked.checked_hash, new_hash)
@@ -81,5 +81,4 @@ async def change_password(tx: Transaction, checked: Checked) -> None:
 
 async def record_failed_change(tools: Tools, caller: Caller, checked: Checked) -> None:
     if checked.new_hash is None:
-        async with tools.database.transaction(caller) as tx:
-            store.record_failed_change(tx)
+        await throttle.record_failure(tools.database, caller, "password.change_failed")

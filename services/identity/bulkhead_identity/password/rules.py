@@ -35,7 +35,7 @@ class Checked:
 
 
 class Owner(NamedTuple):
-    """Whose password it is, and the hash to check the given one against."""
+    """Of a token: whose password it changes, and the hash to check the given one against when it has been used."""
 
     email: str
     full_name: str

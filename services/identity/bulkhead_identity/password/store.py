@@ -22,23 +22,10 @@ _RESET: Query[Any] = Query(
         bindparam("password_hash", type_=Text)
     )
 )
-_FIND_OWN = Query(
-    text("select email, full_name, password_hash from identity.find_own_credentials(:session_id)").columns(
-        *map(column, Owner._fields)
-    ),
-    row=Owner,
-)
 _CHANGE: Query[Any] = Query(
     text("select identity.change_password(:session_id, :checked_hash, :password_hash, :mail_id)").bindparams(
         bindparam("checked_hash", type_=Text), bindparam("password_hash", type_=Text)
     )
-)
-_FAILED: Query[Any] = Query(
-    text("""
-    select identity.record_event(
-        'password.change_failed', 'user', :caller_id, 'failed', cast('{}' as jsonb)
-    )
-    """)
 )
 
 
@@ -52,10 +39,6 @@ def reset(tx: Transaction, token_hash: bytes, password_hash: str, request_id: UU
     tx.send(_RESET, token_hash=token_hash, password_hash=password_hash, request_id=request_id, mail_id=new_id())
 
 
-async def find_own(tx: Reader, session_id: UUID) -> Owner:
-    return await tx.one(_FIND_OWN, session_id=session_id)
-
-
 async def change(tx: Transaction, session_id: UUID, checked_hash: str, password_hash: str) -> None:
     await tx.execute(
         _CHANGE,
@@ -64,7 +47,3 @@ async def change(tx: Transaction, session_id: UUID, checked_hash: str, password_
         password_hash=password_hash,
         mail_id=new_id(),
     )
-
-
-def record_failed_change(tx: Transaction) -> None:
-    tx.send(_FAILED)

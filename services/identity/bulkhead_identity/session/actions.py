@@ -8,14 +8,14 @@ from uuid import UUID
 
 from bulkhead_kit import clock
 from bulkhead_kit.caller import Caller, Role
-from bulkhead_kit.db import Transaction
+from bulkhead_kit.db import Reader, Transaction
 from bulkhead_kit.errors import NotFound
 from bulkhead_kit.ids import new_id
 
 from bulkhead_identity.derived import hash_of
 from bulkhead_identity.passwords import Passwords
 from bulkhead_identity.session import rules, store
-from bulkhead_identity.session.rules import Issued, LogIn, SignedIn, Start
+from bulkhead_identity.session.rules import Issued, LogIn, OwnCredentials, SignedIn, Start
 from bulkhead_identity.throttle import actions as throttle
 from bulkhead_identity.tools import Tools
 
@@ -108,6 +108,11 @@ def own_session(caller: Caller) -> UUID:
     if caller.session_id is None:
         raise LookupError("a person's token without a session")
     return caller.session_id
+
+
+async def own_credentials(tx: Reader, session_id: UUID) -> OwnCredentials:
+    """Raises Unauthenticated SESSION_ENDED when the session, or the account, has ended."""
+    return await store.find_own_credentials(tx, session_id)
 
 
 def own_end(caller: Caller) -> float:

@@ -32,6 +32,14 @@ class Credentials(NamedTuple):
     is_platform_admin: bool
 
 
+class OwnCredentials(NamedTuple):
+    """Of a person whose session lasts: what to check the password against that she gives once more."""
+
+    email: str
+    full_name: str
+    password_hash: str
+
+
 class Rotation(NamedTuple):
     """What became of a refresh token: rotated, repeated, reused or invalid. Only the first two have an end."""
 

@@ -28,7 +28,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import INET
 
-from bulkhead_identity.session.rules import NOBODY, Credentials, Entry, Lives, Rotation, SessionRow, Start
+from bulkhead_identity.session.rules import (
+    NOBODY,
+    Credentials,
+    Entry,
+    Lives,
+    OwnCredentials,
+    Rotation,
+    SessionRow,
+    Start,
+)
 
 SESSIONS = Table(
     "sessions",
@@ -59,6 +68,12 @@ _FIND_CREDENTIALS = Query(
     from identity.find_credentials(:email)
     """).columns(*map(column, Credentials._fields)),
     row=Credentials,
+)
+_FIND_OWN = Query(
+    text("select email, full_name, password_hash from identity.find_own_credentials(:session_id)").columns(
+        *map(column, OwnCredentials._fields)
+    ),
+    row=OwnCredentials,
 )
 _LOGIN_FAILED: Query[Any] = Query(
     text("""
@@ -123,6 +138,10 @@ _END_OTHERS: Query[Any] = Query(
 
 async def find_credentials(tx: Reader, email: str) -> Credentials | None:
     return await tx.one_or_none(_FIND_CREDENTIALS, email=email)
+
+
+async def find_own_credentials(tx: Reader, session_id: UUID) -> OwnCredentials:
+    return await tx.one(_FIND_OWN, session_id=session_id)
 
 
 def record_failed_login(tx: Transaction, email: str, user_id: str | None) -> None:

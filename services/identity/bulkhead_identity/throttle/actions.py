@@ -19,3 +19,9 @@ async def claim(database: Database, caller: Caller, bucket: bytes, email: str) -
 def forget(tx: Transaction, bucket: bytes) -> None:
     """The password was right: whoever knows it starts with a clean slate."""
     store.forget(tx, bucket)
+
+
+async def record_failure(database: Database, caller: Caller, action: str) -> None:
+    """An event: the caller's own password was wrong."""
+    async with database.transaction(caller) as tx:
+        store.record_failure(tx, action)

@@ -19,6 +19,9 @@ _CLAIM = Query(
     row=_Wait,
 )
 _FORGET: Query[Any] = Query(text("select identity.forget_failures(:bucket)"))
+_FAILED: Query[Any] = Query(
+    text("select identity.record_event(:action, 'user', :caller_id, 'failed', cast('{}' as jsonb))")
+)
 
 
 async def claim(tx: Transaction, bucket: bytes, email: str) -> float | None:
@@ -29,3 +32,7 @@ async def claim(tx: Transaction, bucket: bytes, email: str) -> float | None:
 def forget(tx: Transaction, bucket: bytes) -> None:
     """Goes out with the next statement."""
     tx.send(_FORGET, bucket=bucket)
+
+
+def record_failure(tx: Transaction, action: str) -> None:
+    tx.send(_FAILED, action=action)

@@ -10,7 +10,7 @@ from bulkhead_kit.caller import Caller
 from bulkhead_kit.db import Transaction
 from bulkhead_kit.errors import Unauthenticated
 
-from bulkhead_identity.session.actions import own_session
+from bulkhead_identity.session.actions import own_credentials, own_session
 from bulkhead_identity.throttle import actions as throttle
 from bulkhead_identity.tools import Tools
 from bulkhead_identity.user import rules, store
@@ -33,13 +33,12 @@ async def check_closing(tools: Tools, caller: Caller, password: str) -> Closing:
     """All that takes long, before a connection is held. A refusal is kept: a repeat gets its answer all the same."""
     session_id, bucket = own_session(caller), tools.derived.bucket("user", str(caller.user()))
     try:
-        owner = await store.find_owner(tools.database.read(caller), session_id)
+        owner = await own_credentials(tools.database.read(caller), session_id)
     except Unauthenticated as ended:
         return Closing(session_id, bucket, refusal=ended)
     await throttle.claim(tools.database, caller, bucket, owner.email)
     if not await tools.passwords.verify(password, owner.password_hash):
-        async with tools.database.transaction(caller) as tx:
-            store.record_failed_close(tx)
+        await throttle.record_failure(tools.database, caller, "user.close_failed")
         return Closing(session_id, bucket, refusal=rules.wrong_password())
     unknown_hash = await tools.passwords.hash(secrets.token_urlsafe(32))
     return Closing(session_id, bucket, owner.password_hash, unknown_hash)

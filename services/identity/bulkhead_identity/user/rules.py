@@ -57,13 +57,6 @@ class CardRow(NamedTuple):
     status: str
 
 
-class Owner(NamedTuple):
-    """Whose account is to be closed, and the hash to check the given password against."""
-
-    email: str
-    password_hash: str
-
-
 @dataclass(frozen=True, slots=True)
 class Closing:
     """A wish to close the account, whose password has been looked at."""

@@ -20,7 +20,6 @@ from sqlalchemy import (
     and_,
     any_,
     bindparam,
-    column,
     func,
     literal_column,
     select,
@@ -29,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
-from bulkhead_identity.user.rules import MAX_PREFERENCES, CardRow, Owner, UserRow
+from bulkhead_identity.user.rules import MAX_PREFERENCES, CardRow, UserRow
 
 METADATA = MetaData(schema="identity")
 USERS = Table(
@@ -96,19 +95,10 @@ _CARDS = Query(
     ),
     row=CardRow,
 )
-_OWNER = Query(
-    text("select email, password_hash from identity.find_own_credentials(:session_id)").columns(
-        *map(column, Owner._fields)
-    ),
-    row=Owner,
-)
 _CLOSE: Query[Any] = Query(
     text("select identity.close_account(:session_id, :checked_hash, :unknown_hash, :mail_id)").bindparams(
         bindparam("checked_hash", type_=Text), bindparam("unknown_hash", type_=Text)
     )
-)
-_FAILED: Query[Any] = Query(
-    text("select identity.record_event('user.close_failed', 'user', :caller_id, 'failed', cast('{}' as jsonb))")
 )
 _UPDATES = QueryCache()
 
@@ -158,16 +148,7 @@ async def cards(tx: Reader, user_ids: Sequence[UUID]) -> list[CardRow]:
     return await tx.all(_CARDS, user_ids=list(user_ids))
 
 
-async def find_owner(tx: Reader, session_id: UUID) -> Owner:
-    """Refused when the session, or the account, has ended."""
-    return await tx.one(_OWNER, session_id=session_id)
-
-
 async def close(tx: Transaction, session_id: UUID, checked_hash: str, unknown_hash: str) -> None:
     await tx.execute(
         _CLOSE, session_id=session_id, checked_hash=checked_hash, unknown_hash=unknown_hash, mail_id=new_id()
     )
-
-
-def record_failed_close(tx: Transaction) -> None:
-    tx.send(_FAILED)
