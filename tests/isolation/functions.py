@@ -28,6 +28,8 @@ DEFINERS = {
     "identity.find_own_credentials": "ChangePassword, of the caller's own account",
     "identity.find_reset": "finds a person by the token's hash",
     "identity.forget_failures": "the other half of claim_attempt",
+    "identity.give_back_attempt": "the way back of claim_attempt",
+    "identity.give_back_verification": "the way back of try_verification",
     "identity.has_member": "whether an address belongs to a member of the context's tenant",
     "identity.hold_team": "whether a team of the context's tenant is archived, for the issues service",
     "identity.hold_tenant": "locks a tenant for a platform administrator; reads nothing",

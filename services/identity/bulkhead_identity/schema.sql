@@ -3199,13 +3199,11 @@ comment on function identity.check_tenant(uuid, boolean) is
 'First step of every transaction of a service in a tenant: is the tenant open.';
 
 create or replace function identity.claim_attempt(p_bucket bytea, p_email text)
- returns double precision
+ returns table(wait double precision, claimed_at timestamp with time zone)
  language plpgsql
- security definer
+ security definer rows 1
  set search_path to 'pg_catalog', 'pg_temp'
 as $function$
-declare
-    v_wait double precision;
 begin
     -- By the clock, not by now(): who has waited for the row looks at it as it is then.
     insert into identity.login_throttles as t (bucket, last_at, retry_at)
@@ -3217,11 +3215,13 @@ begin
             when t.failures + 1 < 5 or t.last_at < clock_timestamp() - interval '1 day' then interval '0'
             else make_interval(secs => least(900, power(2, least(t.failures - 4, 10))))
         end
-    where t.retry_at <= clock_timestamp();
+    where t.retry_at <= clock_timestamp()
+    returning t.last_at into claim_attempt.claimed_at;
     if found then
-        return null;
+        return next;
+        return;
     end if;
-    select extract(epoch from t.retry_at - clock_timestamp()) into v_wait
+    select greatest(extract(epoch from t.retry_at - clock_timestamp()), 0.001) into claim_attempt.wait
     from identity.login_throttles as t where t.bucket = p_bucket;
     update identity.login_throttles as t set reported_at = clock_timestamp()
     where t.bucket = p_bucket
@@ -3232,14 +3232,14 @@ begin
             'denied', jsonb_build_object('email', jsonb_build_array(null, p_email))
         );
     end if;
-    return greatest(v_wait, 0.001);
+    return next;
 end
 $function$;
 alter function identity.claim_attempt(bytea, text) owner to identity_definer;
 revoke all on function identity.claim_attempt(bytea, text) from public;
 grant execute on function identity.claim_attempt(bytea, text) to identity_app;
 comment on function identity.claim_attempt(bytea, text) is
-'Counts one try of a password before it is looked at, so that many at once count one by one. Null: go on; else the seconds to wait. The first five are free, then 1 s, 2 s, 4 s ... 15 min.';
+'Counts one try of a password before it is looked at, so that many at once count one by one, and tells when; or the seconds to wait. The first five are free, then 1 s, 2 s, 4 s ... 15 min.';
 
 create or replace function identity.claim_project(p_tenant uuid)
  returns void
@@ -3645,6 +3645,39 @@ revoke all on function identity.forget_failures(bytea) from public;
 grant execute on function identity.forget_failures(bytea) to identity_app;
 comment on function identity.forget_failures(bytea) is
 'The password was right.';
+
+create or replace function identity.give_back_attempt(p_bucket bytea, p_claimed_at timestamp with time zone)
+ returns void
+ language sql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+    -- Only the try that was claimed last: another one since may have been looked at, and its pause stays. And once.
+    update identity.login_throttles as t
+    set failures = greatest(t.failures - 1, 0), last_at = t.last_at - interval '1 microsecond', retry_at = t.last_at
+    where t.bucket = p_bucket and t.last_at = p_claimed_at;
+$function$;
+alter function identity.give_back_attempt(bytea, timestamp with time zone) owner to identity_definer;
+revoke all on function identity.give_back_attempt(bytea, timestamp with time zone) from public;
+grant execute on function identity.give_back_attempt(bytea, timestamp with time zone) to identity_app;
+comment on function identity.give_back_attempt(bytea, timestamp with time zone) is
+'The password of the try that was claimed then was not looked at: it does not count, unless another one was claimed since.';
+
+create or replace function identity.give_back_verification(p_token_hash bytea)
+ returns void
+ language sql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+    update identity.one_time_tokens as t set attempts = t.attempts - 1
+    where t.token_hash = p_token_hash and t.purpose = 'verify_email' and t.used_at is null and t.revoked_at is null
+    and t.attempts > 0;
+$function$;
+alter function identity.give_back_verification(bytea) owner to identity_definer;
+revoke all on function identity.give_back_verification(bytea) from public;
+grant execute on function identity.give_back_verification(bytea) to identity_app;
+comment on function identity.give_back_verification(bytea) is
+'Of one try that try_verification has counted nobody looked at the password: it does not count.';
 
 create or replace function identity.has_member(p_email text)
  returns boolean
@@ -4164,32 +4197,33 @@ comment on function identity.start_session(uuid, uuid, interval, uuid, bytea, in
 'A session of a person who has proved that she knows the password that p_checked_hash is of, with its first refresh token; tells when that expires. The same password hashed anew replaces the hash. A device that was not seen before leaves a mail.';
 
 create or replace function identity.try_verification(p_token_hash bytea, p_request_id uuid)
- returns text
+ returns table(password_hash text, used_by text)
  language plpgsql
- security definer
+ security definer rows 1
  set search_path to 'pg_catalog', 'pg_temp'
 as $function$
-declare
-    v_password_hash text;
 begin
     update identity.one_time_tokens as t set attempts = t.attempts + 1
     where t.token_hash = p_token_hash and t.purpose = 'verify_email' and t.used_at is null and t.revoked_at is null
     and t.expires_at > now() and t.attempts < 5
-    returning t.password_hash into v_password_hash;
+    returning t.password_hash into try_verification.password_hash;
     if not found then
         -- Her own second try: the password has gone to the account.
-        select c.password_hash into v_password_hash from identity.one_time_tokens as t
+        select c.password_hash, u.email into try_verification.password_hash, try_verification.used_by
+        from identity.one_time_tokens as t
+        inner join identity.users as u on u.user_id = t.user_id
         inner join identity.user_credentials as c on c.user_id = t.user_id
-        where t.token_hash = p_token_hash and t.purpose = 'verify_email' and t.used_by_request = p_request_id;
+        where t.token_hash = p_token_hash and t.purpose = 'verify_email' and t.used_by_request = p_request_id
+        and u.status = 'active';
     end if;
-    return v_password_hash;
+    return next;
 end
 $function$;
 alter function identity.try_verification(bytea, uuid) owner to identity_definer;
 revoke all on function identity.try_verification(bytea, uuid) from public;
 grant execute on function identity.try_verification(bytea, uuid) to identity_app;
 comment on function identity.try_verification(bytea, uuid) is
-'For VerifyEmail: the hash to check the given password against, of one token at a time and five times at most; null for a token that is worth nothing. The try counts whatever comes of it.';
+'For VerifyEmail: the hash to check the given password against, of one token at a time and five times at most; null for a token that is worth nothing. The try counts whatever comes of it. Of a token that this request_id has used the hash of the account, with its address, under which the caller counts the try.';
 
 create or replace function identity.undelete_tenant(p_tenant uuid)
  returns setof identity.tenants

@@ -9,7 +9,18 @@ import psycopg
 import pytest
 from bulkhead_kit.ids import new_id
 
-from tests.identity.world import PASSWORD, PostOffice, as_owner, as_role, events, log_in, new_address, set_plan, sign_up
+from tests.identity.world import (
+    PASSWORD,
+    PostOffice,
+    as_owner,
+    as_role,
+    events,
+    forget_failures,
+    log_in,
+    new_address,
+    set_plan,
+    sign_up,
+)
 from tests.support.client import refused
 from tests.support.house import House
 
@@ -216,6 +227,23 @@ class TestTokens:
         await house.nobody().identity.VerifyEmail(token=mail.token, password=PASSWORD, request_id=request_id)
         with refused("FAILED_PRECONDITION", "ONE_TIME_TOKEN_INVALID"):
             await house.nobody().identity.VerifyEmail(token=mail.token, password="wrong", request_id=request_id)
+
+    async def test_a_used_one_is_no_way_to_guess_the_password(self, house: House, mails: PostOffice) -> None:
+        email = new_address()
+        await house.nobody().identity.SignUp(email=email, password=PASSWORD, full_name="Ann")
+        (mail,) = await mails.to(email)
+        request = {"token": mail.token, "request_id": str(new_id())}
+        first = await house.nobody().identity.VerifyEmail(**request, password=PASSWORD)
+        for number in range(5):
+            with refused("FAILED_PRECONDITION", "ONE_TIME_TOKEN_INVALID"):
+                await house.nobody().identity.VerifyEmail(**request, password=f"wrong {number}")
+        with refused("RESOURCE_EXHAUSTED", "RATE_LIMITED"):
+            await house.nobody().identity.VerifyEmail(**request, password=PASSWORD)
+        # Counted with the logins.
+        with refused("RESOURCE_EXHAUSTED", "RATE_LIMITED"):
+            await log_in(house, email)
+        await forget_failures(house.database)
+        assert await house.nobody().identity.VerifyEmail(**request, password=PASSWORD) == first
 
     async def test_survive_four_wrong_passwords(self, house: House, mails: PostOffice) -> None:
         email = new_address()

@@ -9,7 +9,6 @@ from bulkhead_kit.caller import Caller
 from bulkhead_kit.db import Transaction
 from bulkhead_kit.errors import FailedPrecondition
 
-from bulkhead_identity import texts
 from bulkhead_identity.derived import hash_of
 from bulkhead_identity.mail_ask import actions as mail_ask
 from bulkhead_identity.password import rules, store
@@ -28,12 +27,12 @@ async def request_reset(tools: Tools, caller: Caller, email: str, request_id: UU
 async def reset_password(tools: Tools, caller: Caller, new: Reset) -> None:
     owner = await store.find_reset(tools.database.read(caller), hash_of(new.token), new.request_id)
     if owner is not None and owner.password_hash is not None:
-        rules.demand_repeat(await _is_hers(tools, caller, owner.email, owner.password_hash, new.password))
+        rules.demand_repeat(await throttle.is_hers(tools, caller, owner.email, owner.password_hash, new.password))
         return
     owner = rules.demand_reset(owner)
     await tools.strength.demand(new.password, FIELD, [owner.email, owner.full_name])
     password_hash = await tools.passwords.hash(new.password)
-    bucket = tools.derived.bucket("address", texts.address_key(owner.email))
+    bucket = throttle.address_bucket(tools.derived, owner.email)
     try:
         async with tools.database.transaction(caller) as tx:
             # Whoever guesses without end keeps the owner out on a new device; by the mail she has proved who she is.
@@ -44,19 +43,8 @@ async def reset_password(tools: Tools, caller: Caller, new: Reset) -> None:
         owner = await store.find_reset(tools.database.read(caller), hash_of(new.token), new.request_id)
         if owner is None or owner.password_hash is None:
             raise
-        if not await _is_hers(tools, caller, owner.email, owner.password_hash, new.password):
+        if not await throttle.is_hers(tools, caller, owner.email, owner.password_hash, new.password):
             raise
-
-
-async def _is_hers(tools: Tools, caller: Caller, email: str, password_hash: str, password: str) -> bool:
-    """Whether a repeat has the password of the account, counted like a login: a used token is no way to guess it."""
-    bucket = tools.derived.bucket("address", texts.address_key(email))
-    await throttle.claim(tools.database, caller, bucket, email)
-    is_hers = await tools.passwords.verify(password, password_hash)
-    if is_hers:
-        async with tools.database.transaction(caller) as tx:
-            throttle.forget(tx, bucket)
-    return is_hers
 
 
 async def check_change(tools: Tools, caller: Caller, change: Change) -> Checked:
@@ -64,8 +52,8 @@ async def check_change(tools: Tools, caller: Caller, change: Change) -> Checked:
     session_id, bucket = own_session(caller), tools.derived.bucket("user", str(caller.user()))
     owner = await own_credentials(tools.database.read(caller), session_id)
     await tools.strength.demand(change.password, FIELD, [owner.email, owner.full_name])
-    await throttle.claim(tools.database, caller, bucket, owner.email)
-    is_right = await tools.passwords.verify(change.current, owner.password_hash)
+    async with throttle.counted(tools.database, caller, bucket, owner.email):
+        is_right = await tools.passwords.verify(change.current, owner.password_hash)
     new_hash = await tools.passwords.hash(change.password) if is_right else None
     return Checked(session_id, bucket, owner.password_hash, new_hash)
 

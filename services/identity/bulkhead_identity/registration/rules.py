@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
@@ -17,6 +18,14 @@ class SignUp:
     request_id: UUID | None
     digest: bytes | None
     """Of the request, when it has a request_id."""
+
+
+class Tried(NamedTuple):
+    """A try of a token: the hash to check the given password against, none for a token that is worth nothing."""
+
+    password_hash: str | None
+    used_by: str | None
+    """The address of the account whose hash it is, when this very request has used the token already."""
 
 
 def demand_sign_up(password_is_right: bool) -> None:

@@ -10,13 +10,11 @@ from bulkhead_kit.db import Query, Transaction
 from bulkhead_kit.ids import new_id
 from sqlalchemy import column, text
 
+from bulkhead_identity.registration.rules import Tried
+
 
 class _UserId(NamedTuple):
     user_id: str
-
-
-class _PasswordHash(NamedTuple):
-    password_hash: str | None
 
 
 _SIGN_UP: Query[Any] = Query(
@@ -28,11 +26,12 @@ _SIGN_UP: Query[Any] = Query(
     """)
 )
 _TRY_VERIFICATION = Query(
-    text("select identity.try_verification(:token_hash, :request_id) as password_hash").columns(
-        column("password_hash")
+    text("select password_hash, used_by from identity.try_verification(:token_hash, :request_id)").columns(
+        *map(column, Tried._fields)
     ),
-    row=_PasswordHash,
+    row=Tried,
 )
+_GIVE_BACK: Query[Any] = Query(text("select identity.give_back_verification(:token_hash)"))
 _VERIFY_EMAIL = Query(
     text("select cast(identity.verify_email(:token_hash, :request_id) as text) as user_id").columns(column("user_id")),
     row=_UserId,
@@ -66,9 +65,14 @@ def sign_up(
     )
 
 
-async def try_verification(tx: Transaction, token_hash: bytes, request_id: UUID | None) -> str | None:
-    """The hash of the password that was given at the sign-up; None for a token that is worth nothing."""
-    return (await tx.one(_TRY_VERIFICATION, token_hash=token_hash, request_id=request_id)).password_hash
+async def try_verification(tx: Transaction, token_hash: bytes, request_id: UUID | None) -> Tried:
+    """Counts, five times at most, unless the token is worth nothing."""
+    return await tx.one(_TRY_VERIFICATION, token_hash=token_hash, request_id=request_id)
+
+
+def give_back(tx: Transaction, token_hash: bytes) -> None:
+    """A try that was counted. Goes out with COMMIT."""
+    tx.send(_GIVE_BACK, token_hash=token_hash)
 
 
 async def verify_email(tx: Transaction, token_hash: bytes, request_id: UUID | None) -> str:

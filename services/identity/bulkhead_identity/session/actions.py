@@ -26,10 +26,10 @@ async def log_in(tools: Tools, caller: Caller, new: LogIn) -> SignedIn:
     device_id = tools.derived.device_id(new.device_token, new.address_key, clock.unix())
     known = () if device_id is None else (str(device_id),)
     bucket = tools.derived.bucket("device" if known else "address", new.address_key, *known)
-    await throttle.claim(tools.database, caller, bucket, new.email)
-    # No connection is held while the password is checked.
-    found = await store.find_credentials(tools.database.read(caller), new.email)
-    is_right = await tools.passwords.verify(new.password, found.password_hash if found else None)
+    async with throttle.counted(tools.database, caller, bucket, new.email):
+        # No connection is held while the password is checked.
+        found = await store.find_credentials(tools.database.read(caller), new.email)
+        is_right = await tools.passwords.verify(new.password, found.password_hash if found else None)
     if not is_right:
         async with tools.database.transaction(caller) as tx:
             store.record_failed_login(tx, new.email, found.user_id if found else None)

@@ -2,18 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from bulkhead_kit.caller import Caller
 from bulkhead_kit.db import Database, Transaction
+from bulkhead_kit.errors import ResourceExhausted
 
+from bulkhead_identity import texts
+from bulkhead_identity.derived import DerivedTokens
 from bulkhead_identity.throttle import rules, store
+from bulkhead_identity.tools import Tools
 
 
-async def claim(database: Database, caller: Caller, bucket: bytes, email: str) -> None:
-    """Before any work is done for the try. Raises ResourceExhausted RATE_LIMITED."""
+@asynccontextmanager
+async def counted(database: Database, caller: Caller, bucket: bytes, email: str) -> AsyncIterator[None]:
+    """Counts a try before any work is done for it. Raises ResourceExhausted RATE_LIMITED.
+
+    Inside, the password is looked at, and nothing else that may find the queue of passwords full: a try that did is
+    given back.
+    """
     async with database.transaction(caller) as tx:
-        wait = await store.claim(tx, bucket, email)
+        claim = await store.claim(tx, bucket, email)
     # After COMMIT: that somebody was refused is kept as an event.
-    rules.demand_turn(wait)
+    claimed_at = rules.demand_turn(claim)
+    try:
+        yield
+    except ResourceExhausted:
+        async with database.transaction(caller) as tx:
+            store.give_back(tx, bucket, claimed_at)
+        raise
+
+
+async def is_hers(tools: Tools, caller: Caller, email: str, password_hash: str, password: str) -> bool:
+    """Whether who repeats a call has the account's password. Counted like a login: a used token is no way round it."""
+    bucket = address_bucket(tools.derived, email)
+    async with counted(tools.database, caller, bucket, email):
+        is_right = await tools.passwords.verify(password, password_hash)
+    if is_right:
+        async with tools.database.transaction(caller) as tx:
+            forget(tx, bucket)
+    return is_right
+
+
+def address_bucket(derived: DerivedTokens, email: str) -> bytes:
+    return derived.bucket("address", texts.address_key(email))
 
 
 def forget(tx: Transaction, bucket: bytes) -> None:

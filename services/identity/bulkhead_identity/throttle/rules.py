@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
 from bulkhead_kit.errors import ResourceExhausted
@@ -10,11 +10,19 @@ from bulkhead_kit.errors import ResourceExhausted
 LIMIT: Final = "login_account"
 
 
-def demand_turn(wait: float | None) -> None:
-    if wait is not None:
+class Claim(NamedTuple):
+    """Of a try: the seconds to wait, or when it was counted, in microseconds since 2000."""
+
+    wait: float | None
+    claimed_at: int | None
+
+
+def demand_turn(claim: Claim) -> int:
+    if claim.claimed_at is None:
         raise ResourceExhausted(
             ErrorReason.RATE_LIMITED,
             "too many wrong passwords, wait before the next try",
             metadata={"limit": LIMIT},
-            retry_after=wait,
+            retry_after=claim.wait,
         )
+    return claim.claimed_at

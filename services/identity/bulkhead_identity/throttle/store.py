@@ -1,22 +1,22 @@
-"""The counters of tries, behind their two functions."""
+"""The counters of tries, behind their functions."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-from bulkhead_kit.db import Query, Transaction
+from bulkhead_kit.db import Query, Time, Transaction
 from sqlalchemy import Text, bindparam, column, text
 
-
-class _Wait(NamedTuple):
-    wait: float | None
-
+from bulkhead_identity.throttle.rules import Claim
 
 _CLAIM = Query(
-    text("select identity.claim_attempt(:bucket, :email) as wait")
+    text("select wait, claimed_at from identity.claim_attempt(:bucket, :email)")
     .bindparams(bindparam("email", type_=Text))
-    .columns(column("wait")),
-    row=_Wait,
+    .columns(*map(column, Claim._fields)),
+    row=Claim,
+)
+_GIVE_BACK: Query[Any] = Query(
+    text("select identity.give_back_attempt(:bucket, :claimed_at)").bindparams(bindparam("claimed_at", type_=Time))
 )
 _FORGET: Query[Any] = Query(text("select identity.forget_failures(:bucket)"))
 _FAILED: Query[Any] = Query(
@@ -24,9 +24,13 @@ _FAILED: Query[Any] = Query(
 )
 
 
-async def claim(tx: Transaction, bucket: bytes, email: str) -> float | None:
-    """Seconds to wait; None: it is counted, and the password may be looked at."""
-    return (await tx.one(_CLAIM, bucket=bucket, email=email)).wait
+async def claim(tx: Transaction, bucket: bytes, email: str) -> Claim:
+    return await tx.one(_CLAIM, bucket=bucket, email=email)
+
+
+def give_back(tx: Transaction, bucket: bytes, claimed_at: int) -> None:
+    """Goes out with COMMIT."""
+    tx.send(_GIVE_BACK, bucket=bucket, claimed_at=claimed_at)
 
 
 def forget(tx: Transaction, bucket: bytes) -> None:

@@ -36,8 +36,9 @@ async def check_closing(tools: Tools, caller: Caller, password: str) -> Closing:
         owner = await own_credentials(tools.database.read(caller), session_id)
     except Unauthenticated as ended:
         return Closing(session_id, bucket, refusal=ended)
-    await throttle.claim(tools.database, caller, bucket, owner.email)
-    if not await tools.passwords.verify(password, owner.password_hash):
+    async with throttle.counted(tools.database, caller, bucket, owner.email):
+        is_right = await tools.passwords.verify(password, owner.password_hash)
+    if not is_right:
         await throttle.record_failure(tools.database, caller, "user.close_failed")
         return Closing(session_id, bucket, refusal=rules.wrong_password())
     unknown_hash = await tools.passwords.hash(secrets.token_urlsafe(32))

@@ -134,7 +134,8 @@ class AuthServiceServicer:
 
         Errors: FAILED_PRECONDITION (ONE_TIME_TOKEN_INVALID: unknown, used, expired after 1 hour, the address was proved
         with another mail, or the password is wrong; after 5 tries the token is worth nothing: sign up again),
-        INVALID_ARGUMENT (INVALID_FIELD), RESOURCE_EXHAUSTED (OVERLOADED).
+        INVALID_ARGUMENT (INVALID_FIELD), RESOURCE_EXHAUSTED (OVERLOADED; RATE_LIMITED, limit "login_account": of a token that
+        is used, passwords are counted as at Login).
 
         A token works once; a repeat with the same request_id gets the same answer.
         """
@@ -285,7 +286,8 @@ class AuthServiceServicer:
 
         Errors: FAILED_PRECONDITION (ONE_TIME_TOKEN_INVALID: unknown, used, expired after 30 minutes, or another one was asked
         for since), INVALID_ARGUMENT (INVALID_FIELD; field "new_password" where it is too easy to guess, which does not use up
-        the token; REQUEST_ID_REUSED: this one has set another password), RESOURCE_EXHAUSTED (OVERLOADED).
+        the token; REQUEST_ID_REUSED: this one has set another password), RESOURCE_EXHAUSTED (OVERLOADED; RATE_LIMITED, limit
+        "login_account": of a token that is used, passwords are counted as at Login).
 
         A token works once; a repeat with the same request_id and the same password gets the same answer.
         """
