@@ -82,6 +82,7 @@ def with_request_id(request: Any) -> Any:
 
 
 SHOWS_A_SECRET = {"bulkhead.identity.v1.ApiKeyService/CreateApiKey"}
+"""To the first who is answered; a repeat gets the same without it."""
 
 
 @every(has_request_id)
@@ -115,7 +116,9 @@ async def test_a_lost_reply_is_asked_for_again(
     outcome = await call(twin.client, method, request)
     assert outcome.code == "OK", outcome
     again = await call(twin.client, method, request)
-    assert again == outcome
+    # The secret went with a lost reply, or with this one.
+    assert again == outcome or name_of(method) in SHOWS_A_SECRET
+    assert await call(twin.client, method, request) == again
     assert growth(before, tables.contents()) == once
 
 
