@@ -1,6 +1,5 @@
 """The command `bulkhead`."""
 
-import json
 import sys
 from contextlib import suppress
 from dataclasses import asdict
@@ -19,7 +18,7 @@ from bulkhead_cli.stopping import StoppedError, StopRequest
 app = App(name="bulkhead", help="Runs, migrates, demonstrates and examines a whole installation.")
 Json = Annotated[bool, Parameter(name="--json", help="One JSON document instead of tables.")]
 State = Annotated[Path | None, Parameter(help="Where everything of this installation is kept (.run).")]
-DatabaseUrl = Annotated[str | None, Parameter(help="An administrator's login on a running server.")]
+DatabaseUrl = Annotated[str | None, Parameter(help="URL of an administrator's login on a running server.")]
 
 
 def settings_with(state: Path | None, database_url: str | None) -> CliSettings:
@@ -57,17 +56,19 @@ def migrate(*, database_url: DatabaseUrl = None, passwords: Path | None = None, 
     Parameters
     ----------
     passwords
-        A JSON file with the password of each login, as {"identity_app": "..."}; without it they stay as they are.
+        A JSON file with passwords of logins, as {"identity_app": "..."}; those it does not name stay as they are.
     """
     from bulkhead_cli import database, endpoints  # noqa: PLC0415 - slow to load
 
     settings = settings_with(state, database_url)
     admin = settings.given_database or endpoints.read(settings.state.resolve()).database_admin
-    words = json.loads(passwords.read_text(encoding="utf-8")) if passwords else {}
+    words = database.read_passwords(passwords) if passwords else {}
     database.migrate(admin, words, lambda line: Screen().line("migrate", line))
 
 
-keys_app = App(name="keys", help="The keys of an installation: made, and changed for new ones while it runs.")
+keys_app = App(
+    name="keys", help="Makes the keys that are missing in a folder; its commands change keys while they are in use."
+)
 app.command(keys_app)
 KeyName = Annotated[str | None, Parameter(help="access, or a service; without it all that are held here.")]
 KeyFolder = Annotated[Path | None, Parameter(help="Folder with the keys (.run/keys).")]
@@ -78,7 +79,7 @@ def key_folder(given: Path | None) -> Path:
 
 
 @keys_app.default
-def keys(directory: KeyFolder = None) -> None:
+def keys(*, directory: KeyFolder = None) -> None:
     """Makes the keys that are missing in a folder: for tokens, for each service, for page tokens."""
     from bulkhead_kit import keyfiles  # noqa: PLC0415 - slow to load
 

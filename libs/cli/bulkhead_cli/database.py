@@ -54,6 +54,20 @@ def migrate(admin: str, passwords: Mapping[str, str], say: Callable[[str], None]
         say(f"{target.schema}: {after}" if before == after else f"{target.schema}: {before or 'nothing'} -> {after}")
 
 
+def read_passwords(file: Path) -> dict[str, str]:
+    try:
+        words = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise MendableError(f"{file} cannot be read: {error}", 'write it as {"identity_app": "...", ...}.') from None
+    if not isinstance(words, dict) or not all(isinstance(word, str) and word for word in words.values()):
+        raise MendableError(f"{file} has no password for each login.", 'write it as {"identity_app": "...", ...}.')
+    if strange := words.keys() - set(LOGINS):
+        raise MendableError(
+            f"{file} names what is no login: {', '.join(sorted(strange))}.", f"name some of {', '.join(LOGINS)}."
+        )
+    return words
+
+
 def check_server(admin: str) -> int:
     try:
         with psycopg.connect(admin, connect_timeout=10) as connection:

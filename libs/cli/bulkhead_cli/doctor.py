@@ -154,8 +154,7 @@ def free_port(settings: CliSettings, service: str) -> Finding:
     host, port = ports.parts(settings.listen(service))
     if port is None or ports.is_free(port, host):
         return ok(f"port of {service}", f"{settings.listen(service)} is free")
-    mend = f"ss -ltnp 'sport = :{port}' names who; or give BULKHEAD_{service.upper()}_LISTEN another."
-    return broken(f"port of {service}", f"{port} is taken", mend)
+    return broken(f"port of {service}", f"{port} is taken", ports.listen_elsewhere(service, port))
 
 
 def service_health(service: str, address: str) -> Finding:

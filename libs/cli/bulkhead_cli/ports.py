@@ -14,6 +14,14 @@ FIRST, LAST = 20_000, 32_000
 TRIES = 20
 
 
+def listen_elsewhere(service: str, port: int) -> str:
+    """What to do about a taken port."""
+    return (
+        f"end what listens there (ss -ltnp 'sport = :{port}' names it), or choose another address, such as"
+        f" BULKHEAD_{service.upper()}_LISTEN={HOST}:{port + 100}"
+    )
+
+
 class Ports:
     def __init__(self, memory: Path, wanted: int | None = None) -> None:
         self._memory = memory

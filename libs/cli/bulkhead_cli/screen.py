@@ -9,11 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bulkhead_cli.brief import brief, hanging
 from bulkhead_cli.endpoints import Endpoints
 
 COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "bright_cyan", "bright_magenta", "bright_yellow")
 # Lines about the programs, as against lines of theirs.
 OWN = {"up", "migrate", "postgres", "supervisor", "keys"}
+NAME_WIDTH = 15
+FINDING_WIDTH = 27
 VERDICTS = {"ok": "[green]ok    [/]", "note": "[yellow]note  [/]", "broken": "[red]broken[/]"}
 
 
@@ -30,9 +33,11 @@ class Screen:
     def line(self, name: str, text: str) -> None:
         if (self._quiet or self._json) and name not in OWN:
             return
+        if self._lines.is_terminal:
+            text = hanging(text if name in OWN else brief(text), NAME_WIDTH + 1, self._lines.width)
         with self._one_at_a_time:
             colour = self._seen.setdefault(name, COLOURS[len(self._seen) % len(COLOURS)])
-            self._lines.print(f"[{colour}]{name:<15}[/] {escape(text)}")
+            self._lines.print(f"[{colour}]{name:<{NAME_WIDTH}}[/] {escape(text)}")
 
     def endpoints(self, endpoints: Endpoints) -> None:
         if self._json:
@@ -54,13 +59,19 @@ class Screen:
             return
         for finding in findings:
             verdict = VERDICTS[finding["verdict"]]
-            self._out.print(f"{verdict}  {finding['what']:<18} {escape(finding['detail'])}")
+            self._out.print(f"{verdict}  {finding['what']:<18} {escape(self._below(finding['detail']))}")
             if finding["mend"]:
-                self._out.print(f"{'':<27}to mend it: {escape(finding['mend'])}")
+                self._out.print(" " * FINDING_WIDTH + escape(self._below(f"to mend it: {finding['mend']}")))
+
+    def _below(self, text: str) -> str:
+        return hanging(text, FINDING_WIDTH, self._out.width) if self._out.is_terminal else text
 
     def error(self, what: str, mend: str) -> None:
         console = Console(stderr=True, soft_wrap=True, highlight=False)
-        console.print(f"[red]{escape(what)}[/]\nTo mend it: {escape(mend)}")
+        mend = f"To mend it: {mend}"
+        if console.is_terminal:
+            mend = hanging(mend, 0, console.width)
+        console.print(f"[red]{escape(what)}[/]\n{escape(mend)}")
 
     def _document(self, text: str) -> None:
         sys.stdout.write(text + "\n")

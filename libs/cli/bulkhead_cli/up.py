@@ -122,10 +122,7 @@ class Installation:
 def demand_free(service: str, address: str) -> None:
     host, port = ports.parts(address)
     if port is not None and not ports.is_free(port, host):
-        raise MendableError(
-            f"Port {port}, wanted by {service}, is taken.",
-            f"end what listens there (ss -ltnp 'sport = :{port}'), or give BULKHEAD_{service.upper()}_LISTEN another.",
-        )
+        raise MendableError(f"Port {port}, wanted by {service}, is taken.", ports.listen_elsewhere(service, port))
 
 
 def wait_until_serving(endpoints: Endpoints, children: list[Child], stop: StopRequest) -> None:
