@@ -97,7 +97,7 @@ NEW_ISSUE = (
 @pytest.mark.parametrize(
     ("statement", "state"),
     [
-        # Of another tenant: project, status, label, parent, reporter, assignee, author.
+        # Of another tenant: project, status, label, parent, assignee, author.
         (
             "insert into issues.issues (tenant_id, issue_id, project_id, title, reporter_id) "
             "values (%(tenant)s, gen_random_uuid(), %(foreign_project)s, 'x', %(user)s)",
@@ -106,11 +106,6 @@ NEW_ISSUE = (
         (NEW_ISSUE.format("status_id", "%(foreign_status)s"), "BH003"),
         (NEW_ISSUE.format("parent_id", "%(foreign_issue)s"), "BH003"),
         (NEW_ISSUE.format("assignee_id", "%(foreign_user)s"), FOREIGN_KEY),
-        (
-            "insert into issues.issues (tenant_id, issue_id, project_id, title, reporter_id) "
-            "values (%(tenant)s, gen_random_uuid(), %(project)s, 'x', %(foreign_user)s)",
-            FOREIGN_KEY,
-        ),
         (
             "insert into issues.issue_labels (tenant_id, issue_id, label_id) "
             "values (%(tenant)s, %(first)s, %(foreign_label)s)",
@@ -187,6 +182,20 @@ NEW_ISSUE = (
             DENIED,
         ),
         ("select changes from issues.outbox", DENIED),
+        (
+            "insert into issues.issues (tenant_id, issue_id, project_id, title, reporter_id) "
+            "values (%(tenant)s, gen_random_uuid(), %(project)s, 'in her name', %(member)s)",
+            DENIED,
+        ),
+        # An issue that nobody could read, with its labels.
+        (
+            "with made as (insert into issues.labels (tenant_id, label_id, name, color) "
+            "select %(tenant)s, gen_random_uuid(), 'many ' || n, '#000000' from generate_series(1, 101) as n "
+            "returning label_id) "
+            "insert into issues.issue_labels (tenant_id, issue_id, label_id) "
+            "select %(tenant)s, %(first)s, label_id from made",
+            REFUSED,
+        ),
         # Nothing is deleted, nobody is another.
         ("delete from issues.issues", DENIED),
         ("delete from issues.comments", DENIED),
@@ -217,7 +226,14 @@ async def test_the_database_refuses(app: Connection, place: Place, statement: st
 @pytest.mark.parametrize(
     ("statement", "state", "says"),
     [
-        # Even where an import brings times of its own.
+        # Even where an import brings reporters and times of its own.
+        (
+            "insert into issues.issues "
+            "(tenant_id, issue_id, project_id, title, reporter_id, number, created_at, updated_at) "
+            "values (%(tenant)s, gen_random_uuid(), %(project)s, 'x', %(foreign_user)s, 9, now(), now())",
+            FOREIGN_KEY,
+            "issues_tenant_id_reporter_id_fkey",
+        ),
         (
             "update issues.issues set resolved_at = now() where issue_id = %(first)s",
             CHECK,
@@ -230,6 +246,23 @@ async def test_the_database_refuses(app: Connection, place: Place, statement: st
             "from issues.issues where issue_id = %(first)s",
             UNIQUE,
             "issues_tenant_id_project_id_number_key",
+        ),
+        (
+            "update issues.issues set updated_at = now() + interval '2 hours' where issue_id = %(first)s",
+            "BH003",
+            "INVALID_FIELD",
+        ),
+        (
+            "insert into issues.comments (tenant_id, comment_id, issue_id, author_id, body, created_at, updated_at) "
+            "values (%(tenant)s, gen_random_uuid(), %(first)s, %(user)s, 'x', now() + interval '2 hours', now())",
+            "BH003",
+            "INVALID_FIELD",
+        ),
+        (
+            "update issues.issues set status_id = %(status_done)s, resolved_at = now() + interval '2 hours' "
+            "where issue_id = %(first)s",
+            "BH003",
+            "INVALID_FIELD",
         ),
         (
             "update issues.issues set external_digest = 'short' where issue_id = %(first)s",
@@ -259,6 +292,21 @@ async def test_times_and_numbers_are_not_brought_without_an_import(app: Connecti
         place.values,
     )
     assert await cursor.fetchone() == (3, True, True, 1)
+
+
+@pytest.mark.parametrize("role", [Role.MEMBER, Role.MANAGER])
+async def test_who_may_not_import_brings_no_times_and_no_reporters(house: House, place: Place, role: Role) -> None:
+    new = (
+        "insert into issues.issues (tenant_id, issue_id, project_id, title, reporter_id, created_at, updated_at) "
+        "values (%(tenant)s, gen_random_uuid(), %(project)s, 'x', %(reporter)s, '2001-01-01', '2001-01-01') "
+        "returning created_at = now()"
+    )
+    me, another = place.tenant.people[role].user_id, place.tenant.people[Role.OWNER].user_id
+    async with as_app(house, place.tenant, role, importing=True) as connection:
+        cursor = await connection.execute(new, {**place.values, "reporter": me})
+        assert await cursor.fetchone() == (True,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await connection.execute(new, {**place.values, "reporter": another})
 
 
 async def test_an_edit_keeps_the_earlier_text_whoever_makes_it(app: Connection, place: Place) -> None:

@@ -37,13 +37,13 @@ create or replace function app.importing()
  returns boolean
  language sql
  stable parallel safe
-return coalesce((current_setting('app.importing'::text, true) = 'on'::text), false);
+return (coalesce((current_setting('app.importing'::text, true) = 'on'::text), false) and (coalesce((nullif(current_setting('app.role'::text, true), ''::text))::smallint, (0)::smallint) >= 4));
 revoke all on function app.importing() from public;
 grant execute on function app.importing() to audit_app, audit_owner, audit_partition, audit_worker, eraser,
     identity_app, identity_definer, identity_owner, identity_worker, issues_app, issues_owner, issues_search,
     issues_worker, ops, platform_app;
 comment on function app.importing() is
-'True while an import brings rows with times of their own.';
+'True while an import by an admin or above brings rows with times of their own.';
 
 create or replace function app.platform_log_id()
  returns uuid
@@ -426,14 +426,20 @@ begin
         end if;
         new.created_by := app.current_user_id();
         new.version := 1;
-        return new;
+    else
+        new.created_at := old.created_at;
+        new.created_by := old.created_by;
+        new.version := old.version + 1;
+        if not app.importing() then
+            -- Never backwards, or a keyset page by time would skip the row.
+            new.updated_at := greatest(now(), old.updated_at);
+        end if;
     end if;
-    new.created_at := old.created_at;
-    new.created_by := old.created_by;
-    new.version := old.version + 1;
-    if not app.importing() then
-        -- Never backwards, or a keyset page by time would skip the row.
-        new.updated_at := greatest(now(), old.updated_at);
+    -- For that reason a time far ahead would stay for good. Another tracker's clock may be a little fast.
+    if app.importing() and greatest(new.created_at, new.updated_at) > now() + interval '1 hour' then
+        perform app.refuse(
+            3, 'INVALID_FIELD', 'update_time: must not be in the future', '{"field": "update_time"}'
+        );
     end if;
     return new;
 end

@@ -510,7 +510,7 @@ create policy tenant_wall on issues.issues as restrictive for all to issues_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
 create policy insert_right on issues.issues for insert to issues_app
-with check (app.role_level() >= 2);
+with check (app.role_level() >= 2 and (reporter_id = app.current_user_id() or app.importing()));
 create policy owner_right on issues.issues for all to issues_owner
 using (true)
 with check (true);
@@ -1279,6 +1279,22 @@ revoke all on function issues.check_parent() from public;
 comment on function issues.check_parent() is
 'A parent is of the same project and not below its own child.';
 
+create or replace function issues.check_resolution()
+ returns trigger
+ language plpgsql
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    if new.resolved_at > now() + interval '1 hour' then
+        perform app.refuse(3, 'INVALID_FIELD', 'close_time: must not be in the future', '{"field": "close_time"}');
+    end if;
+    return new;
+end
+$function$;
+revoke all on function issues.check_resolution() from public;
+comment on function issues.check_resolution() is
+'Refuses a time of resolution that an import says is still to come: the history would go on from there.';
+
 create or replace function issues.claim_project()
  returns trigger
  language plpgsql
@@ -1292,6 +1308,31 @@ $function$;
 revoke all on function issues.claim_project() from public;
 comment on function issues.claim_project() is
 'Counts a new project against the plan, so that no way in can forget it.';
+
+create or replace function issues.count_labels()
+ returns trigger
+ language plpgsql
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    -- Two labels at once: the second counts when the first has been put on.
+    perform from issues.issues as i
+    where i.tenant_id = new.tenant_id and i.issue_id = new.issue_id
+    for no key update;
+    if (
+        select count(*) from issues.issue_labels as l
+        where l.tenant_id = new.tenant_id and l.issue_id = new.issue_id and l.removed_at is null
+    ) > 100 then
+        perform app.refuse(
+            9, 'STATE_NOT_ALLOWED', 'the issue carries 100 labels, which is the most', '{"state": "too_many_labels"}'
+        );
+    end if;
+    return null;
+end
+$function$;
+revoke all on function issues.count_labels() from public;
+comment on function issues.count_labels() is
+'Keeps an issue from carrying more than 100 labels.';
 
 create or replace function issues.hold_team()
  returns trigger
@@ -1514,6 +1555,7 @@ create trigger ba_number before insert on issues.issues for each row execute fun
 create trigger bb_status before insert or update of status_id, resolved_at on issues.issues for each row execute function issues.apply_status();
 create trigger bc_parent before insert or update of parent_id, project_id on issues.issues for each row when (new.parent_id is not null) execute function issues.check_parent();
 create trigger bd_family before update of deleted_at on issues.issues for each row when ((new.deleted_at is null) <> (old.deleted_at is null)) execute function issues.check_family();
+create trigger be_resolution before insert or update of resolved_at on issues.issues for each row when (new.resolved_at is not null) execute function issues.check_resolution();
 create trigger ya_record_status after insert or update of status_id on issues.issues for each row execute function issues.record_status();
 create trigger yb_record_changes after update on issues.issues for each row execute function issues.record_changes();
 create trigger zz_capture after insert or delete or update on issues.issues for each row execute function issues.capture_issues();
@@ -1525,6 +1567,8 @@ create trigger zz_capture after insert or delete or update on issues.comments fo
 
 create trigger aa_stamp before insert or update on issues.issue_labels for each row execute function app.stamp();
 create trigger ya_record_label after insert or update of removed_at on issues.issue_labels for each row execute function issues.record_label();
+create trigger yb_count after insert on issues.issue_labels for each row when (new.removed_at is null) execute function issues.count_labels();
+create trigger yb_count_again after update of removed_at on issues.issue_labels for each row when (old.removed_at is not null and new.removed_at is null) execute function issues.count_labels();
 create trigger zz_capture after insert or delete or update on issues.issue_labels for each row execute function issues.capture_issue_labels();
 
 reset role;

@@ -147,6 +147,24 @@ async def test_a_broken_item_is_named_and_the_rest_goes_in(tenant: Tenant, proje
     assert sorted(await listed(tenant, project.project_id)) == [taken.number, 15]
 
 
+async def test_what_is_still_to_come_is_left_out(tenant: Tenant, project: Any) -> None:
+    """It would be the latest of all for good, and every later change of it in the future too."""
+    ahead = stamp("9000-01-01T00:00:00Z")
+    parts = [
+        issue(1, update_time=ahead),
+        issue(2, create_time=ahead, update_time=ahead),
+        closed(3, close_time=ahead),
+        issue(4, comments=[comment(1, create_time=ahead, update_time=ahead)]),
+        issue(5),
+    ]
+    report = await run(tenant, project.project_id, parts)
+    assert [(one.item, one.reason, one.message) for one in report.failures] == [
+        (f"I{number}", "INVALID_FIELD", f"{field}: must not be in the future")
+        for number, field in enumerate(("update_time", "create_time", "close_time", "comments[0].create_time"), 1)
+    ]
+    assert sorted(await listed(tenant, project.project_id)) == [5]
+
+
 async def test_a_dry_run_reports_the_same_and_writes_nothing(house: House, tenant: Tenant, project: Any) -> None:
     events = await outbox(house, tenant)
     wrong = issue(20, label_names=["unknown"])

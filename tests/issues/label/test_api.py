@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from bulkhead.issues.v1 import label_pb2
 from bulkhead_kit.caller import Role
 from bulkhead_kit.ids import new_id
+from grpc.aio import AioRpcError
 
 from tests.issues.support import RANDOM_ID, outbox
 from tests.support.builders import make_issue, make_label
-from tests.support.client import refused
+from tests.support.client import reason_of, refused
 from tests.support.house import House, Tenant
 
 
@@ -107,6 +109,25 @@ async def test_an_archived_label_stays_on_its_issues_and_goes_on_no_other(
     assert await api.UnarchiveLabel(label_id=label.label_id) == restored
     actions = [action for action, entity in await outbox(house, tenant) if entity == label.label_id]
     assert actions == ["label.created", "label.archived", "label.unarchived"]
+
+
+async def test_an_issue_carries_a_hundred(tenant: Tenant, project: Any) -> None:
+    api = tenant.owner.issues
+    made = [await make_label(tenant.owner) for _ in range(102)]
+    issue = await make_issue(tenant.owner, project.project_id, label_ids=[label.label_id for label in made[:99]])
+    added = [api.AddLabel(issue_id=issue.issue_id, label_id=label.label_id) for label in made[99:101]]
+    # Both at once: one of them is the hundredth.
+    answers = await asyncio.gather(*added, return_exceptions=True)
+    full = next(one for one in answers if not isinstance(one, BaseException))
+    assert len(full.label_ids) == 100
+    assert [reason_of(one) for one in answers if isinstance(one, AioRpcError)] == ["STATE_NOT_ALLOWED"]
+    with refused("FAILED_PRECONDITION", "STATE_NOT_ALLOWED") as refusal:
+        await api.AddLabel(issue_id=issue.issue_id, label_id=made[101].label_id)
+    assert refusal.metadata == {"state": "too_many_labels"}
+    again = await api.AddLabel(issue_id=issue.issue_id, label_id=made[0].label_id)
+    assert again == full
+    await api.RemoveLabel(issue_id=issue.issue_id, label_id=made[0].label_id)
+    assert len((await api.AddLabel(issue_id=issue.issue_id, label_id=made[101].label_id)).label_ids) == 100
 
 
 async def test_a_repeated_request_makes_one_label(tenant: Tenant) -> None:

@@ -7,7 +7,7 @@ import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +18,8 @@ MAX_COMMENTS: Final = 20_000
 """Of one issue, which goes in as a whole or not at all."""
 MAX_LABELS: Final = 100
 """Of one issue, as everywhere."""
+MOST_AHEAD: Final = timedelta(hours=1)
+"""By which a source's clock may be fast; the database says the same. What is far ahead would be the latest for good."""
 MAX_ITEM_BYTES: Final = 32 * 1024 * 1024
 """Of one issue's messages, as all of it is in memory at once. Twenty thousand comments of usual length fit in."""
 MAX_FAILURES: Final = 500

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from bulkhead.identity.v1 import membership_service_pb2
 from bulkhead.issues.v1 import import_pb2, import_service_pb2, issue_pb2, project_pb2
-from bulkhead_kit import wire
+from bulkhead_kit import clock, wire
 from bulkhead_kit.errors import InvalidArgument
 from google.protobuf.message import Message
 
@@ -15,6 +15,7 @@ from bulkhead_issues.importing.rules import (
     MAX_COMMENTS,
     MAX_ITEM_BYTES,
     MAX_LABELS,
+    MOST_AHEAD,
     OPEN,
     Comment,
     Counts,
@@ -147,6 +148,8 @@ def _time(message: Message, name: str, path: str, least: datetime | None = None)
     moment = wire.to_datetime(getattr(message, name), path + name)
     if least is not None and moment < least:
         raise InvalidArgument.field(path + name, "must not be before create_time")
+    if moment > clock.now() + MOST_AHEAD:
+        raise InvalidArgument.field(path + name, "must not be in the future")
     return moment
 
 

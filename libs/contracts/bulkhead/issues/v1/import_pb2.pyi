@@ -87,7 +87,9 @@ Global___ImportLabel: _TypeAlias = ImportLabel  # noqa: Y015
 
 @_typing.final
 class ImportIssue(_message.Message):
-    """An issue with its comments: at most 20,000 of them, and 32 MiB with all messages that bring them."""
+    """An issue with its comments: at most 20,000 of them, and 32 MiB with all messages that bring them. No time may be more
+    than an hour ahead.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -213,13 +213,13 @@ class IssueServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AddLabel(self, request, context):
-        """Puts a label on an issue. Of a label it carries it changes nothing.
+        """Puts a label on an issue, which carries 100 at most. Of a label it carries it changes nothing.
 
         Permission: members and above.
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; a deleted one too), INVALID_ARGUMENT (REFERENCE_NOT_FOUND
-        of the label, INVALID_FIELD, REQUEST_ID_REUSED), FAILED_PRECONDITION (ARCHIVED of the label, TENANT_SUSPENDED),
-        PERMISSION_DENIED (ROLE_TOO_LOW).
+        of the label, INVALID_FIELD, REQUEST_ID_REUSED), FAILED_PRECONDITION (ARCHIVED of the label, STATE_NOT_ALLOWED
+        "too_many_labels", TENANT_SUSPENDED), PERMISSION_DENIED (ROLE_TOO_LOW).
 
         Idempotent.
         """

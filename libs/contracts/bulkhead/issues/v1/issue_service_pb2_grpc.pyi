@@ -95,13 +95,13 @@ class IssueServiceStub:
     Idempotent with a request_id.
     """
     AddLabel: _aio.UnaryUnaryMultiCallable[_issue_service_pb2.AddLabelRequest, _issue_pb2.Issue]
-    """Puts a label on an issue. Of a label it carries it changes nothing.
+    """Puts a label on an issue, which carries 100 at most. Of a label it carries it changes nothing.
 
     Permission: members and above.
 
     Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; a deleted one too), INVALID_ARGUMENT (REFERENCE_NOT_FOUND
-    of the label, INVALID_FIELD, REQUEST_ID_REUSED), FAILED_PRECONDITION (ARCHIVED of the label, TENANT_SUSPENDED),
-    PERMISSION_DENIED (ROLE_TOO_LOW).
+    of the label, INVALID_FIELD, REQUEST_ID_REUSED), FAILED_PRECONDITION (ARCHIVED of the label, STATE_NOT_ALLOWED
+    "too_many_labels", TENANT_SUSPENDED), PERMISSION_DENIED (ROLE_TOO_LOW).
 
     Idempotent.
     """
@@ -286,13 +286,13 @@ class IssueServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _issue_service_pb2.AddLabelRequest,
         context: _aio.ServicerContext[_issue_service_pb2.AddLabelRequest, _abc.Awaitable[_issue_pb2.Issue]],
     ) -> _abc.Awaitable[_issue_pb2.Issue]:
-        """Puts a label on an issue. Of a label it carries it changes nothing.
+        """Puts a label on an issue, which carries 100 at most. Of a label it carries it changes nothing.
 
         Permission: members and above.
 
         Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "issue"; a deleted one too), INVALID_ARGUMENT (REFERENCE_NOT_FOUND
-        of the label, INVALID_FIELD, REQUEST_ID_REUSED), FAILED_PRECONDITION (ARCHIVED of the label, TENANT_SUSPENDED),
-        PERMISSION_DENIED (ROLE_TOO_LOW).
+        of the label, INVALID_FIELD, REQUEST_ID_REUSED), FAILED_PRECONDITION (ARCHIVED of the label, STATE_NOT_ALLOWED
+        "too_many_labels", TENANT_SUSPENDED), PERMISSION_DENIED (ROLE_TOO_LOW).
 
         Idempotent.
         """
