@@ -10,14 +10,25 @@ import pytest
 from bulkhead_issues.comment import store as comments
 from bulkhead_issues.issue import history
 from bulkhead_issues.issue import store as issues
+from bulkhead_kit.caller import Role
 from google.protobuf import json_format, struct_pb2
 
+from tests.issues.support import as_app
 from tests.support.builders import make_comment, make_issue
 from tests.support.client import refused
-from tests.support.house import Tenant
+from tests.support.house import House, Tenant
 
 LONG = "🛟" * 75_000
 """300 kB: two are a page, and a third says that there are more."""
+
+
+MANY = (
+    "insert into issues.workspaces (tenant_id, workspace_id, name, description) "
+    "select %(tenant)s, gen_random_uuid(), n || repeat('🛟', 90), repeat('🛟', 2000) from generate_series(1, 200) as n",
+    "insert into issues.issues (tenant_id, issue_id, project_id, title, description, reporter_id) "
+    "select %(tenant)s, gen_random_uuid(), %(project)s, repeat('🛟', 500), repeat('x', 4000), %(user)s "
+    "from generate_series(1, 200)",
+)
 
 
 @pytest.fixture(name="rows_read")
@@ -99,6 +110,23 @@ async def test_changes_of_an_issue(tenant: Tenant, project: Any, rows_read: list
     long = [[len(one.new_value) for one in page if one.field == "description"] for page in found]
     assert [length for page in long for length in page] == [75_001] * 4
     assert max(rows_read) <= 3
+
+
+async def test_what_is_short_in_a_row_and_long_in_a_page(house: House, tenant: Tenant, project: Any) -> None:
+    """Names and titles count too: 200 workspaces were a message that was too large to be sent."""
+    texts = {"tenant": tenant.tenant_id, "project": project.project_id, "user": tenant.people[Role.OWNER].user_id}
+    async with as_app(house, tenant) as connection:
+        for statement in MANY:
+            await connection.execute(statement, texts)
+        await connection.commit()
+    api = tenant.owner.issues
+    for call, field, request in (
+        (api.ListWorkspaces, "workspaces", {}),
+        (api.ListIssues, "issues", {"project_id": project.project_id}),
+    ):
+        found = await pages(call, field, **request, page_size=200)
+        assert sum(map(len, found)) >= 200
+        assert all(sum(one.ByteSize() for one in page) < 1_000_000 for page in found), field
 
 
 async def test_metadata_that_is_longer_as_a_message(tenant: Tenant, project: Any) -> None:

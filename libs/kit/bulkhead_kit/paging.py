@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 from bulkhead_kit.caller import Caller
 from bulkhead_kit.page_tokens import KeyValue, Page, PageTokens
 
 MAX_PAGE_BYTES: Final = 800_000
-"""A page of long texts ends before its message would be too long."""
+"""A page of long texts ends before its message would be too long; the rest of a message is for what is short."""
 
-Row = TypeVar("Row")
+Row = TypeVar("Row", bound=Iterable[Any])
 
 
 class ListRequest(Protocol):
@@ -38,13 +38,18 @@ def cut(
 ) -> tuple[list[Row], str]:
     """The rows of the page and the token of the next; one row more than the page holds says that there is one.
 
-    `weight` is about a row's bytes, where rows can be so long that a page of them would be no message.
+    `weight` is about a row's bytes in its message, where those are more than its texts.
     """
-    end = page.size if weight is None else _fitting(rows, page.size, weight)
+    end = _fitting(rows, page.size, weight or text_bytes)
     if len(rows) <= end:
         return rows, ""
     rows = rows[:end]
     return rows, page.next_token(key(rows[-1]))
+
+
+def text_bytes(row: Iterable[Any]) -> int:
+    """Without encoding the many that are ASCII."""
+    return sum(len(one) if one.isascii() else len(one.encode()) for one in row if isinstance(one, str))
 
 
 def _fitting(rows: list[Row], most: int, weight: Callable[[Row], int]) -> int:

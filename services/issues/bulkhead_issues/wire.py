@@ -34,8 +34,3 @@ def metadata_bytes(metadata: dict[str, Any] | None) -> int:
 
 def optional_id(message: Message, field: str, prefix: str) -> UUID | None:
     return parse_optional_id(getattr(message, field), f"{prefix}.{field}")
-
-
-def text_bytes(text: str) -> int:
-    """Without encoding the many that are ASCII."""
-    return len(text) if text.isascii() else len(text.encode())

@@ -54,7 +54,7 @@ class CommentHandler(CommentServiceServicer):
         )
         if not rows and not await store.issue_exists(reader, request.issue_id):
             raise NotFound("issue")
-        rows, token = cut(rows, page, lambda row: (row.created_at, row.comment_id), wire.weight)
+        rows, token = cut(rows, page, lambda row: (row.created_at, row.comment_id))
         return pb.ListCommentsResponse(comments=map(wire.comment, rows), next_page_token=token)
 
     async def UpdateComment(self, request: pb.UpdateCommentRequest, _context: Context) -> comment_pb.Comment:
@@ -93,5 +93,5 @@ class CommentHandler(CommentServiceServicer):
         rows = await store.list_revisions(reader, request.comment_id, after=page.after, limit=page.size + 1)
         if not rows and await store.load(reader, request.comment_id) is None:
             raise NotFound("comment")
-        rows, token = cut(rows, page, lambda row: (row.revision,), wire.weight)
+        rows, token = cut(rows, page, lambda row: (row.revision,))
         return pb.ListCommentRevisionsResponse(revisions=map(wire.revision, rows), next_page_token=token)

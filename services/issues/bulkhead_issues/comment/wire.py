@@ -12,7 +12,6 @@ from bulkhead_kit.ids import parse_id
 from bulkhead_kit.masks import MutableFields
 
 from bulkhead_issues.comment.rules import EVERYONE, CommentRow, NewComment, RevisionRow
-from bulkhead_issues.wire import text_bytes
 
 _MUTABLE = MutableFields(comment_pb2.Comment, ["body"])
 
@@ -41,10 +40,6 @@ def revision(row: RevisionRow) -> comment_pb2.CommentRevision:
         replace_time=wire.timestamp(row.replaced_at),
         replaced_by_id=row.replaced_by or "",
     )
-
-
-def weight(row: CommentRow | RevisionRow) -> int:
-    return text_bytes(row.body)
 
 
 def new_comment(message: comment_pb2.Comment) -> NewComment:

@@ -183,7 +183,7 @@ class IssueHandler(IssueServiceServicer):
         reader = self._database.read(caller)
         rows = await history.list_changes(reader, request.issue_id, after=page.after, limit=page.size + 1)
         await _demand_issue(reader, request.issue_id, bool(rows))
-        rows, token = cut(rows, page, lambda row: (row.seq,), wire.change_weight)
+        rows, token = cut(rows, page, lambda row: (row.seq,))
         return pb.ListActivityResponse(changes=map(wire.change, rows), next_page_token=token)
 
 

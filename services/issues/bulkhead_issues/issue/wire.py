@@ -11,12 +11,13 @@ from bulkhead_kit.errors import InvalidArgument
 from bulkhead_kit.etags import etag
 from bulkhead_kit.ids import parse_id
 from bulkhead_kit.masks import MutableFields
+from bulkhead_kit.paging import text_bytes
 from bulkhead_kit.structs import struct
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bulkhead_issues.issue.rules import KEPT_AFTER_DELETION, TASK, ChangeRow, IssueRow, NewIssue, SpanRow
-from bulkhead_issues.wire import metadata, metadata_bytes, moment, optional_id, text_bytes
+from bulkhead_issues.wire import metadata, metadata_bytes, moment, optional_id
 
 
 def issue(row: IssueRow) -> issue_pb2.Issue:
@@ -70,7 +71,8 @@ def _rest(row: IssueRow) -> dict[str, Any]:
 
 
 def weight(row: IssueRow) -> int:
-    return text_bytes(row.description) + metadata_bytes(row.metadata)
+    long = (row.title, row.description, row.label_ids, row.external_source, row.external_id)
+    return text_bytes(long) + metadata_bytes(row.metadata)
 
 
 def span(row: SpanRow) -> issue_pb2.StatusSpan:
@@ -91,10 +93,6 @@ def change(row: ChangeRow) -> issue_pb2.IssueChange:
         old_value=row.old_value,
         new_value=row.new_value,
     )
-
-
-def change_weight(row: ChangeRow) -> int:
-    return text_bytes(row.old_value or "") + text_bytes(row.new_value or "")
 
 
 def new_issue(message: issue_pb2.Issue) -> NewIssue:

@@ -12,10 +12,11 @@ from bulkhead_kit import wire
 from bulkhead_kit.errors import InvalidArgument
 from bulkhead_kit.etags import etag
 from bulkhead_kit.masks import MutableFields
+from bulkhead_kit.paging import text_bytes
 from bulkhead_kit.structs import struct
 
 from bulkhead_issues.project.rules import ACTIVE, ProjectRow
-from bulkhead_issues.wire import metadata, metadata_bytes, optional_id, text_bytes
+from bulkhead_issues.wire import metadata, metadata_bytes, optional_id
 
 
 def project(row: ProjectRow) -> project_pb2.Project:
@@ -41,7 +42,7 @@ def project(row: ProjectRow) -> project_pb2.Project:
 
 
 def weight(row: ProjectRow) -> int:
-    return text_bytes(row.description) + metadata_bytes(row.metadata)
+    return text_bytes(row) + metadata_bytes(row.metadata)
 
 
 def new_key(message: project_pb2.Project) -> str:
