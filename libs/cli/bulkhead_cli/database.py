@@ -51,6 +51,9 @@ def migrate(admin: str, passwords: Mapping[str, str], say: Callable[[str], None]
         before = migrations.current(admin, target.schema)
         migrations.upgrade(admin, target.schema)
         after = migrations.current(admin, target.schema)
+        if migrations.is_newer(after, target.schema):
+            say(f"{target.schema}: {after} stays, this release needs {migrations.head(target.schema)}")
+            continue
         say(f"{target.schema}: {after}" if before == after else f"{target.schema}: {before or 'nothing'} -> {after}")
 
 

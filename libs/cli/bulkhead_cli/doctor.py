@@ -221,4 +221,6 @@ def schema(admin: str, name: str) -> Finding:
     is_at, belongs = migrations.current(admin, name), migrations.head(name)
     if is_at == belongs:
         return ok(f"schema {name}", str(is_at))
+    if migrations.is_newer(is_at, name):
+        return ok(f"schema {name}", f"{is_at}, of a newer release; this one needs {belongs}")
     return broken(f"schema {name}", f"is at {is_at or 'nothing'}, this code wants {belongs}", "run `bulkhead migrate`.")
