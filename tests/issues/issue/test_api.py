@@ -8,6 +8,7 @@ from typing import Any
 import grpc.aio
 import pytest
 from bulkhead.issues.v1 import issue_pb2, project_pb2, workflow_pb2
+from bulkhead_issues.issue import wire
 from bulkhead_kit.caller import Role
 from bulkhead_kit.ids import new_id
 from google.protobuf import struct_pb2
@@ -233,6 +234,29 @@ async def test_update_writes_what_the_mask_says_and_history_keeps_the_rest(tenan
     }
     assert {one.changed_by_id for one in changes} == {str(tenant.people[Role.MEMBER].user_id)}
     assert [one.HasField("old_value") for one in changes if one.field == "label_ids"] == [False]
+
+
+async def test_every_field_that_update_writes_is_in_the_activity(tenant: Tenant, project: Any) -> None:
+    """The trigger that records changes names the columns it knows: a new one would be missed."""
+    made, parent = [await make_issue(tenant.owner, project.project_id) for _ in range(2)]
+    metadata = struct_pb2.Struct()
+    metadata.update({"severity": 3})
+    fields = {
+        "type": issue_pb2.ISSUE_TYPE_BUG,
+        "title": "New",
+        "description": "New",
+        "priority": project_pb2.PRIORITY_LOW,
+        "parent_id": parent.issue_id,
+        "estimate_minutes": 5,
+        "spent_minutes": 5,
+        "start_time": stamp("2026-01-01T00:00:00Z"),
+        "due_time": stamp("2026-02-01T00:00:00Z"),
+        "metadata": metadata,
+    }
+    assert fields.keys() == wire._MUTABLE.paths
+    await tenant.owner.issues.UpdateIssue(issue=changed(made, **fields), update_mask={"paths": list(fields)})
+    activity = (await tenant.owner.issues.ListActivity(issue_id=made.issue_id)).changes
+    assert {one.field for one in activity} == fields.keys()
 
 
 async def test_update_refuses_masks_and_etags_that_are_none(tenant: Tenant, issue: Any) -> None:
