@@ -10,7 +10,7 @@ from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
 from bulkhead_kit import denials
 from bulkhead_kit.caller import Caller, Role
 from bulkhead_kit.denials import MAX_KINDS, Denial, Denials
-from bulkhead_kit.errors import Unavailable
+from bulkhead_kit.errors import DeadlineExceeded, Unavailable
 from prometheus_client import CollectorRegistry, Counter
 
 ANN, BEN = UUID(int=1), UUID(int=2)
@@ -87,6 +87,22 @@ async def test_what_cannot_be_written_is_counted() -> None:
     await book.made.close()
     assert book.lost._value.get() == 3
     assert book.denials == []
+
+
+async def test_a_database_that_hangs_costs_one_deadline_and_not_one_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(denials, "WRITE_SECONDS", 0.1)
+    book = Book()
+
+    async def hangs(denial: Denial) -> None:
+        await asyncio.sleep(max(0.0, denial.caller.time_left()))
+        raise DeadlineExceeded
+
+    made = Denials(hangs, book.lost)
+    for n in range(50):
+        made.note(caller(UUID(int=n + 1)), "ROLE_TOO_LOW")
+    async with asyncio.timeout(1):
+        await made.close()
+    assert book.lost._value.get() == 50
 
 
 async def test_no_flood_of_kinds_fills_the_memory() -> None:

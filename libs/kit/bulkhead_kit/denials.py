@@ -28,6 +28,8 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.deni
 ACTION: Final = "call.denied"
 FLUSH_AFTER: Final = 1.0
 WRITE_SECONDS: Final = 5.0
+"""For all that was noted in one second: behind a database that does not answer it must not pile up, nor hold up the
+end of the process."""
 MAX_KINDS: Final = 1000
 """Different refusals kept at once. More are counted by the metric and stand in the access log only."""
 NOBODY: Final = UUID(int=0)
@@ -115,8 +117,9 @@ class Denials:
     async def flush(self) -> None:
         """What has been noted, written down."""
         noted, self._noted = list(self._noted.values()), {}
+        deadline = clock.monotonic() + WRITE_SECONDS
         for denial in noted:
-            caller = replace(denial.caller, deadline=clock.monotonic() + WRITE_SECONDS)
+            caller = replace(denial.caller, deadline=deadline)
             try:
                 await self._record(replace(denial, caller=caller))
             except (DomainError, psycopg.Error) as error:
