@@ -10,6 +10,7 @@ import grpc
 import pytest
 from bulkhead.issues.v1 import import_pb2, import_service_pb2
 from bulkhead_issues.importing import rules, wire
+from bulkhead_issues.importing.actions import ENTRY_BYTES
 from bulkhead_issues.importing.room import Room
 from bulkhead_kit.errors import InvalidArgument, ResourceExhausted
 from bulkhead_kit.ids import new_id
@@ -71,7 +72,7 @@ def test_behind_a_fault_nothing_is_read(name: str, monkeypatch: pytest.MonkeyPat
 
 def test_a_tenant_has_half_of_the_room_and_gives_it_back() -> None:
     room, one, other, third = Room(100), new_id(), new_id(), new_id()
-    with room.item(one) as first, room.item(one) as second, room.item(other) as foreign, room.item(third) as last:
+    with room.part(one) as first, room.part(one) as second, room.part(other) as foreign, room.part(third) as last:
         first(20)
         first(30)
         second(20)
@@ -82,20 +83,32 @@ def test_a_tenant_has_half_of_the_room_and_gives_it_back() -> None:
             last(1)
         first(0)
         second(50)
-    with room.item(third) as again:
+    with room.part(third) as again:
         again(50)
 
 
 async def test_a_stream_that_finds_no_room_ends_and_the_next_one_does_not(
     tenant: Tenant, project: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    item = Room.item
+    part = Room.part
     small = Room(2_200_000)
-    monkeypatch.setattr(Room, "item", lambda _, tenant_id: item(small, tenant_id))
+    monkeypatch.setattr(Room, "part", lambda _, tenant_id: part(small, tenant_id))
     with refused("RESOURCE_EXHAUSTED", "OVERLOADED"):
         await run(tenant, project.project_id, [issue(1), *long_item(2, 4)])
     report = await run(tenant, project.project_id, [*long_item(3, 2), *long_item(4, 2), issue(1)])
     assert (counts(report.issues), len(report.failures)) == ((2, 0, 1), 0)
+
+
+async def test_what_a_stream_remembers_takes_room_to_its_end(
+    tenant: Tenant, project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = Room.part
+    small = Room(2 * 40 * ENTRY_BYTES)
+    monkeypatch.setattr(Room, "part", lambda _, tenant_id: part(small, tenant_id))
+    with refused("RESOURCE_EXHAUSTED", "OVERLOADED"):
+        await run(tenant, project.project_id, [issue(number) for number in range(1, 30)], dry_run=True)
+    report = await run(tenant, project.project_id, [issue(number) for number in range(1, 10)], dry_run=True)
+    assert counts(report.issues) == (9, 0, 0)
 
 
 @pytest.fixture(name="impatient")

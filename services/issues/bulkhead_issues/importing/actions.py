@@ -23,6 +23,9 @@ from bulkhead_issues.workflow import store as workflow
 MAX_AUTHORS: Final = 500
 """That identity takes in one call."""
 
+ENTRY_BYTES: Final = 250
+"""What a name or an id that is remembered takes besides its letters, in this process's tables."""
+
 MakePeople = Callable[[str, Sequence[str]], Awaitable[Mapping[str, str]]]
 """Of a source and the names there: the members' ids."""
 
@@ -40,7 +43,14 @@ class Import:
         self._label_ids: dict[str, str] = {}
         self._promised_labels: set[str] = set()
         self._seen: set[str | int] = set()
+        self._letters = 0
         self._status_ids: dict[int, str] = {}
+
+    @property
+    def remembered(self) -> int:
+        """About how many bytes are kept until the end of the stream: one may be long, and its sender not kind."""
+        entries = len(self._seen) + len(self._people) + len(self._label_ids) + len(self._promised_labels)
+        return self._letters + ENTRY_BYTES * (entries + len(self.report.people))
 
     @property
     def _reader(self) -> Reader:
@@ -117,6 +127,7 @@ class Import:
                 self._apply(tx, plan)
         # Only now: an item that failed may come again in a better form.
         self._seen |= {item.external_id, item.number}
+        self._letters += len(item.external_id)
         return plan
 
     def _apply(self, tx: Transaction, plan: Plan) -> None:

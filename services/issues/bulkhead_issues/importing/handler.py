@@ -46,10 +46,12 @@ class ImportHandler(ImportServiceServicer):
         running = Import(self._database, caller, wire.options(first.options), make_people)
         await running.begin()
         position = 0
-        async for request in requests:
-            position += 1
-            with self._room.item(caller.tenant()) as hold:
-                await _take(running, position, request, requests, hold)
+        with self._room.part(caller.tenant()) as remember:
+            async for request in requests:
+                position += 1
+                with self._room.part(caller.tenant()) as hold:
+                    await _take(running, position, request, requests, hold)
+                remember(running.remembered)
         return wire.report(running.report)
 
     async def _make_people(self, caller: Caller, source: str, names: Sequence[str]) -> Mapping[str, str]:

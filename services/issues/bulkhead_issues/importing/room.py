@@ -11,13 +11,14 @@ from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
 from bulkhead_kit.errors import ResourceExhausted
 
 BYTES: Final = 256 * 1024 * 1024
-"""Of messages, for all items that are being received or written. Texts can take four times that in memory."""
+"""Of messages, for all items that are being received or written, and of what streams remember to their end. Texts can
+take four times that in memory."""
 RETRY_AFTER: Final = 5.0
 
 
 class Hold(Protocol):
     def __call__(self, length: int) -> None:
-        """From now on the item holds this many bytes."""
+        """From now on this many bytes are held."""
 
 
 class Room:
@@ -28,8 +29,8 @@ class Room:
         self._held: dict[UUID, int] = {}
 
     @contextmanager
-    def item(self, tenant: UUID) -> Iterator[Hold]:
-        """For as long as an item is in memory. Holding more than there is raises OVERLOADED."""
+    def part(self, tenant: UUID) -> Iterator[Hold]:
+        """Of an item or of a stream, for as long as it is in memory. Holding more than there is raises OVERLOADED."""
         own = 0
 
         def hold(length: int) -> None:
