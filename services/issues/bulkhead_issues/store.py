@@ -1,35 +1,10 @@
-"""Tables that more than one slice knows, and what all lists have in common.
-
-Each table belongs to one slice; only an import writes those of others.
-"""
+"""Tables that more than one slice knows. Each belongs to one of them; only an import writes those of others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 from bulkhead_kit.db import Id, Time
-from bulkhead_kit.paging import MAX_PAGE_BYTES
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Date,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Numeric,
-    Select,
-    SmallInteger,
-    Table,
-    Text,
-    cast,
-    func,
-    literal_column,
-    select,
-)
+from sqlalchemy import Column, Date, Integer, LargeBinary, MetaData, Numeric, SmallInteger, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 METADATA = MetaData(schema="issues")
 
@@ -129,31 +104,3 @@ COMMENTS = Table(
     Column("updated_at", Time, nullable=False),
     Column("version", Integer, nullable=False),
 )
-
-Columns = ReadOnlyColumnCollection[str, Any]
-Ordering = Callable[[Columns], Sequence[ColumnElement[Any]]]
-
-
-def fitting(page: Select[Any], order: Ordering, texts: Sequence[str]) -> Select[Any]:
-    """The rows of a page up to the first that goes beyond the message, which says that there are more.
-
-    `texts` are the long columns. The length of a text is known without reading it, so that a row that is left out
-    costs next to nothing; and no row is so long that none would follow it.
-    """
-    rows = page.subquery("page")
-    before = func.sum(_length(rows.c, texts)).over(order_by=order(rows.c), rows=(None, -1))
-    measured = select(*rows.c, before.label("bytes_before")).subquery("measured")
-    return (
-        select(*(measured.c[name] for name in rows.c.keys()))  # noqa: SIM118  # iterates over columns otherwise
-        .where(func.coalesce(measured.c.bytes_before, literal_column("0")) <= MAX_PAGE_BYTES)
-        .order_by(*order(measured.c))
-    )
-
-
-def _length(columns: Columns, texts: Sequence[str]) -> ColumnElement[int]:
-    total: ColumnElement[int] = literal_column("0", BigInteger)
-    for name in texts:
-        total = total + func.coalesce(
-            func.octet_length(cast(columns[name], Text)), literal_column("0"), type_=BigInteger
-        )
-    return total

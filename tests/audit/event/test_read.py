@@ -12,8 +12,8 @@ import psycopg
 import pytest
 from bulkhead.audit.v1 import audit_event_pb2 as event_pb
 from bulkhead.audit.v1 import audit_writer_service_pb2 as writer_pb
-from bulkhead_audit.event import encoding
-from bulkhead_audit.event.rules import NewEvent
+from bulkhead_audit.event import encoding, store
+from bulkhead_audit.event.rules import EventRow, NewEvent
 from bulkhead_kit import moments, wire
 from bulkhead_kit.caller import Role
 from bulkhead_kit.db import PLATFORM_LOG
@@ -160,13 +160,26 @@ async def test_an_event_that_arrives_between_pages_disturbs_none(house: House, a
     ]
 
 
-async def test_large_events_make_a_page_shorter_not_a_failure(house: House, acme: Tenant) -> None:
+async def test_large_events_make_a_page_shorter_not_a_failure(
+    house: House, acme: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    list_events = store.list_events
+
+    async def counted(*arguments: Any) -> list[EventRow]:
+        rows = await list_events(*arguments)
+        read.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(store, "list_events", counted)
     large = json.dumps({"body": [None, "x" * 250_000]})
     events = [make_event(changes_json=large, occur_time=NOW - timedelta(minutes=i)) for i in range(8)]
     for event in events:
         await append(house, acme.tenant_id, event)
     reply = await acme.owner.audit.ListEvents(page_size=8)
     assert len(reply.events) == 3
+    # The fourth says that there are more; the others stay in the database.
+    assert read == [4]
     assert [event.event_id for event in await every(acme.owner)] == [event.event_id for event in events]
 
 

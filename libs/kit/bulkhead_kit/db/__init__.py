@@ -3,6 +3,7 @@
 from bulkhead_kit.db.arrays import unnested
 from bulkhead_kit.db.context import PLATFORM_LOG
 from bulkhead_kit.db.database import Database, PoolSettings, ServerState
+from bulkhead_kit.db.fitting import fitting
 from bulkhead_kit.db.query import Bound, Query, QueryCache
 from bulkhead_kit.db.transaction import Reader, StaleContext, Transaction
 from bulkhead_kit.db.types import Id, Time
@@ -20,5 +21,6 @@ __all__ = [
     "StaleContext",
     "Time",
     "Transaction",
+    "fitting",
     "unnested",
 ]

@@ -16,7 +16,7 @@ from bulkhead_kit.errors import NotFound
 from bulkhead_kit.ids import parse_id
 from bulkhead_kit.metadata import TENANT_ID, malformed
 from bulkhead_kit.page_tokens import PageTokens
-from bulkhead_kit.paging import page_of
+from bulkhead_kit.paging import cut, page_of
 from grpc.aio import ServicerContext
 
 from bulkhead_audit.event import actions, store, wire
@@ -49,11 +49,8 @@ class AuditHandler(pb_grpc.AuditServiceServicer):
         asked = store.FILTERS.parse(request.filter, words={"me": str(caller.user_id)})
         page = page_of(self._page_tokens, caller, request, request.filter)
         rows = await store.list_events(self._db.read(caller), asked, page.after, page.size + 1)
-        events = wire.page(rows[: page.size])
-        if len(events) == len(rows):
-            return wire.events_page(events, "")
-        last = rows[len(events) - 1]
-        return wire.events_page(events, page.next_token([last.occurred_at, last.seq]))
+        rows, token = cut(rows, page, lambda row: (row.occurred_at, row.seq), wire.weight)
+        return pb.ListEventsResponse(events=map(wire.event, rows), next_page_token=token)
 
     async def GetEvent(self, request: pb.GetEventRequest, _context: ServicerContext[Any, Any]) -> event_pb.AuditEvent:
         caller = current_caller()

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
-from bulkhead_kit.db import Id, Query, QueryCache, Reader, Time, Transaction, unnested
+from bulkhead_kit.db import Id, Query, QueryCache, Reader, Time, Transaction, fitting, unnested
 from bulkhead_kit.errors import Aborted
 from bulkhead_kit.filters import ID, TEXT, TIMESTAMP, Filter, FilterField, FilterSchema, enum
 from bulkhead_kit.page_tokens import KeyValue
@@ -243,7 +243,10 @@ def _list(asked: Filter, *, continued: bool) -> Query[EventRow]:
         found = found.where(tuple_(EVENTS.c.occurred_at, EVENTS.c.seq) < tuple_(*after))
     newest_first = found.order_by(EVENTS.c.occurred_at.desc(), EVENTS.c.seq.desc())
     events = newest_first.limit(bindparam("rows", type_=BigInteger)).subquery("found")
-    return Query(_with_values(events).order_by(events.c.occurred_at.desc(), events.c.seq.desc()), row=EventRow)
+    page = fitting(
+        _with_values(events), lambda columns: [columns["occurred_at"].desc(), columns["seq"].desc()], ("changes",)
+    )
+    return Query(page, row=EventRow)
 
 
 async def list_events(tx: Reader, asked: Filter, after: tuple[KeyValue, ...] | None, rows: int) -> list[EventRow]:

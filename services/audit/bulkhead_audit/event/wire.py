@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 
 from bulkhead.audit.v1 import audit_event_pb2 as event_pb
-from bulkhead.audit.v1 import audit_service_pb2 as pb
 from bulkhead.audit.v1 import audit_writer_service_pb2 as writer_pb
 from bulkhead_kit import wire
 from bulkhead_kit.errors import InvalidArgument
 from bulkhead_kit.moments import us_since_2000
-from bulkhead_kit.paging import MAX_PAGE_BYTES
+from bulkhead_kit.paging import text_bytes
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bulkhead_audit.event import encoding, rules
 from bulkhead_audit.event.rules import Change, Cut, EventRow, NewEvent
 
+_OTHER_BYTES = 250
+"""Of an event's message besides its texts: numbers, times, two hashes and what tells its fields apart."""
 _ACTOR_TYPE_OF = {one: event_pb.ActorType.Value(f"ACTOR_TYPE_{one.upper()}") for one in rules.ACTOR_TYPES}
 _OUTCOME_OF = {one: event_pb.Outcome.Value(f"OUTCOME_{one.upper()}") for one in rules.OUTCOMES}
 _ACTOR_TYPES = {value: text for text, value in _ACTOR_TYPE_OF.items()}
@@ -105,21 +105,9 @@ def _cut(cut: Cut | None) -> event_pb.CutValue | None:
     return None if cut is None else event_pb.CutValue(size_bytes=cut.size_bytes, sha256=cut.sha256)
 
 
-def page(rows: Sequence[EventRow]) -> list[event_pb.AuditEvent]:
-    """As many of the rows as a message has room for, at least one."""
-    events: list[event_pb.AuditEvent] = []
-    size = 0
-    for row in rows:
-        made = event(row)
-        size += made.ByteSize()
-        if events and size > MAX_PAGE_BYTES:
-            break
-        events.append(made)
-    return events
-
-
-def events_page(events: Sequence[event_pb.AuditEvent], next_page_token: str) -> pb.ListEventsResponse:
-    return pb.ListEventsResponse(events=events, next_page_token=next_page_token)
+def weight(row: EventRow) -> int:
+    """No less than its message has, and than the database counts."""
+    return text_bytes(row) + text_bytes(row.fields) + _OTHER_BYTES
 
 
 def appended(count: int, log_size: int) -> writer_pb.AppendEventsResponse:

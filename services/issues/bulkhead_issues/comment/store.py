@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from bulkhead_kit.db import Id, Query, QueryCache, Reader, Time, Transaction
+from bulkhead_kit.db import Id, Query, QueryCache, Reader, Time, Transaction, fitting
 from bulkhead_kit.page_tokens import KeyValue
 from sqlalchemy import (
     Column,
@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from bulkhead_issues.comment.rules import CommentRow, NewComment, RevisionRow
-from bulkhead_issues.store import COMMENTS, ISSUES, METADATA, fitting
+from bulkhead_issues.store import COMMENTS, ISSUES, METADATA
 
 _REVISIONS = Table(
     "comment_revisions",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bulkhead_kit.db import Id, Query, Reader, Time
+from bulkhead_kit.db import Id, Query, Reader, Time, fitting
 from bulkhead_kit.page_tokens import KeyValue
 from sqlalchemy import BigInteger, Column, Integer, Table, Text, bindparam, select
 
 from bulkhead_issues.issue.rules import ChangeRow, SpanRow
-from bulkhead_issues.store import METADATA, fitting
+from bulkhead_issues.store import METADATA
 
 _HISTORY = Table(
     "issue_status_history",

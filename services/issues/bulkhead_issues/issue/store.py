@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from bulkhead_kit.db import Id, Query, QueryCache, Reader, Time, Transaction
+from bulkhead_kit.db import Id, Query, QueryCache, Reader, Time, Transaction, fitting
 from bulkhead_kit.errors import InvalidArgument
 from bulkhead_kit.filters import (
     ID,
@@ -49,7 +49,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
 from bulkhead_issues.issue.rules import CATEGORIES, PRIORITIES, TYPES, IssueRow, NewIssue
-from bulkhead_issues.store import ISSUE_LABELS, ISSUES, PROJECTS, fitting
+from bulkhead_issues.store import ISSUE_LABELS, ISSUES, PROJECTS
 
 _TENANT = bindparam("tenant_id", type_=Id)
 _ISSUE_ID = bindparam("issue_id", type_=Id)

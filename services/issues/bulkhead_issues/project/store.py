@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from bulkhead_kit.db import Query, QueryCache, Reader, Transaction
+from bulkhead_kit.db import Query, QueryCache, Reader, Transaction, fitting
 from bulkhead_kit.errors import AlreadyExists, InvalidArgument
 from bulkhead_kit.page_tokens import KeyValue
 from sqlalchemy import (
@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from bulkhead_issues.project.rules import ProjectRow
-from bulkhead_issues.store import PROJECTS, fitting
+from bulkhead_issues.store import PROJECTS
 
 _NO_METADATA = literal_column("'{}'::jsonb", JSONB)
 _ROW = tuple(
