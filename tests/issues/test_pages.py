@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from bulkhead_issues.comment import store as comments
-from bulkhead_issues.issue import history
+from bulkhead_issues.issue import history, lists
 from bulkhead_issues.issue import store as issues
 from bulkhead_kit.caller import Role
 from google.protobuf import json_format, struct_pb2
@@ -46,8 +46,8 @@ def fixture_rows_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
         monkeypatch.setattr(module, name, counted)
 
-    for name in ("list_issues", "load_several"):
-        count(issues, name)
+    count(issues, "load_several")
+    count(lists, "list_issues")
     count(history, "list_changes")
     for name in ("list_comments", "list_revisions"):
         count(comments, name)

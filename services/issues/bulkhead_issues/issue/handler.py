@@ -17,7 +17,7 @@ from bulkhead_kit.paging import MAX_PAGE_BYTES, cut, page_of
 from grpc.aio import ServicerContext
 
 from bulkhead_issues.calls import REQUEST_IDS
-from bulkhead_issues.issue import actions, history, store, wire
+from bulkhead_issues.issue import actions, history, lists, store, wire
 
 Context = ServicerContext[Any, Any]
 
@@ -56,7 +56,7 @@ class IssueHandler(IssueServiceServicer):
 
     async def ListIssues(self, request: pb.ListIssuesRequest, _context: Context) -> pb.ListIssuesResponse:
         caller = current_caller()
-        order = store.ORDERS.parse(request.order_by)
+        order = lists.ORDERS.parse(request.order_by)
         page = page_of(
             self._page_tokens,
             caller,
@@ -67,16 +67,16 @@ class IssueHandler(IssueServiceServicer):
             request.show_deleted,
         )
         reader = self._database.read(caller)
-        rows = await store.list_issues(
+        rows = await lists.list_issues(
             reader,
             project_id=request.project_id,
-            asked=store.FILTERS.parse(request.filter, {"me": caller.user_id}),
+            asked=lists.FILTERS.parse(request.filter, {"me": caller.user_id}),
             order=order,
             show_deleted=request.show_deleted,
             after=page.after,
             limit=page.size + 1,
         )
-        if not rows and request.project_id and not await store.project_exists(reader, request.project_id):
+        if not rows and request.project_id and not await lists.project_exists(reader, request.project_id):
             raise NotFound("project")
         rows, token = cut(rows, page, order.keys, wire.weight)
         return pb.ListIssuesResponse(issues=map(wire.issue, rows), next_page_token=token)

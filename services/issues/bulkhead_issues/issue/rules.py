@@ -9,8 +9,10 @@ from uuid import UUID
 
 TASK = 1
 """The type of an issue that names none."""
-KEPT_AFTER_DELETION: Final = 30 * 86_400 * 1_000_000
-"""Microseconds during which a deleted issue can be brought back."""
+DAYS_KEPT: Final = 30
+"""During which a deleted issue can be brought back."""
+KEPT_AFTER_DELETION: Final = DAYS_KEPT * 86_400 * 1_000_000
+"""The same in microseconds."""
 
 # Names of the contract's enums without their prefix, as filters write them.
 TYPES: Final = {"TASK": 1, "BUG": 2, "FEATURE": 3, "EPIC": 4, "SUBTASK": 5, "PULL_REQUEST": 6}
