@@ -23,7 +23,7 @@ DOWNWARD = {
 }
 # Beside store.py, where a slice has much of it.
 _SQL_FILES = ("store", "columns", "history", "invitations", "lists")
-RULES_MAY_IMPORT = ("bulkhead_kit.errors", "bulkhead.rpc.v1.error_reason_pb2")
+RULES_MAY_IMPORT = ("bulkhead_kit.errors", "bulkhead_kit.moments", "bulkhead.rpc.v1.error_reason_pb2")
 
 
 def services_apart(source: Source) -> Iterator[tuple[int, str]]:

@@ -7,11 +7,10 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
-from uuid import UUID
 
 from bulkhead_kit import clock
 from bulkhead_kit.caller import Caller
-from bulkhead_kit.db import Database
+from bulkhead_kit.db import PLATFORM_LOG, Database
 from bulkhead_kit.denials import ACTION, Denial, Record
 from bulkhead_kit.ids import new_id
 from bulkhead_kit.moments import us_since_2000
@@ -21,8 +20,6 @@ from bulkhead_audit.event.rules import NewEvent
 from bulkhead_audit.partition import actions as partition
 
 OURSELVES: Final = "audit"
-PLATFORM_LOG: Final = UUID("00000000-0000-0000-0000-000000000001")
-"""Where events outside any tenant belong."""
 
 
 @dataclass(frozen=True, slots=True)

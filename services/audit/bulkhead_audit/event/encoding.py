@@ -15,8 +15,9 @@ from typing import Final
 from bulkhead_kit import canonical_json
 from bulkhead_kit.canonical_json import Json, Number, canonical
 from bulkhead_kit.errors import InvalidArgument
+from bulkhead_kit.moments import from_us_since_2000
 
-from bulkhead_audit.event.rules import Change, Cut, Leaf, NewEvent, moment
+from bulkhead_audit.event.rules import Change, Cut, Leaf, NewEvent
 
 ENCODING: Final = 1
 SALT_BYTES: Final = 32
@@ -80,7 +81,7 @@ def leaf_hash(line: str) -> bytes:
 
 
 def rfc3339(us_since_2000: int) -> str:
-    return moment(us_since_2000).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    return from_us_since_2000(us_since_2000).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def _optional(text: str | None) -> str:

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple
 
 from bulkhead_kit.errors import InvalidArgument
+from bulkhead_kit.moments import from_us_since_2000
 
 EARLIEST: Final = datetime(2020, 1, 1, tzinfo=UTC)
 MAX_AHEAD: Final = timedelta(days=92)
@@ -16,8 +17,6 @@ MAX_AHEAD: Final = timedelta(days=92)
 ACTOR_TYPES: Final = ("person", "service_account", "service", "anonymous", "system", "database")
 OUTCOMES: Final = ("ok", "denied", "failed")
 VISIBILITIES: Final = {"EVERYONE": 1, "INTERNAL": 2}
-
-_Y2K = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +116,14 @@ class Leaf:
     leaf_hash: bytes
 
 
-def moment(us_since_2000: int) -> datetime:
-    return _Y2K + timedelta(microseconds=us_since_2000)
-
-
 def demand_plausible(occurred_at: int, now: datetime, field: str) -> None:
-    if not EARLIEST <= moment(occurred_at) <= now + MAX_AHEAD:
+    if not EARLIEST <= from_us_since_2000(occurred_at) <= now + MAX_AHEAD:
         raise InvalidArgument.field(field, "must be a time from 2020 to three months from now")
 
 
 def months(events: Sequence[NewEvent]) -> set[date]:
     """The first days of the months that the events belong to."""
-    return {moment(event.occurred_at).date().replace(day=1) for event in events}
+    return {from_us_since_2000(event.occurred_at).date().replace(day=1) for event in events}
 
 
 def only_new(events: Sequence[NewEvent], known: set[tuple[int, str]]) -> list[NewEvent]:

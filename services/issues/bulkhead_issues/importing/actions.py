@@ -15,7 +15,7 @@ from bulkhead_kit.ids import new_id
 from bulkhead_issues.importing import rules, store
 from bulkhead_issues.importing.rules import OPEN, Issue, Label, Options, Outcome, Plan, Report
 from bulkhead_issues.label import store as labels
-from bulkhead_issues.label.rules import NewLabel
+from bulkhead_issues.label.rules import DEFAULT_COLOR, NewLabel
 from bulkhead_issues.project import store as projects
 from bulkhead_issues.refusals import archived
 from bulkhead_issues.workflow import store as workflow
@@ -102,7 +102,8 @@ class Import:
             self._promised_labels.add(rules.label_key(label.name))
             return Outcome.CREATED
         async with self._database.transaction(self._caller) as tx:
-            made = await labels.add(tx, new_id(), NewLabel(label.name, label.description, label.color))
+            new = NewLabel(label.name, label.description, label.color or DEFAULT_COLOR)
+            made = await labels.add(tx, new_id(), new)
         self._label_ids[label.name] = made.label_id
         return Outcome.CREATED
 

@@ -48,6 +48,7 @@ class Label:
     name: str
     description: str
     color: str
+    """Empty: the one that labels have when nobody chooses."""
 
 
 @dataclass(frozen=True, slots=True)

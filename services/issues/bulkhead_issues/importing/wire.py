@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
 from bulkhead.identity.v1 import membership_service_pb2
-from bulkhead.issues.v1 import import_pb2, import_service_pb2, issue_pb2, project_pb2
+from bulkhead.issues.v1 import comment_pb2, import_pb2, import_service_pb2, issue_pb2, project_pb2
 from bulkhead_kit import clock, wire
 from bulkhead_kit.errors import InvalidArgument
 from google.protobuf.message import Message
@@ -25,8 +26,7 @@ from bulkhead_issues.importing.rules import (
     Report,
 )
 
-DEFAULT_COLOR = "#888888"
-EVERYONE, INTERNAL = 1, 2
+_color = re.compile("#[0-9a-f]{6}").fullmatch
 
 
 def options(message: import_service_pb2.ImportOptions) -> Options:
@@ -34,8 +34,8 @@ def options(message: import_service_pb2.ImportOptions) -> Options:
 
 
 def label(message: import_pb2.ImportLabel) -> Label:
-    color = message.color.lower() or DEFAULT_COLOR
-    if len(color) != 7 or color[0] != "#" or not set(color[1:]) <= set("0123456789abcdef"):
+    color = message.color.lower()
+    if color and _color(color) is None:
         raise InvalidArgument.field("color", "must be # and six hexadecimal digits")
     return Label(_line(message.name, "name", 100), _text(message.description, "description", 1000), color)
 
@@ -116,7 +116,8 @@ def _comment(message: import_pb2.ImportComment, path: str) -> Comment:
         external_id=_line(message.external_id, f"{path}external_id", 500),
         author=_line(message.author, f"{path}author", 100),
         body=body,
-        visibility=_enum(message.visibility, (0, EVERYONE, INTERNAL), f"{path}visibility") or EVERYONE,
+        visibility=_enum(message.visibility, comment_pb2.Visibility.values(), f"{path}visibility")
+        or comment_pb2.VISIBILITY_EVERYONE,
         created_at=created_at,
         updated_at=_time(message, "update_time", path, least=created_at),
     )
