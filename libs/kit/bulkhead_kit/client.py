@@ -11,9 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
-from weakref import WeakKeyDictionary
+from typing import Any, Final, TypeVar
 
 import grpc
 import grpc.aio
@@ -22,13 +20,13 @@ from bulkhead_kit import metadata, telemetry
 from bulkhead_kit.caller import Caller
 from bulkhead_kit.errors import DeadlineExceeded
 from bulkhead_kit.ids import new_id
+from bulkhead_kit.policed_channel import PolicedChannel
 from bulkhead_kit.policy import DEFAULT_DEADLINE, MethodPolicy, read_policies
 from bulkhead_kit.statuses import to_domain_error
 from bulkhead_kit.transport import MAX_MESSAGE_BYTES, TlsFiles, client_options
 
 Q = TypeVar("Q")
 R = TypeVar("R")
-M = TypeVar("M")
 
 MARGIN: Final = 0.05
 """Seconds kept back from the caller's time, to answer her when the other service does not."""
@@ -100,7 +98,7 @@ class _Terms:
     entries: Sequence[tuple[str, str]]
 
 
-class Channel(grpc.aio.Channel):
+class Channel(PolicedChannel):
     """Stubs are made on it as on any channel, and called through `call`, `stream`, `upload` and `exchange`."""
 
     def __init__(
@@ -112,12 +110,10 @@ class Channel(grpc.aio.Channel):
         token: Token,
         as_service: bool,
     ) -> None:
+        super().__init__(inner, policies)
         self.service = service
-        self._inner = inner
-        self._policies = policies
         self._token = token
         self._as_service = as_service
-        self._methods: WeakKeyDictionary[Any, MethodPolicy] = WeakKeyDictionary()
 
     async def call(
         self,
@@ -184,7 +180,7 @@ class Channel(grpc.aio.Channel):
             call.cancel()
 
     def _terms(self, method: object, caller: Caller | None, within: float | None) -> _Terms:
-        policy = self._methods.get(method)
+        policy = self.policy_of(method)
         if within is None:
             within = DEFAULT_DEADLINE if policy is None else policy.default_deadline
         if caller is not None:
@@ -201,7 +197,7 @@ class Channel(grpc.aio.Channel):
 
     def _with_request_id(self, method: object, request: Q) -> Q:
         """A change that names no request_id gets one, as its retries would otherwise be changes of their own."""
-        policy = self._methods.get(method)
+        policy = self.policy_of(method)
         if policy is None or not policy.idempotent or not policy.takes_request_id:
             return request
         copy: Any = type(request)()
@@ -209,67 +205,3 @@ class Channel(grpc.aio.Channel):
         copy.request_id = copy.request_id or str(new_id())
         named: Q = copy
         return named
-
-    # From here on: what grpc.aio.Channel demands.
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._inner.close()
-
-    async def close(self, grace: float | None = None) -> None:
-        await self._inner.close(grace)
-
-    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
-        return self._inner.get_state(try_to_connect)
-
-    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
-        await self._inner.wait_for_state_change(last_observed_state)
-
-    async def channel_ready(self) -> None:
-        await self._inner.channel_ready()
-
-    def unary_unary(
-        self,
-        method: str,
-        request_serializer: Callable[[Q], bytes] | None = None,
-        response_deserializer: Callable[[bytes], R] | None = None,
-        _registered_method: bool | None = False,
-    ) -> grpc.aio.UnaryUnaryMultiCallable[Q, R]:
-        return self._known(method, self._inner.unary_unary(method, request_serializer, response_deserializer))
-
-    def unary_stream(
-        self,
-        method: str,
-        request_serializer: Callable[[Q], bytes] | None = None,
-        response_deserializer: Callable[[bytes], R] | None = None,
-        _registered_method: bool | None = False,
-    ) -> grpc.aio.UnaryStreamMultiCallable[Q, R]:
-        return self._known(method, self._inner.unary_stream(method, request_serializer, response_deserializer))
-
-    def stream_unary(
-        self,
-        method: str,
-        request_serializer: Callable[[Q], bytes] | None = None,
-        response_deserializer: Callable[[bytes], R] | None = None,
-        _registered_method: bool | None = False,
-    ) -> grpc.aio.StreamUnaryMultiCallable[Q, R]:
-        return self._known(method, self._inner.stream_unary(method, request_serializer, response_deserializer))
-
-    def stream_stream(
-        self,
-        method: str,
-        request_serializer: Callable[[Q], bytes] | None = None,
-        response_deserializer: Callable[[bytes], R] | None = None,
-        _registered_method: bool | None = False,
-    ) -> grpc.aio.StreamStreamMultiCallable[Q, R]:
-        return self._known(method, self._inner.stream_stream(method, request_serializer, response_deserializer))
-
-    def _known(self, method: str, made: M) -> M:
-        policy = self._policies.get(method.removeprefix("/"))
-        if policy is not None:
-            self._methods[made] = policy
-        return made

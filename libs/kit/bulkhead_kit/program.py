@@ -1,8 +1,4 @@
-"""How a service's process is put together from its settings: database, tokens, chain, health.
-
-A service's __main__ says what is its own (settings, servicers, who may call what) and calls `serve`; tests build the
-same house with `build` on free ports.
-"""
+"""A service's process: its commands, from the settings to the exit status."""
 
 from __future__ import annotations
 
@@ -11,183 +7,19 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import cache, cached_property
 
-import grpc.aio
 import structlog
-from prometheus_client import Counter
 
 from bulkhead_kit import logs, telemetry
-from bulkhead_kit.api_keys import ApiKeyLookup
-from bulkhead_kit.caller import Caller
-from bulkhead_kit.client import Channel, connect
-from bulkhead_kit.db import Database, PoolSettings
-from bulkhead_kit.denials import Denials, Record, through_outbox
-from bulkhead_kit.interceptors.base import Chain
-from bulkhead_kit.interceptors.caller import ApiKeys, Callers
-from bulkhead_kit.interceptors.limits import Limits
-from bulkhead_kit.interceptors.telemetry import RpcMetrics
-from bulkhead_kit.keyfiles import ACCESS, SERVICES, load_public_keys, load_signer
+from bulkhead_kit.assembly import Parts, RecordsDenials, Register, build, open_database
 from bulkhead_kit.keywatch import KeyFileError
-from bulkhead_kit.page_tokens import PageTokens
-from bulkhead_kit.policy import Scope, read_policies
-from bulkhead_kit.rates.keys import LimitedLookup
-from bulkhead_kit.rates.limiter import RateLimits, Rates
-from bulkhead_kit.rates.rate import ANY_METHOD
-from bulkhead_kit.rates.shared import RedisCounts
-from bulkhead_kit.readiness import Readiness
-from bulkhead_kit.server import AddressError, Close, ServerOptions, Service
-from bulkhead_kit.services_auth import Authenticator, ServiceAllowList, ServiceTokens, service_verifier
+from bulkhead_kit.server import AddressError
+from bulkhead_kit.services_auth import ServiceAllowList
 from bulkhead_kit.settings import ServiceSettings, SettingsError
-from bulkhead_kit.tokens import access_verifier
 from bulkhead_kit.transport import allow_files
 from bulkhead_kit.worker import Duty, keep_working, until_told
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.program")
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What servicers are made of. Everything is made on first use, so that a service pays for what it uses."""
-
-    settings: ServiceSettings
-    database: Database
-    closing: list[Close] = field(default_factory=list)
-    databases: list[Database] = field(default_factory=list)
-    """Others than the service's own, opened with it."""
-
-    @cached_property
-    def page_tokens(self) -> PageTokens:
-        return PageTokens(self.settings.page_token_secret())
-
-    @cached_property
-    def service_tokens(self) -> ServiceTokens:
-        name = self.settings.service
-        return ServiceTokens(name, load_signer(self.settings.keys_dir, name))
-
-    def other_database(self, role: str) -> Database:
-        """A small pool under another role, from the setting `<role>_database_url`; opened and closed with the rest."""
-        settings = self.settings.model_copy(update={"pool_min": 0, "pool_max": min(4, self.settings.pool_max)})
-        database = open_database(settings, f"{role}_database_url", application=f"bulkhead_{role}")
-        self.databases.append(database)
-        self.closing.append(database.close)
-        return database
-
-    def channel(self, service: str, address: str, contracts: Sequence[str]) -> Channel:
-        """A channel to another service, on which we prove ourselves; closed with the process."""
-        tokens = self.service_tokens
-
-        def token(caller: Caller | None) -> str:
-            return tokens.token(service, caller.tenant_id if caller is not None else None)
-
-        channel = connect(address, service=service, contracts=contracts, token=token, tls=self.settings.tls())
-        self.closing.append(channel.close)
-        return channel
-
-
-Register = Callable[[Parts, grpc.aio.Server], None]
-
-
-RecordsDenials = Callable[[Database], Record]
-"""How a service puts refused calls into the audit log."""
-
-
-def build(
-    settings: ServiceSettings, register: Register, allowed: ServiceAllowList, denied: RecordsDenials | None = None
-) -> Service:
-    """The service, not yet listening. Needs a running event loop. `denied` unset: by the service's own outbox."""
-    database = open_database(settings)
-    _pool_metrics().watch(settings.service, database.stats)
-    parts = Parts(settings, database)
-    rate_limit = _rate_limits(settings, parts.closing)
-    record = denied(database) if denied is not None else through_outbox(settings.service, database)
-    denials = Denials(record, _denied_calls())
-    chain = Chain(
-        callers=Callers(_authenticator(settings), api_keys=_key_lookup(settings, database)),
-        services=allowed,
-        limits=Limits(calls=settings.max_calls, streams=settings.max_streams, rate_limit=rate_limit),
-        metrics=_rpc_metrics(),
-        denials=denials,
-    )
-    parts.closing.extend([database.close, denials.close])
-    service = Service(
-        settings.service,
-        chain=chain,
-        options=_options(settings),
-        ready=Readiness(settings, database, parts.databases),
-        register=lambda server: register(parts, server),
-        close=parts.closing,
-    )
-    _demand_public(settings, service.server.services)
-    return service
-
-
-def _authenticator(settings: ServiceSettings) -> Authenticator:
-    keys = settings.keys_dir
-    return Authenticator(
-        access_verifier(
-            load_public_keys(keys, [ACCESS]), issuer=settings.token_issuer, audience=settings.token_audience
-        ),
-        service_verifier(load_public_keys(keys, SERVICES), audience=settings.service),
-    )
-
-
-def _options(settings: ServiceSettings) -> ServerOptions:
-    return ServerOptions(
-        address=settings.listen,
-        reflection=not settings.is_production,
-        share_port=settings.share_port,
-        tls=settings.tls(),
-        max_message_bytes=settings.max_message_bytes,
-        drain_delay=settings.drain_seconds,
-        grace=settings.grace_seconds,
-    )
-
-
-def _rate_limits(settings: ServiceSettings, closing: list[Close]) -> RateLimits | None:
-    if not settings.rate_limits:
-        return None
-    rates = Rates(settings.rate_per_ip, settings.rate_per_principal, settings.rate_per_tenant, settings.method_rates())
-    if settings.redis_url is None:
-        return RateLimits(rates, _rate_metrics())
-    try:
-        shared = RedisCounts(settings.redis_url.get_secret_value(), settings.service, _rate_metrics())
-    except ValueError:
-        raise SettingsError(f"{settings.variable('redis_url')} is not a URL of a Redis: redis://host:6379/0") from None
-    closing.append(shared.close)
-    return RateLimits(rates, _rate_metrics(), shared=shared)
-
-
-def _key_lookup(settings: ServiceSettings, database: Database) -> ApiKeys:
-    lookup = ApiKeyLookup(database)
-    if not settings.rate_limits:
-        return lookup
-    return LimitedLookup(
-        lookup, _rate_metrics(), failed=settings.rate_failed_keys, principal=settings.rate_per_principal
-    )
-
-
-def _demand_public(settings: ServiceSettings, services: Iterable[str]) -> None:
-    """A rate for a method that is not there, or that no address is counted for, would limit nothing."""
-    policies = read_policies(services).values()
-    public = {policy.method.partition("/")[2] for policy in policies if policy.scope == Scope.SCOPE_PUBLIC}
-    if strange := settings.method_rates().keys() - public - {ANY_METHOD}:
-        name = settings.variable("rate_per_method")
-        raise SettingsError(
-            f"{name} names what is no public method of {settings.service}: {', '.join(sorted(strange))}"
-        )
-
-
-def open_database(settings: ServiceSettings, url: str = "database_url", *, application: str = "") -> Database:
-    """The pool for one of the settings' URLs, not yet connecting."""
-    pool = PoolSettings(
-        min_size=settings.pool_min,
-        max_size=settings.pool_max,
-        wait=settings.pool_wait_seconds,
-        safe_only=settings.is_production,
-    )
-    return Database(settings.conninfo(url), pool, application=application or f"bulkhead_{settings.service}")
 
 
 def serve(
@@ -223,11 +55,15 @@ def work(settings: ServiceSettings, duties: Callable[[Parts], Iterable[Duty]]) -
 async def _work(settings: ServiceSettings, duties: Callable[[Parts], Iterable[Duty]]) -> None:
     start_metrics(settings)
     database = open_database(settings, "worker_database_url")
-    await database.open()
+    parts = Parts(settings, database, closing=[database.close])
+    due = duties(parts)
+    for each in (database, *parts.databases):
+        await each.open()
     try:
-        await until_told(keep_working(settings.service, duties(Parts(settings, database))))
+        await until_told(keep_working(settings.service, due))
     finally:
-        await database.close()
+        while parts.closing:
+            await parts.closing.pop()()
 
 
 def migrate(settings: ServiceSettings) -> None:
@@ -255,24 +91,3 @@ def main(name: str, commands: Mapping[str, Callable[[], None]], arguments: Seque
         print(error, file=sys.stderr)  # noqa: T201 - before there is a log, and for a person to read
         return 1
     return 0
-
-
-@cache
-def _rpc_metrics() -> RpcMetrics:
-    # One registry a process: services built side by side in tests share the counters.
-    return RpcMetrics()
-
-
-@cache
-def _rate_metrics() -> telemetry.RateMetrics:
-    return telemetry.RateMetrics()
-
-
-@cache
-def _denied_calls() -> Counter:
-    return Counter("bulkhead_denials_not_recorded", "Refused calls that did not become audit events.")
-
-
-@cache
-def _pool_metrics() -> telemetry.PoolMetrics:
-    return telemetry.PoolMetrics()

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import grpc.aio
 from bulkhead.audit.v1 import audit_service_pb2_grpc, audit_writer_service_pb2_grpc
-from bulkhead_kit import program
-from bulkhead_kit.program import Parts
+from bulkhead_kit import assembly, program
+from bulkhead_kit.assembly import Parts
 from bulkhead_kit.server import Service
 from bulkhead_kit.services_auth import ServiceAllowList
 from bulkhead_kit.worker import Duty
@@ -29,7 +29,7 @@ def register(parts: Parts, server: grpc.aio.Server) -> None:
 
 def build(settings: AuditSettings) -> Service:
     """Not yet listening. Needs a running event loop."""
-    return program.build(settings, register, ALLOWED, denials)
+    return assembly.build(settings, register, ALLOWED, denials)
 
 
 def duties(parts: Parts) -> list[Duty]:

@@ -16,12 +16,12 @@ from bulkhead.identity.v1 import (
     tenant_service_pb2_grpc,
     user_service_pb2_grpc,
 )
-from bulkhead_kit import program
+from bulkhead_kit import assembly, program
+from bulkhead_kit.assembly import Parts
 from bulkhead_kit.keyfiles import ACCESS, load_identity_secret, load_public_keys, load_signer
 from bulkhead_kit.keysets import KeySet
 from bulkhead_kit.outbox.process import retry_parked, run_relay
 from bulkhead_kit.page_tokens import PageTokens
-from bulkhead_kit.program import Parts
 from bulkhead_kit.server import Service
 from bulkhead_kit.services_auth import ServiceAllowList
 from bulkhead_kit.telemetry import MailMetrics
@@ -114,7 +114,7 @@ def _tools(settings: IdentitySettings, parts: Parts) -> Tools:
 
 def build(settings: IdentitySettings) -> Service:
     """Not yet listening. Needs a running event loop."""
-    return program.build(settings, register, ALLOWED)
+    return assembly.build(settings, register, ALLOWED)
 
 
 def duties(parts: Parts) -> list[Duty]:

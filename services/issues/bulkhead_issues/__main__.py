@@ -15,9 +15,9 @@ from bulkhead.issues.v1 import (
     workflow_service_pb2_grpc,
     workspace_service_pb2_grpc,
 )
-from bulkhead_kit import program
+from bulkhead_kit import assembly, program
+from bulkhead_kit.assembly import Parts
 from bulkhead_kit.outbox.process import retry_parked, run_relay
-from bulkhead_kit.program import Parts
 from bulkhead_kit.server import Service
 from bulkhead_kit.services_auth import ServiceAllowList
 from bulkhead_kit.worker import Duty
@@ -51,7 +51,7 @@ def register(parts: Parts, server: grpc.aio.Server) -> None:
 
 def build(settings: IssuesSettings) -> Service:
     """Not yet listening. Needs a running event loop."""
-    return program.build(settings, register, ALLOWED)
+    return assembly.build(settings, register, ALLOWED)
 
 
 def duties(parts: Parts) -> list[Duty]:

@@ -113,7 +113,7 @@ class Database:
 
     def read(self, caller: Caller) -> Reader:
         """Each await of the reader is one round trip: context, membership check and statement, in one snapshot."""
-        return Snapshot(self, caller)
+        return Snapshot(self.session, caller)
 
     @asynccontextmanager
     async def transaction(
@@ -125,7 +125,7 @@ class Database:
         `checked=False` is for what is written down about a caller, whatever her standing and the tenant's state.
         """
         async with self.session(caller) as session:
-            tx = Transaction(self, caller, session)
+            tx = Transaction(caller, session)
             tx.begin(locks_limits=locks_limits, importing=importing, checked=checked)
             yield tx
             await tx.commit()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import pq
@@ -16,12 +17,12 @@ from bulkhead_kit.db.refusals import translate
 from bulkhead_kit.db.session import Failed, Session
 from bulkhead_kit.errors import DomainError
 
-if TYPE_CHECKING:
-    from bulkhead_kit.db.database import Database
-
 R = TypeVar("R")
 R1 = TypeVar("R1")
 R2 = TypeVar("R2")
+
+Sessions = Callable[[Caller], AbstractAsyncContextManager[Session]]
+"""Lends a connection to a caller."""
 
 _BEGIN: Query[Any] = Query(text("begin"))
 _COMMIT: Query[Any] = Query(text("commit"))
@@ -38,8 +39,7 @@ class MoreThanOneRow(LookupError):
 class Reader:
     """What a store's reading functions need. Each await is one round trip and one snapshot of its own."""
 
-    def __init__(self, database: Database, caller: Caller) -> None:
-        self._database = database
+    def __init__(self, caller: Caller) -> None:
         self.caller = caller
 
     async def all(self, query: Query[R], **values: Any) -> list[R]:
@@ -71,9 +71,13 @@ class Reader:
 class Snapshot(Reader):
     """Reads without a transaction of their own: a pipeline is one up to its sync."""
 
+    def __init__(self, sessions: Sessions, caller: Caller) -> None:
+        super().__init__(caller)
+        self._sessions = sessions
+
     async def _fetch(self, bounds: list[Bound[Any]]) -> list[pq.abc.PGresult]:
         entry, context = enter(self.caller, writing=False)
-        async with self._database.session(self.caller) as session:
+        async with self._sessions(self.caller) as session:
             session.add(entry, context)
             for bound in bounds:
                 session.add(bound.query, _supplied(self.caller, bound.values))
@@ -85,8 +89,8 @@ class Snapshot(Reader):
 class Transaction(Reader):
     """BEGIN to COMMIT. Statements are sent with the first that has to be waited for, or with COMMIT."""
 
-    def __init__(self, database: Database, caller: Caller, session: Session) -> None:
-        super().__init__(database, caller)
+    def __init__(self, caller: Caller, session: Session) -> None:
+        super().__init__(caller)
         self._session = session
         self._used: list[Query[Any]] = []
         self._waiting: list[_Awaited] = []
