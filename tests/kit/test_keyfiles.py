@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 from bulkhead_kit import keyfiles
-from bulkhead_kit.keyfiles import generate_keys, load_page_token_key, load_public_keys, load_signer
+from bulkhead_kit.keyfiles import (
+    generate_keys,
+    load_identity_secret,
+    load_page_token_key,
+    load_public_keys,
+    load_signer,
+)
 from bulkhead_kit.keysets import KeySet
 from bulkhead_kit.keywatch import KeyFileError
 from bulkhead_kit.page_tokens import PageTokens
@@ -68,6 +74,14 @@ def test_a_secret_open_to_others_is_refused(tmp_path: Path) -> None:
         load_signer(tmp_path, "access")
     with pytest.raises(KeyFileError, match="chmod o="):
         load_page_token_key(tmp_path)
+
+
+def test_a_secret_that_is_too_short_is_refused(tmp_path: Path) -> None:
+    generate_keys(tmp_path)
+    for name, load in (("page_tokens.key", load_page_token_key), ("identity.secret.key", load_identity_secret)):
+        (tmp_path / name).write_text("k" * 31 + "\n")
+        with pytest.raises(KeyFileError, match=f"{name} has 31 bytes, at least 32 are needed"):
+            load(tmp_path)
 
 
 def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:

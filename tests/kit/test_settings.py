@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 from pathlib import Path
 
 import pytest
-from bulkhead_kit import settings
+from bulkhead_kit import program, settings
 from bulkhead_kit.keyfiles import generate_keys
 from bulkhead_kit.rates.rate import Rate
+from bulkhead_kit.server import AddressError
 from bulkhead_kit.settings import Address, ServiceSettings, Settings, SettingsError
 from bulkhead_kit.transport import TlsFiles
 from pydantic import Field
@@ -106,6 +109,20 @@ def test_addresses_that_do_not(monkeypatch: pytest.MonkeyPatch, text: str) -> No
         ToolSettings.load()
 
 
+def test_metrics_are_served_by_tcp_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BULKHEAD_PROBE_METRICS_LISTEN", "unix:/run/metrics.sock")
+    with pytest.raises(SettingsError, match="BULKHEAD_PROBE_METRICS_LISTEN: must be host:port, such as"):
+        ProbeSettings.load()
+
+
+def test_a_taken_address_of_metrics_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
+        address = f"[::1]:{taken.getsockname()[1]}"
+        monkeypatch.setenv("BULKHEAD_PROBE_METRICS_LISTEN", address)
+        with pytest.raises(AddressError, match=f"METRICS_LISTEN: nothing can listen on {re.escape(address)}"):
+            program.start_metrics(ProbeSettings.load())
+
+
 def test_a_command_names_the_secret_it_lacks() -> None:
     loaded = ProbeSettings.load()
     with pytest.raises(
@@ -140,15 +157,20 @@ def test_a_misspelt_variable_is_reported_with_its_neighbour(monkeypatch: pytest.
     ]
 
 
-def test_tls_needs_certificate_and_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tls_needs_certificate_and_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    certificate.touch()
     assert ProbeSettings.load().tls() is None
-    monkeypatch.setenv("BULKHEAD_PROBE_TLS_CERTIFICATE", "/c.pem")
+    monkeypatch.setenv("BULKHEAD_PROBE_TLS_CERTIFICATE", str(certificate))
     with pytest.raises(
         SettingsError, match="BULKHEAD_PROBE_TLS_CERTIFICATE and BULKHEAD_PROBE_TLS_KEY belong together"
     ):
         ProbeSettings.load().tls()
-    monkeypatch.setenv("BULKHEAD_PROBE_TLS_KEY", "/k.pem")
-    assert ProbeSettings.load().tls() == TlsFiles(Path("/c.pem"), Path("/k.pem"))
+    monkeypatch.setenv("BULKHEAD_PROBE_TLS_KEY", str(key))
+    with pytest.raises(SettingsError, match=r"BULKHEAD_PROBE_TLS_KEY names a file that cannot be read: .*k\.pem"):
+        ProbeSettings.load().tls()
+    key.touch()
+    assert ProbeSettings.load().tls() == TlsFiles(certificate, key)
 
 
 def test_the_page_token_key_comes_from_the_keys_folder_unless_given(
@@ -159,6 +181,9 @@ def test_the_page_token_key_comes_from_the_keys_folder_unless_given(
     assert len(first) == 64
     monkeypatch.setenv("BULKHEAD_PROBE_PAGE_TOKEN_KEY", "k" * 40)
     assert ProbeSettings.load().page_token_secret() == b"k" * 40
+    monkeypatch.setenv("BULKHEAD_PROBE_PAGE_TOKEN_KEY", "k" * 31)
+    with pytest.raises(SettingsError, match=r"BULKHEAD_PROBE_PAGE_TOKEN_KEY: .* at least 32 characters"):
+        ProbeSettings.load()
 
 
 def test_programs_of_ours_inherit_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

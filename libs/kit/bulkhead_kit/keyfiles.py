@@ -28,6 +28,8 @@ SERVICES: Final = ("identity", "issues", "audit")
 JWKS: Final = "jwks.json"
 PAGE_TOKEN_KEY: Final = "page_tokens.key"  # noqa: S105 - the name of a file
 IDENTITY_SECRET: Final = "identity.secret.key"  # noqa: S105 - the name of a file
+LEAST_SECRET: Final = 32
+"""Bytes."""
 
 _pem_block = re.compile(rb"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----", re.DOTALL)
 
@@ -80,12 +82,12 @@ def public_file(directory: Path, name: str) -> Path:
 
 def load_page_token_key(directory: Path) -> bytes:
     """The same on every replica of a service, or a next page would fail on the other one."""
-    return _secret(directory / PAGE_TOKEN_KEY).strip()
+    return _long_secret(directory / PAGE_TOKEN_KEY)
 
 
 def load_identity_secret(directory: Path) -> bytes:
     """The same for every server and worker of identity: what one derives the other recognises."""
-    return _secret(directory / IDENTITY_SECRET).strip()
+    return _long_secret(directory / IDENTITY_SECRET)
 
 
 def generate_keys(directory: Path, services: Iterable[str] = SERVICES) -> list[Path]:
@@ -139,6 +141,16 @@ def _secret(path: Path) -> bytes:
     if path.stat().st_mode & stat.S_IRWXO:
         raise KeyFileError(f"{path} is open to every user of this machine: chmod o= {path}")
     return content
+
+
+def _long_secret(path: Path) -> bytes:
+    secret = _secret(path).strip()
+    if len(secret) < LEAST_SECRET:
+        raise KeyFileError(
+            f"{path} has {len(secret)} bytes, at least {LEAST_SECRET} are needed: restore it, or remove it and make "
+            "another with 'bulkhead keys'"
+        )
+    return secret
 
 
 def _content(path: Path) -> bytes:

@@ -75,9 +75,16 @@ def migrate(settings: ServiceSettings) -> None:
 
 
 def start_metrics(settings: ServiceSettings) -> None:
-    if settings.metrics_listen is not None:
-        host, _, port = settings.metrics_listen.rpartition(":")
-        telemetry.serve(host, int(port))
+    if settings.metrics_listen is None:
+        return
+    host, _, port = settings.metrics_listen.rpartition(":")
+    try:
+        telemetry.serve(host.strip("[]"), int(port))
+    except OSError as error:
+        name = settings.variable("metrics_listen")
+        raise AddressError(
+            f"{name}: nothing can listen on {settings.metrics_listen} ({error.strerror}): is it in use?"
+        ) from error
 
 
 def main(name: str, commands: Mapping[str, Callable[[], None]], arguments: Sequence[str] | None = None) -> int:

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bulkhead_kit.keyfiles import load_page_token_key
+from bulkhead_kit.keyfiles import LEAST_SECRET, load_page_token_key
 from bulkhead_kit.rates.rate import ANY_METHOD, MINUTE, MethodRatesSetting, Rate, RateSetting
 from bulkhead_kit.transport import TlsFiles
 
@@ -30,14 +30,25 @@ class SettingsError(Exception):
     """Names every wrong variable and what would be right; never a value."""
 
 
-def _address(text: str) -> str:
+def _is_tcp(text: str) -> bool:
     found = _address_form(text)
-    if not text.startswith("unix:") and (found is None or int(found[2]) > 65535):
+    return found is not None and int(found[2]) <= 65535
+
+
+def _address(text: str) -> str:
+    if not text.startswith("unix:") and not _is_tcp(text):
         raise ValueError("must be host:port, such as 127.0.0.1:7101 or [::1]:7101, or unix:/path")
     return text
 
 
+def _tcp_address(text: str) -> str:
+    if not _is_tcp(text):
+        raise ValueError("must be host:port, such as 127.0.0.1:9101 or [::1]:9101")
+    return text
+
+
 Address = Annotated[str, AfterValidator(_address)]
+TcpAddress = Annotated[str, AfterValidator(_tcp_address)]
 
 
 class _Environment(PydanticBaseSettingsSource):
@@ -139,7 +150,9 @@ class ServiceSettings(Settings):
     )
     listen: Address = Field(description="Where the service answers.")
     share_port: bool = Field(False, description="Whether several processes listen on one port.")
-    metrics_listen: Address | None = Field(None, description="Where GET /metrics answers, without TLS; unset: nowhere.")
+    metrics_listen: TcpAddress | None = Field(
+        None, description="Where GET /metrics answers, without TLS; unset: nowhere."
+    )
     max_message_bytes: int = Field(1_048_576, ge=65_536, description="Longest request and reply.")
     max_calls: int = Field(200, ge=1, description="Short calls in work at once.")
     max_streams: int = Field(500, ge=1, description="Streams open at once.")
@@ -184,7 +197,9 @@ class ServiceSettings(Settings):
     token_issuer: str = Field("bulkhead", min_length=1, description="iss of people's tokens.")
     token_audience: str = Field("bulkhead", min_length=1, description="aud of people's tokens.")
     page_token_key: SecretStr | None = Field(
-        None, description="Signs page tokens, at least 32 characters, alike on every replica; unset: KEYS_DIR has it."
+        None,
+        min_length=LEAST_SECRET,
+        description="Signs page tokens, at least 32 characters, alike on every replica; unset: KEYS_DIR has it.",
     )
 
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal.")
@@ -216,7 +231,19 @@ class ServiceSettings(Settings):
         if self.tls_certificate is None or self.tls_key is None:
             names = f"{self.variable('tls_certificate')} and {self.variable('tls_key')}"
             raise SettingsError(f"{names} belong together: set both or none")
+        for field in ("tls_certificate", "tls_key", "tls_ca"):
+            self._demand_readable(field)
         return TlsFiles(self.tls_certificate, self.tls_key, self.tls_ca)
+
+    def _demand_readable(self, field: str) -> None:
+        path: Path | None = getattr(self, field)
+        try:
+            if path is not None:
+                path.read_bytes()
+        except OSError as error:
+            raise SettingsError(
+                f"{self.variable(field)} names a file that cannot be read: {path}: {error.strerror}"
+            ) from None
 
     def method_rates(self) -> Mapping[str, Rate | None]:
         """What is set stands over the defaults, and in place of all of them when it says what any other method gets."""

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le
 from bulkhead_kit.rates.rate import OFF, MethodRatesSetting, Rate, RateSetting
-from bulkhead_kit.settings import Address, ServiceSettings, Settings
+from bulkhead_kit.settings import Address, ServiceSettings, Settings, TcpAddress
 from pydantic import SecretStr
 
 from bulkhead_cli.programs import SERVICES
@@ -37,6 +37,7 @@ FORMS: Mapping[object, str] = {
     Path: "path",
     SecretStr: "**secret**",
     Address: "`host:port`",
+    TcpAddress: "`host:port`",
     RateSetting: "rate",
     MethodRatesSetting: "`Method=rate,...`",
     str: "text",
