@@ -11,13 +11,14 @@ from bulkhead_kit.ids import new_id
 
 from bulkhead_identity.api_key import rules, store
 from bulkhead_identity.api_key.rules import ApiKeyRow, NewKey, Secret
+from bulkhead_identity.membership import rules as membership
 
 
 async def create_api_key(tx: Transaction, api_key_id: UUID, new: NewKey, secret: Secret) -> ApiKeyRow:
     rules.demand_later(new.expires_at, clock.now())
     user_id = new.user_id or new_id()
     if new.role is not None:
-        rules.demand_not_above(tx.caller.role, new.role)
+        membership.demand_not_above(tx.caller.role, new.role)
         store.create_account(tx, user_id, new.display_name, new.role)
     return await store.create(tx, api_key_id, user_id, new, secret)
 

@@ -11,8 +11,7 @@ from ipaddress import ip_network
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
-from bulkhead_kit.errors import InvalidArgument, PermissionDenied
+from bulkhead_kit.errors import InvalidArgument
 
 # By the contract's names without their prefix: what is stored or computed.
 ROLES: Final = {"VIEWER": 1, "MEMBER": 2, "MANAGER": 3, "ADMIN": 4}
@@ -70,11 +69,6 @@ class Secret:
 def new_secret() -> Secret:
     prefix = "bh_" + "".join(secrets.choice(_LETTERS) for _ in range(_PREFIX_LETTERS))
     return Secret(f"{prefix}_{secrets.token_urlsafe(_SECRET_BYTES)}", prefix)
-
-
-def demand_not_above(own_role: int | None, role: int) -> None:
-    if own_role is None or role > own_role:
-        raise PermissionDenied(ErrorReason.ROLE_ABOVE_OWN, "the role is above the caller's own")
 
 
 def demand_one_account(role: int, user_id: UUID | None) -> None:

@@ -15,7 +15,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     LargeBinary,
-    MetaData,
     Select,
     SmallInteger,
     Table,
@@ -33,8 +32,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import CIDR
 
 from bulkhead_identity.api_key.rules import ROLES, STATES, ApiKeyRow, NewKey, Secret
+from bulkhead_identity.store import MEMBERSHIPS, METADATA
 
-METADATA = MetaData(schema="identity")
 API_KEYS = Table(
     "api_keys",
     METADATA,
@@ -51,14 +50,6 @@ API_KEYS = Table(
     Column("created_by", Id),
     Column("revoked_at", Time),
     Column("revoked_by", Id),
-)
-MEMBERSHIPS = Table(
-    "memberships",
-    METADATA,
-    Column("tenant_id", Id),
-    Column("user_id", Id),
-    Column("role", SmallInteger),
-    Column("status", Text),
 )
 
 _STATE = case(

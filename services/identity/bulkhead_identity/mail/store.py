@@ -5,39 +5,19 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from bulkhead_kit.db import Id, Query, Time, Transaction
+from bulkhead_kit.db import Query, Transaction
 from sqlalchemy import (
     BigInteger,
-    Column,
-    MetaData,
-    SmallInteger,
-    Table,
-    Text,
     and_,
     bindparam,
     func,
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
 from bulkhead_identity.mail.rules import MailRow
+from bulkhead_identity.store import MAILS
 
-MAILS = Table(
-    "mails",
-    MetaData(schema="identity"),
-    Column("mail_id", Id),
-    Column("kind", Text),
-    Column("to_address", Text),
-    Column("subject_id", Id),
-    Column("details", JSONB),
-    Column("due_at", Time),
-    Column("attempts", SmallInteger),
-    Column("sent_at", Time),
-    Column("failed_at", Time),
-    Column("last_error", Text),
-    Column("created_at", Time),
-)
 _open = and_(MAILS.c.sent_at.is_(None), MAILS.c.failed_at.is_(None))
 _due = (
     select(MAILS.c.mail_id)

@@ -16,7 +16,6 @@ from sqlalchemy import (
     Boolean,
     Column,
     LargeBinary,
-    MetaData,
     SmallInteger,
     Table,
     Text,
@@ -33,13 +32,12 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.elements import ColumnElement
 
 from bulkhead_identity.membership.rules import INVITATION_STATES, ROLES, InvitationRow, Joined, Letterhead
+from bulkhead_identity.store import MAILS, MEMBERSHIPS, METADATA, TENANTS
 from bulkhead_identity.texts import address_key
 
-METADATA = MetaData(schema="identity")
 INVITATIONS = Table(
     "invitations",
     METADATA,
@@ -57,19 +55,6 @@ INVITATIONS = Table(
     Column("accepted_by", Id),
     Column("revoked_at", Time),
     Column("revoked_by", Id),
-)
-MAILS = Table(
-    "mails",
-    METADATA,
-    Column("mail_id", Id),
-    Column("kind", Text),
-    Column("to_address", Text),
-    Column("subject_id", Id),
-    Column("details", JSONB),
-)
-TENANTS = Table("tenants", METADATA, Column("tenant_id", Id), Column("name", Text))
-MEMBERSHIPS = Table(
-    "memberships", METADATA, Column("tenant_id", Id), Column("user_id", Id), Column("display_name", Text)
 )
 
 

@@ -6,18 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from bulkhead_kit.db import Id, Query, QueryCache, Reader, Time, Transaction
+from bulkhead_kit.db import Id, Query, QueryCache, Reader, Transaction
 from bulkhead_kit.filters import ID, TEXT, TIMESTAMP, Filter, FilterField, FilterSchema, enum
 from bulkhead_kit.ids import new_id
 from bulkhead_kit.page_tokens import KeyValue
 from sqlalchemy import (
     ARRAY,
     BigInteger,
-    Column,
-    Integer,
-    MetaData,
-    SmallInteger,
-    Table,
     Text,
     and_,
     bindparam,
@@ -36,26 +31,8 @@ from bulkhead_identity.membership.rules import (
     Imported,
     MemberRow,
 )
+from bulkhead_identity.store import MEMBERSHIPS
 
-METADATA = MetaData(schema="identity")
-MEMBERSHIPS = Table(
-    "memberships",
-    METADATA,
-    Column("tenant_id", Id),
-    Column("user_id", Id),
-    Column("kind", Text),
-    Column("role", SmallInteger),
-    Column("status", Text),
-    Column("display_name", Text),
-    Column("avatar_url", Text),
-    Column("joined_at", Time),
-    Column("disabled_at", Time),
-    Column("disabled_by", Id),
-    Column("external_source", Text),
-    Column("external_id", Text),
-    Column("version", Integer),
-    Column("left_at", Time),
-)
 _MEMBER = tuple(MEMBERSHIPS.c[name] for name in MemberRow._fields)
 _THIS = and_(MEMBERSHIPS.c.tenant_id == bindparam("tenant_id"), MEMBERSHIPS.c.user_id == bindparam("user_id"))
 _GET = Query(select(*_MEMBER).where(_THIS), row=MemberRow)

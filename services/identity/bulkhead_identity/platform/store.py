@@ -6,52 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from bulkhead_kit.db import Id, Query, QueryCache, Reader, Time, Transaction
+from bulkhead_kit.db import Id, Query, QueryCache, Reader, Transaction
 from bulkhead_kit.errors import InvalidArgument
 from bulkhead_kit.filters import TEXT, TIMESTAMP, Filter, FilterField, FilterSchema, enum
 from bulkhead_kit.page_tokens import KeyValue
-from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text, bindparam, column, select, text, update
+from sqlalchemy import BigInteger, Integer, Text, bindparam, column, select, text, update
 
 from bulkhead_identity.platform.rules import STATES, EntryRow, PlanChange, PlanRow, PlatformTenantRow
+from bulkhead_identity.store import PLANS, TENANTS, USAGE
 
-_METADATA = MetaData(schema="identity")
-TENANTS = Table(
-    "tenants",
-    _METADATA,
-    Column("tenant_id", Id),
-    Column("slug", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("domain", Text),
-    Column("status", Text, nullable=False),
-    Column("status_reason", Text),
-    Column("status_changed_at", Time),
-    Column("plan_code", Text, nullable=False),
-    Column("max_users_override", Integer),
-    Column("max_projects_override", Integer),
-    Column("max_storage_bytes_override", BigInteger),
-    Column("created_at", Time, nullable=False),
-    Column("deleted_at", Time),
-    Column("purge_after", Time),
-    Column("version", Integer),
-)
-USAGE = Table(
-    "tenant_usage",
-    _METADATA,
-    Column("tenant_id", Id),
-    Column("active_members", Integer),
-    Column("open_invitations", Integer),
-    Column("projects", Integer),
-    Column("storage_bytes", BigInteger),
-)
-PLANS = Table(
-    "plans",
-    _METADATA,
-    Column("code", Text),
-    Column("name", Text),
-    Column("max_users", Integer),
-    Column("max_projects", Integer),
-    Column("max_storage_bytes", BigInteger),
-)
 FILTERS = FilterSchema(
     {
         "slug": FilterField(TEXT, TENANTS.c.slug),

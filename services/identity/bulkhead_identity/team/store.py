@@ -17,7 +17,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Integer,
-    MetaData,
     Table,
     Text,
     and_,
@@ -34,9 +33,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
+from bulkhead_identity.store import MEMBERSHIPS, METADATA
 from bulkhead_identity.team.rules import NewTeam, Place, TeamMemberRow, TeamRow
 
-METADATA = MetaData(schema="identity")
 TEAMS = Table(
     "teams",
     METADATA,
@@ -59,15 +58,6 @@ TEAM_MEMBERS = Table(
     Column("is_lead", Boolean),
     Column("added_at", Time),
     Column("removed_at", Time),
-)
-MEMBERSHIPS = Table(
-    "memberships",
-    METADATA,
-    Column("tenant_id", Id),
-    Column("user_id", Id),
-    Column("status", Text),
-    Column("display_name", Text),
-    Column("avatar_url", Text),
 )
 
 

@@ -11,11 +11,9 @@ from bulkhead_kit.caller import Caller
 from bulkhead_kit.db import Id, Query, QueryCache, Reader, Time, Transaction
 from bulkhead_kit.errors import AlreadyExists, InvalidArgument
 from sqlalchemy import (
-    BigInteger,
     Boolean,
     Column,
     Integer,
-    MetaData,
     SmallInteger,
     Table,
     Text,
@@ -30,58 +28,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from bulkhead_identity.store import METADATA, PLANS, TENANTS, USAGE
 from bulkhead_identity.tenant.rules import CardRow, GrantRow, MyTenantRow, NewTenant, TenantRow, UsageRow
-
-_METADATA = MetaData(schema="identity")
-TENANTS = Table(
-    "tenants",
-    _METADATA,
-    Column("tenant_id", Id),
-    Column("slug", Text),
-    Column("name", Text),
-    Column("domain", Text),
-    Column("status", Text),
-    Column("status_reason", Text),
-    Column("status_changed_at", Time),
-    Column("plan_code", Text),
-    Column("max_users_override", Integer),
-    Column("max_projects_override", Integer),
-    Column("max_storage_bytes_override", BigInteger),
-    Column("branding", JSONB),
-    Column("settings", JSONB),
-    Column("description", Text),
-    Column("logo_url", Text),
-    Column("website_url", Text),
-    Column("industry", Text),
-    Column("size", Text),
-    Column("deleted_at", Time),
-    Column("purge_after", Time),
-    Column("created_at", Time),
-    Column("updated_at", Time),
-    Column("version", Integer),
-)
-PLANS = Table(
-    "plans",
-    _METADATA,
-    Column("code", Text),
-    Column("name", Text),
-    Column("max_users", Integer),
-    Column("max_projects", Integer),
-    Column("max_storage_bytes", BigInteger),
-)
-USAGE = Table(
-    "tenant_usage",
-    _METADATA,
-    Column("tenant_id", Id),
-    Column("active_members", Integer),
-    Column("open_invitations", Integer),
-    Column("projects", Integer),
-    Column("storage_bytes", BigInteger),
-)
 
 GRANTS = Table(
     "support_grants",
-    _METADATA,
+    METADATA,
     Column("tenant_id", Id),
     Column("grant_id", Id),
     Column("role", SmallInteger),
