@@ -4,6 +4,7 @@ import unicodedata
 
 import psycopg
 
+from bulkhead_cli.database import check_server
 from bulkhead_cli.errors import MendableError
 
 # The key that addresses are compared by. A person whose address is not proved may be anybody.
@@ -16,6 +17,7 @@ _SET = """
 
 def set_administrator(admin: str, email: str, *, is_admin: bool) -> None:
     """Takes effect with the next call; to whoever lost it, support access to any tenant ends with it."""
+    check_server(admin)
     with psycopg.connect(admin) as connection:
         connection.execute("set local role identity_owner")
         # For the audit log, where the change is kept.

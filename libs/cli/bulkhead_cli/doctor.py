@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 from bulkhead_kit import keyrotation, migrations
-from bulkhead_kit.db.database import MINIMUM_VERSIONS
+from bulkhead_kit.db.database import known_holes
 from bulkhead_kit.keywatch import KeyFileError
 
 from bulkhead_cli import database, endpoints, ports
@@ -209,12 +209,10 @@ def dumps(admin: str) -> Finding:
 
 
 def server_version(version: int) -> Finding:
-    major, text = version // 10_000, f"PostgreSQL {version // 10_000}.{version % 10_000}"
-    safe = MINIMUM_VERSIONS.get(major, 0)
-    if version < safe:
-        wanted = f"{major}.{safe % 10_000}"
-        return note("database", f"{text} has known holes in row-level security", f"upgrade to {wanted} for production.")
-    return ok("database", text)
+    holes = known_holes(version)
+    if holes is not None:
+        return note("database", holes, "do it before production: there the services refuse to work with it.")
+    return ok("database", f"PostgreSQL {version // 10_000}.{version % 10_000}")
 
 
 def schema(admin: str, name: str) -> Finding:

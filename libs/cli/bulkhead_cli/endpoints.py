@@ -54,10 +54,10 @@ def read(state: Path) -> Endpoints:
         content: dict[str, Any] = json.loads((state / FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise not_running(state) from None
-    endpoints = Endpoints(**content)
-    if not psutil.pid_exists(endpoints.pid):
+    # First: a killed installation of another release may have left other fields.
+    if not psutil.pid_exists(content["pid"]):
         raise not_running(state)
-    return endpoints
+    return Endpoints(**content)
 
 
 def not_running(state: Path) -> MendableError:

@@ -47,7 +47,12 @@ def import_github_archive(
 
 def ask_password(email: str, file: Path | None) -> str:
     """From a file, or typed."""
-    return file.read_text(encoding="utf-8").strip() if file else getpass.getpass(f"Password of {email}: ")
+    if file is None:
+        return getpass.getpass(f"Password of {email}: ")
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise MendableError(f"{file} cannot be read: {error}.", "name a file with her password in it.") from None
 
 
 async def _import(

@@ -37,9 +37,11 @@ class ServerState(NamedTuple):
 def known_holes(server_version: int) -> str | None:
     """What to say about a server that is not safe; None of one that is."""
     major, minor = divmod(server_version, 10_000)
-    if server_version >= MINIMUM_VERSIONS.get(major, MINIMUM_VERSIONS[max(MINIMUM_VERSIONS)]):
+    least = MINIMUM_VERSIONS.get(major, MINIMUM_VERSIONS[max(MINIMUM_VERSIONS)])
+    if server_version >= least:
         return None
-    return f"PostgreSQL {major}.{minor} has known holes in row-level security: update it"
+    wanted = "{}.{}".format(*divmod(least, 10_000))
+    return f"PostgreSQL {major}.{minor} has known holes in row-level security: update it to {wanted}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
