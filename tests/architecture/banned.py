@@ -172,6 +172,7 @@ RULES = [
             "libs/kit/bulkhead_kit/outbox/rows.py": "the relay's session is its mandate, so it is no pool's",
             "libs/cli/bulkhead_cli/administration.py": "names platform administrators, as the database's",
             "libs/cli/bulkhead_cli/database.py": "creates and examines the database, as its administrator",
+            "libs/cli/bulkhead_cli/doctor.py": "examines the database, as its administrator",
             "libs/cli/bulkhead_cli/schema/command.py": "reads the catalogue, as its administrator",
             "libs/kit/bulkhead_kit/migrations.py": "migrations run without a caller",
         },
