@@ -21,6 +21,15 @@ from bulkhead_kit.worker import Duty, keep_working, until_told
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.program")
 
+DOES: Mapping[str, str] = {
+    "serve": "Answers calls until SIGTERM.",
+    "relay": "Carries changes to audit until SIGTERM; a second one waits to take over.",
+    "retry": "Has the relay try what audit refused again, at once.",
+    "work": "Does what is due, such as mails and expiry, until SIGTERM.",
+    "migrate": "Brings this service's schema to this release; `bulkhead migrate` does all, and makes the roles.",
+}
+"""What `--help` says of a service's commands."""
+
 
 def serve(
     settings: ServiceSettings, register: Register, allowed: ServiceAllowList, denied: RecordsDenials | None = None
@@ -89,12 +98,19 @@ def start_metrics(settings: ServiceSettings) -> None:
 
 def main(name: str, commands: Mapping[str, Callable[[], None]], arguments: Sequence[str] | None = None) -> int:
     """The whole of a service's __main__: one of its commands; what is wrong with the settings is said, not thrown."""
-    parser = argparse.ArgumentParser(prog=f"python -m {name}")
-    parser.add_argument("command", choices=list(commands))
-    command = parser.parse_args(arguments).command
+    parser = argparse.ArgumentParser(prog=f"python -m {name}", epilog=_epilog(name))
+    subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    for command in commands:
+        subparsers.add_parser(command, help=DOES[command], description=DOES[command], epilog=_epilog(name))
+    chosen = parser.parse_args(arguments).command
     try:
-        commands[command]()
+        commands[chosen]()
     except (SettingsError, KeyFileError, AddressError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - before there is a log, and for a person to read
         return 1
     return 0
+
+
+def _epilog(name: str) -> str:
+    variables = f"{name.upper()}_..."
+    return f"Settings are variables {variables}: docs/settings.md lists them, and one that is missing is named."
