@@ -155,6 +155,7 @@ async def pass_time(database: ScratchDatabase, minutes: int) -> None:
         for statement in (
             "update identity.mail_asks set mailed_at = mailed_at - make_interval(mins => %s)",
             "update identity.one_time_tokens set expires_at = expires_at - make_interval(mins => %s)",
+            "update identity.mail_limits set free_at = free_at - make_interval(mins => %s)",
         ):
             await connection.execute(statement, (minutes,))
 

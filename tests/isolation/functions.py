@@ -37,6 +37,7 @@ DEFINERS = {
     "identity.leave_tenant": "ends the caller's own membership, which is not the context's",
     "identity.lock_limits": "locks the usage of the context's tenant",
     "identity.lookup_tenant": "what a login page shows of one slug, before anybody is known",
+    "identity.mail_invitation": "queues and counts the mail of an invitation of the context's tenant",
     "identity.my_tenants": "the caller's own memberships over all tenants",
     "identity.record_event": "events without a row, such as a failed login",
     "identity.release_project": "the other half of claim_project",

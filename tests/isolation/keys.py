@@ -12,6 +12,7 @@ GLOBAL_KEYS = {
 }
 NOT_CAPTURED = {
     "identity.login_throttles": "counts; failed and refused tries leave events of their own",
+    "identity.mail_limits": "counts of mails",
     "identity.mails": "transport; the act that wrote the mail is captured",
     "identity.outbox": "transport",
     "identity.outbox_parked": "transport",
@@ -34,6 +35,7 @@ RULES = [
         {
             "identity.login_throttles": "of addresses, before anybody is known",
             "identity.mail_asks": "of addresses, before anybody is known",
+            "identity.mail_limits": "of addresses, before anybody is known",
             "identity.mails": "to persons, who may have no tenant",
             "identity.one_time_tokens": "of persons",
             "identity.plans": "of the platform",

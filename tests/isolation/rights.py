@@ -104,6 +104,7 @@ RULES = [
             "audit.event_values:eraser": "erasure of what is personal",
             "identity.login_throttles:identity_worker": "removed a day after the last try",
             "identity.mail_asks:identity_worker": "answered ones are removed",
+            "identity.mail_limits:identity_worker": "those whose time is over say nothing",
             "identity.mails:identity_worker": "sent mails are removed",
             "identity.one_time_tokens:identity_worker": "expired ones are removed",
             "identity.outbox:identity_relay": "rows go when audit has acknowledged them",

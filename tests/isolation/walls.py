@@ -71,7 +71,6 @@ RULES = [
         where r.rolname ~ '_app$' and 'true' in (p.qual, p.with_check)
         """,
         "create policy stray on issues.labels for select to issues_app using (true)",
-        {"identity.mails.queue": "whoever causes a mail queues it; no app role reads one"},
     ),
     CatalogueRule(
         "policies call the context functions only",

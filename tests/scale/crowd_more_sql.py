@@ -19,6 +19,12 @@ select pg_temp.secret('bucket', n), n % 5, now() - age, now() - age, now() - age
 from (select n, make_interval(secs => n * 2.9) as age from generate_series(1, 30000) as n) as tried;
 """
 
+# Mails to as many addresses, and what has come to be removed since a few minutes.
+MAIL_LIMITS = """
+insert into identity.mail_limits (bucket, free_at)
+select pg_temp.secret('mail', n), now() + make_interval(secs => n * 0.5 - 300) from generate_series(1, 11000) as n;
+"""
+
 # A day of them; 300 wait for the worker, some hundreds have come to be removed.
 MAIL_ASKS = """
 insert into identity.mail_asks (ask_id, purpose, email, ip, answered_at, mailed_at, created_at)
@@ -76,4 +82,4 @@ where g.grant_id = (
 );
 """
 
-FILLING = (PROFILES, LOGIN_THROTTLES, MAIL_ASKS, SUPPORT)
+FILLING = (PROFILES, LOGIN_THROTTLES, MAIL_LIMITS, MAIL_ASKS, SUPPORT)

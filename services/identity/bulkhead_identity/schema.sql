@@ -119,6 +119,40 @@ grant
 on identity.mail_asks to identity_definer;
 grant select (ask_id, purpose, answered_at, created_at), delete on identity.mail_asks to identity_worker;
 
+-- identity.mail_limits
+
+create table identity.mail_limits (
+    bucket bytea not null,
+    free_at timestamptz not null,
+    constraint mail_limits_pkey primary key (bucket),
+    constraint mail_limits_bucket_check check (octet_length(bucket) = 32)
+);
+comment on table identity.mail_limits is
+'How many mails an address has had that anybody can cause. A row whose time is over says nothing.';
+comment on column identity.mail_limits.bucket is
+'Hash of the kind of mail and the address, and of an invitation also of the tenant.';
+comment on column identity.mail_limits.free_at is
+'Each mail books 96 minutes, one after the other, and no more than five are booked at a time.';
+create index mail_limits_free_at_idx on identity.mail_limits (free_at);
+alter table identity.mail_limits enable row level security;
+alter table identity.mail_limits force row level security;
+create policy definer_insert on identity.mail_limits for insert to identity_definer
+with check (true);
+create policy definer_read on identity.mail_limits for select to identity_definer
+using (true);
+create policy definer_update on identity.mail_limits for update to identity_definer
+using (true)
+with check (true);
+create policy expiry_read on identity.mail_limits for select to identity_worker
+using (true);
+create policy expiry_remove on identity.mail_limits for delete to identity_worker
+using (free_at < now());
+create policy owner_right on identity.mail_limits for all to identity_owner
+using (true)
+with check (true);
+grant select, insert (bucket, free_at), update (free_at) on identity.mail_limits to identity_definer;
+grant select, delete on identity.mail_limits to identity_worker;
+
 -- identity.mails
 
 create table identity.mails (
@@ -175,17 +209,14 @@ using (created_at < (now() - '7 days'::interval) and (sent_at is not null or fai
 create policy owner_right on identity.mails for all to identity_owner
 using (true)
 with check (true);
-create policy queue on identity.mails for insert to identity_app
-with check (true);
 create policy worker_read on identity.mails for select to identity_worker
 using (true);
 create policy worker_send on identity.mails for update to identity_worker
 using (sent_at is null and failed_at is null)
 with check (true);
-grant insert (mail_id, kind, to_address, subject_id, details) on identity.mails to identity_app;
 grant
     select (mail_id, request_digest),
-    insert (mail_id, kind, to_address, subject_id, details, request_digest)
+    insert (mail_id, kind, to_address, subject_id, details, request_digest, failed_at, last_error)
 on identity.mails to identity_definer;
 grant
     select (mail_id, kind, to_address, subject_id, details, due_at, attempts, sent_at, failed_at, last_error,
@@ -2953,22 +2984,35 @@ declare
     v_purpose text;
     v_email_key text;
     v_ip inet;
-    v_mailed_at timestamptz;
+    v_mails boolean;
     v_user_id uuid;
     v_email text;
     v_verified boolean;
+    v_before uuid;
     v_attempts smallint;
     v_password_hash text;
     v_full_name text;
 begin
     select a.purpose, a.email_key, a.ip into v_purpose, v_email_key, v_ip
-    from identity.mail_asks as a where a.ask_id = p_ask_id;
+    from identity.mail_asks as a where a.ask_id = p_ask_id and a.answered_at is null for no key update;
+    -- Another worker was first.
+    if not found then
+        return;
+    end if;
     -- Locks the person: two asks of hers make their tokens one after the other.
     select u.user_id, u.email, u.email_verified_at is not null into v_user_id, v_email, v_verified
     from identity.users as u
     where u.email_key = v_email_key and u.kind = 'person' and u.status = 'active'
     and (v_purpose = 'verify_email' or u.email_verified_at is not null) for no key update;
-    update identity.mail_asks as a set answered_at = now(), mailed_at = case when v_user_id is not null and not exists (
+    if v_purpose = 'verify_email' and not v_verified then
+        -- The sign-up that was made last.
+        select s.token_id into v_before from identity.one_time_tokens as s
+        where s.user_id = v_user_id and s.purpose = 'verify_email' and s.used_at is null and s.revoked_at is null
+        and s.attempts < 5
+        order by s.created_at desc, s.token_id desc limit 1;
+    end if;
+    v_mails := v_user_id is not null and (v_purpose = 'reset_password' or v_verified or v_before is not null)
+    and not exists (
         select from identity.mail_asks as b
         where b.email_key = v_email_key and b.purpose = v_purpose and b.mailed_at > now() - interval '1 minute'
     -- Each makes the one before worthless: who asks every minute would leave her none to use. The third one lives until
@@ -2976,11 +3020,17 @@ begin
     ) and (
         select count(*) from identity.mail_asks as b
         where b.email_key = v_email_key and b.purpose = v_purpose and b.mailed_at > now() - p_token_life
-    ) < 3 then now() end
-    where a.ask_id = p_ask_id and a.answered_at is null
-    returning a.mailed_at into v_mailed_at;
-    -- Nobody has the address, she has had a mail this minute, or another worker was first.
-    if v_mailed_at is null then
+    ) < 3;
+    if v_mails then
+        -- One too many leaves the mail before as good as it was.
+        v_mails := identity.claim_mail(
+            case when v_purpose = 'verify_email' and v_verified then 'already_registered' else v_purpose end,
+            v_email_key, null
+        ) is null;
+    end if;
+    update identity.mail_asks as a set answered_at = now(), mailed_at = case when v_mails then now() end
+    where a.ask_id = p_ask_id;
+    if not v_mails then
         return;
     end if;
     if v_purpose = 'reset_password' then
@@ -2996,16 +3046,12 @@ begin
         insert into identity.mails (mail_id, kind, to_address, subject_id)
         values (p_mail_id, 'already_registered', v_email, v_user_id);
     else
-        -- The sign-up that was made last; what was tried of it in vain counts on.
+        -- What was tried of it in vain counts on.
         update identity.one_time_tokens as t set revoked_at = now(), password_hash = null
         from identity.one_time_tokens as before
-        where t.token_id = before.token_id and before.token_id = (
-            select s.token_id from identity.one_time_tokens as s
-            where s.user_id = v_user_id and s.purpose = 'verify_email' and s.used_at is null and s.revoked_at is null
-            and s.attempts < 5
-            order by s.created_at desc, s.token_id desc limit 1
-        )
+        where t.token_id = before.token_id and before.token_id = v_before
         returning before.attempts, before.password_hash, before.full_name into v_attempts, v_password_hash, v_full_name;
+        -- Unless it has been removed as expired in this moment.
         if found then
             insert into identity.one_time_tokens (
                 token_id, purpose, user_id, token_hash, expires_at, attempts, password_hash, full_name
@@ -3023,7 +3069,7 @@ alter function identity.answer_mail_ask(uuid, uuid, bytea, interval, uuid) owner
 revoke all on function identity.answer_mail_ask(uuid, uuid, bytea, interval, uuid) from public;
 grant execute on function identity.answer_mail_ask(uuid, uuid, bytea, interval, uuid) to identity_worker;
 comment on function identity.answer_mail_ask(uuid, uuid, bytea, interval, uuid) is
-'Queues the mail that was asked for, if there is anybody to send it to and she has had none of the kind this minute and less than three in the life of a token.';
+'Queues the mail that was asked for, if there is anybody to send it to and she has had none of the kind this minute, less than three in the life of a token, and not too many today.';
 
 create or replace function identity.ask_for_mail(p_ask_id uuid, p_purpose text, p_email text, p_request_digest bytea)
  returns void
@@ -3240,6 +3286,34 @@ revoke all on function identity.claim_attempt(bytea, text) from public;
 grant execute on function identity.claim_attempt(bytea, text) to identity_app;
 comment on function identity.claim_attempt(bytea, text) is
 'Counts one try of a password before it is looked at, so that many at once count one by one, and tells when; or the seconds to wait. The first five are free, then 1 s, 2 s, 4 s ... 15 min.';
+
+create or replace function identity.claim_mail(p_kind text, p_email text, p_tenant_id uuid)
+ returns double precision
+ language plpgsql
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_each constant interval := interval '96 minutes';
+    v_bucket constant bytea := sha256(
+        convert_to(concat_ws(' ', p_kind, p_tenant_id, lower(p_email collate "C")), 'UTF8')
+    );
+    v_next_at timestamptz;
+begin
+    -- By the clock, not by now(): who has waited for the row looks at it as it is then.
+    insert into identity.mail_limits as l (bucket, free_at) values (v_bucket, clock_timestamp() + v_each)
+    on conflict (bucket) do update set free_at = greatest(l.free_at, clock_timestamp()) + v_each
+    where l.free_at <= clock_timestamp() + 4 * v_each;
+    if found then
+        return null;
+    end if;
+    select l.free_at - 4 * v_each into v_next_at from identity.mail_limits as l where l.bucket = v_bucket;
+    return greatest(extract(epoch from v_next_at - clock_timestamp()), 1);
+end
+$function$;
+alter function identity.claim_mail(text, text, uuid) owner to identity_definer;
+revoke all on function identity.claim_mail(text, text, uuid) from public;
+comment on function identity.claim_mail(text, text, uuid) is
+'Counts a mail of a kind to an address before it is queued. Null: it may be; else the seconds until the next one may. Five at once, then one every 96 minutes: twenty in any day. With the rights of who calls it, and nobody else may.';
 
 create or replace function identity.claim_project(p_tenant uuid)
  returns void
@@ -3868,6 +3942,36 @@ grant execute on function identity.lookup_tenant(text) to identity_app;
 comment on function identity.lookup_tenant(text) is
 'What a tenant shows to everybody. Of an unknown slug and of a deleted tenant''s there is nothing but the slug itself.';
 
+create or replace function identity.mail_invitation(p_mail_id uuid, p_invitation_id uuid, p_details jsonb)
+ returns double precision
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_email text;
+    v_wait double precision;
+begin
+    select i.email into v_email from identity.invitations as i
+    where i.tenant_id = app.current_tenant_id() and i.invitation_id = p_invitation_id and i.status = 'open'
+    and app.role_level() >= 4;
+    if not found then
+        raise exception 'identity.mail_invitation: there is no such open invitation in this tenant';
+    end if;
+    v_wait := identity.claim_mail('invitation', v_email, app.current_tenant_id());
+    if v_wait is null then
+        insert into identity.mails (mail_id, kind, to_address, subject_id, details)
+        values (p_mail_id, 'invitation', v_email, p_invitation_id, p_details);
+    end if;
+    return v_wait;
+end
+$function$;
+alter function identity.mail_invitation(uuid, uuid, jsonb) owner to identity_definer;
+revoke all on function identity.mail_invitation(uuid, uuid, jsonb) from public;
+grant execute on function identity.mail_invitation(uuid, uuid, jsonb) to identity_app;
+comment on function identity.mail_invitation(uuid, uuid, jsonb) is
+'Queues the mail of an open invitation of the context''s tenant. Null: it is queued; else the seconds until the tenant may send another one to this address.';
+
 create or replace function identity.my_tenants(p_after uuid, p_limit integer, p_deleted boolean)
  returns table(tenant_id uuid, slug text, name text, logo_url text, status text, role smallint, joined_at timestamp with time zone, purge_after timestamp with time zone)
  language sql
@@ -4099,6 +4203,8 @@ as $function$
 declare
     v_user_id uuid;
     v_verified boolean := false;
+    v_kind text;
+    v_goes boolean;
 begin
     insert into identity.users (user_id, kind, email, full_name) values (p_user_id, 'person', p_email, p_full_name)
     on conflict (email_key) do nothing
@@ -4107,9 +4213,14 @@ begin
         select u.user_id, u.email_verified_at is not null into strict v_user_id, v_verified
         from identity.users as u where u.email_key = lower(p_email collate "C");
     end if;
-    insert into identity.mails (mail_id, kind, to_address, subject_id, request_digest) values (
-        p_mail_id, case when v_verified then 'already_registered' else 'verify_email' end, p_email,
-        case when v_verified then v_user_id else p_token_id end, p_request_digest
+    v_kind := case when v_verified then 'already_registered' else 'verify_email' end;
+    -- A repeat sends nothing and costs nothing.
+    v_goes := exists (select from identity.mails as m where m.mail_id = p_mail_id)
+        or identity.claim_mail(v_kind, p_email, null) is null;
+    -- One too many is given up at once. But for that all is as ever: the answer, the work, and what a repeat is told.
+    insert into identity.mails (mail_id, kind, to_address, subject_id, request_digest, failed_at, last_error) values (
+        p_mail_id, v_kind, p_email, case when v_verified then v_user_id else p_token_id end, p_request_digest,
+        case when not v_goes then now() end, case when not v_goes then 'too many of this kind to this address' end
     ) on conflict (mail_id) do nothing;
     if not found then
         -- The request_id is the mail's id: this call has been made before.
@@ -4137,7 +4248,7 @@ revoke all on function identity.sign_up(uuid, text, text, text, uuid, bytea, int
 grant execute on function identity.sign_up(uuid, text, text, text, uuid, bytea, interval, uuid, bytea) to
     identity_app;
 comment on function identity.sign_up(uuid, text, text, text, uuid, bytea, interval, uuid, bytea) is
-'A person and the mail that lets her prove her address; for an address that is proved already, a mail that says so. Which of the two is not told.';
+'A person and the mail that lets her prove her address; for an address that is proved already, a mail that says so. Which of the two is not told, nor whether the address has had too many.';
 
 create or replace function identity.start_session(p_session_id uuid, p_user_id uuid, p_life interval, p_token_id uuid, p_token_hash bytea, p_token_life interval, p_ip inet, p_user_agent text, p_checked_hash text, p_rehashed text, p_device_is_known boolean, p_mail_id uuid)
  returns timestamp with time zone

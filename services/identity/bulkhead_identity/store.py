@@ -1,4 +1,4 @@
-"""Tables that more than one slice knows. Each belongs to one of them; the others only read it, or queue a mail."""
+"""Tables that more than one slice knows. Each belongs to one of them; the others only read it."""
 
 from __future__ import annotations
 
@@ -70,19 +70,4 @@ MEMBERSHIPS = Table(
     Column("external_id", Text),
     Column("version", Integer, nullable=False),
     Column("left_at", Time),
-)
-MAILS = Table(
-    "mails",
-    METADATA,
-    Column("mail_id", Id, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("to_address", Text, nullable=False),
-    Column("subject_id", Id, nullable=False),
-    Column("details", JSONB, nullable=False),
-    Column("due_at", Time, nullable=False),
-    Column("attempts", SmallInteger, nullable=False),
-    Column("sent_at", Time),
-    Column("failed_at", Time),
-    Column("last_error", Text),
-    Column("created_at", Time, nullable=False),
 )

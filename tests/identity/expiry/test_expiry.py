@@ -37,6 +37,7 @@ TABLES = (
     "mails",
     "mail_asks",
     "login_throttles",
+    "mail_limits",
 )
 
 
@@ -63,6 +64,7 @@ async def age(house: House, days: int) -> None:
             ("mails", "created_at"),
             ("mail_asks", "created_at"),
             ("login_throttles", "last_at"),
+            ("mail_limits", "free_at"),
         ):
             await connection.execute(
                 f"update identity.{table} set {column} = {column} - make_interval(days => %s)".encode(), (days,)
@@ -114,6 +116,7 @@ async def test_the_database_keeps_it_from_removing_more(house: House, mails: Pos
             "mails",
             "mail_asks",
             "login_throttles",
+            "mail_limits",
         ):
             cursor = await connection.execute(f"delete from identity.{table}".encode())
             assert cursor.rowcount == 0, table

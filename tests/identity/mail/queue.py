@@ -12,7 +12,7 @@ from tests.support.house import House
 
 async def queue(house: House, many: int = 1, name: str = "ann") -> list[str]:
     addresses = [new_address(name) for _ in range(many)]
-    async with as_role(house.database, "identity_app") as connection:
+    async with as_owner(house.database) as connection:
         for address in addresses:
             await connection.execute(
                 "insert into identity.mails (mail_id, kind, to_address, subject_id)"

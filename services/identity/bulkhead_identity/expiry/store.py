@@ -86,6 +86,13 @@ _REMOVALS: tuple[Query[Any], ...] = (
         )
         """)
     ),
+    Query(
+        text("""
+        delete from identity.mail_limits where bucket in (
+            select bucket from identity.mail_limits where free_at < now() order by free_at limit :batch
+        )
+        """)
+    ),
 )
 _TENANTS_WITH_EXPIRED_INVITATIONS = Query(
     text("""

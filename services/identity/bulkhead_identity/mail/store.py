@@ -5,19 +5,39 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from bulkhead_kit.db import Query, Transaction
+from bulkhead_kit.db import Id, Query, Time, Transaction
 from sqlalchemy import (
     BigInteger,
+    Column,
+    SmallInteger,
+    Table,
+    Text,
     and_,
     bindparam,
     func,
     select,
     update,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from bulkhead_identity.mail.rules import MailRow
-from bulkhead_identity.store import MAILS
+from bulkhead_identity.store import METADATA
 
+MAILS = Table(
+    "mails",
+    METADATA,
+    Column("mail_id", Id, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("to_address", Text, nullable=False),
+    Column("subject_id", Id, nullable=False),
+    Column("details", JSONB, nullable=False),
+    Column("due_at", Time, nullable=False),
+    Column("attempts", SmallInteger, nullable=False),
+    Column("sent_at", Time),
+    Column("failed_at", Time),
+    Column("last_error", Text),
+    Column("created_at", Time, nullable=False),
+)
 _open = and_(MAILS.c.sent_at.is_(None), MAILS.c.failed_at.is_(None))
 _due = (
     select(MAILS.c.mail_id)

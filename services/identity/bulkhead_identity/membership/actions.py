@@ -30,15 +30,16 @@ async def invite_member(tx: Transaction, derived: DerivedTokens, new: NewInvitat
     if is_member:
         raise AlreadyExists.field("email", "the address is a member's already")
     invitation_id = new_id()
-    row = await invitations.invite(
+    row, wait = await invitations.invite(
         tx,
         invitation_id,
+        letterhead,
         email=new.email,
         role=new.role,
         token_hash=hash_of(derived.invitation(invitation_id)),
         expires_at=clock.now() + new.life,
     )
-    invitations.queue_mail(tx, invitation_id, new.email, letterhead)
+    rules.demand_mail(wait)
     return row
 
 

@@ -32,10 +32,11 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.elements import ColumnElement
 
 from bulkhead_identity.membership.rules import INVITATION_STATES, ROLES, InvitationRow, Joined, Letterhead
-from bulkhead_identity.store import MAILS, MEMBERSHIPS, METADATA, TENANTS
+from bulkhead_identity.store import MEMBERSHIPS, METADATA, TENANTS
 from bulkhead_identity.texts import address_key
 
 INVITATIONS = Table(
@@ -60,6 +61,10 @@ INVITATIONS = Table(
 
 class _Known(NamedTuple):
     is_known: bool
+
+
+class _Wait(NamedTuple):
+    wait: float | None
 
 
 def _is(status: str) -> ColumnElement[bool]:
@@ -119,14 +124,11 @@ _INVITE = Query(
         "invitations_open_email_key": lambda: AlreadyExists.field("email", "the address has an open invitation already")
     },
 )
-_QUEUE_MAIL: Query[Any] = Query(
-    insert(MAILS).values(
-        mail_id=bindparam("mail_id"),
-        kind=literal("invitation", Text),
-        to_address=bindparam("email"),
-        subject_id=bindparam("invitation_id"),
-        details=bindparam("details"),
-    )
+_MAIL = Query(
+    text("select identity.mail_invitation(:mail_id, :invitation_id, :details) as wait")
+    .bindparams(bindparam("mail_id", type_=Id), bindparam("invitation_id", type_=Id), bindparam("details", type_=JSONB))
+    .columns(column("wait")),
+    row=_Wait,
 )
 _ACCEPT = Query(
     text("select cast(tenant_id as text) as tenant_id, role from identity.accept_invitation(:token_hash)").columns(
@@ -170,15 +172,22 @@ async def look_up_for_invitation(tx: Transaction, email: str) -> tuple[bool, Let
 
 
 async def invite(
-    tx: Transaction, invitation_id: UUID, *, email: str, role: int, token_hash: bytes, expires_at: datetime
-) -> InvitationRow:
-    return await tx.one(
-        _INVITE, invitation_id=invitation_id, email=email, role=role, token_hash=token_hash, expires_at=expires_at
+    tx: Transaction,
+    invitation_id: UUID,
+    letterhead: Letterhead,
+    *,
+    email: str,
+    role: int,
+    token_hash: bytes,
+    expires_at: datetime,
+) -> tuple[InvitationRow, float | None]:
+    """With its mail, or the seconds until the address may have another one from this tenant."""
+    made = _INVITE.bind(
+        invitation_id=invitation_id, email=email, role=role, token_hash=token_hash, expires_at=expires_at
     )
-
-
-def queue_mail(tx: Transaction, invitation_id: UUID, email: str, letterhead: Letterhead) -> None:
-    tx.send(_QUEUE_MAIL, mail_id=new_id(), email=email, invitation_id=invitation_id, details=letterhead._asdict())
+    mail = _MAIL.bind(mail_id=new_id(), invitation_id=invitation_id, details=letterhead._asdict())
+    (row,), (mailed,) = await tx.together(made, mail)
+    return row, mailed.wait
 
 
 async def accept(tx: Transaction, token_hash: bytes) -> Joined:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
-from bulkhead_kit.errors import FailedPrecondition, InvalidArgument, PermissionDenied
+from bulkhead_kit.errors import FailedPrecondition, InvalidArgument, PermissionDenied, ResourceExhausted
 
 VIEWER: Final = 1
 OWNER: Final = 5
@@ -115,6 +115,17 @@ def demand_not_left(member: MemberRow) -> None:
             ErrorReason.STATE_NOT_ALLOWED,
             "she has left the tenant and comes back by an invitation",
             metadata={"state": "left"},
+        )
+
+
+def demand_mail(wait: float | None) -> None:
+    """An invitation without a mail would be one that nobody can accept."""
+    if wait is not None:
+        raise ResourceExhausted(
+            ErrorReason.RATE_LIMITED,
+            "the tenant has invited this address too often, wait before the next invitation",
+            metadata={"limit": "invitations_address"},
+            retry_after=wait,
         )
 
 

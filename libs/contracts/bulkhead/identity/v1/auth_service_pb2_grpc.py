@@ -113,7 +113,8 @@ class AuthServiceServicer:
 
     def SignUp(self, request, context):
         """Signs a person up and sends a mail with a token that proves the address. An address that has an account already
-        gets a mail that says so instead. The answer is the same in both cases and takes the same time.
+        gets a mail that says so instead. At most five mails of a kind go to one address at once, then one every 96 minutes:
+        twenty in a day. The answer is the same in all cases and takes the same time.
 
         Permission: anybody.
 
@@ -147,8 +148,8 @@ class AuthServiceServicer:
         """Asks for the mail of a sign-up once more, because it was lost or its token has expired: a new token for the sign-up that
         was made last with this address, and the one before is worth nothing. An address that is proved already gets a mail
         that says so; an unknown one gets none, and so does one whose last sign-up is more than a day old. At most one mail a
-        minute and three an hour. The answer is the same in all cases and takes the same time: what there is to send is found
-        out later.
+        minute, three an hour and twenty a day, those of SignUp included. The answer is the same in all cases and takes the
+        same time: what there is to send is found out later.
 
         Permission: anybody.
 
@@ -265,8 +266,9 @@ class AuthServiceServicer:
 
     def RequestPasswordReset(self, request, context):
         """Asks for a mail with a token that lets the owner of the address choose a new password. An address without an account, or
-        one that is not proved, gets none. At most one mail a minute and three in half an hour. The answer is the same in all
-        cases and takes the same time: what there is to send is found out later.
+        one that is not proved, gets none. At most one mail a minute, three in half an hour, five at once and then one every
+        96 minutes; one too many leaves the mail before as good as it was. The answer is the same in all cases and takes the
+        same time: what there is to send is found out later.
 
         Permission: anybody.
 

@@ -18,7 +18,8 @@ class AuthServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     SignUp: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.SignUpRequest, _auth_service_pb2.SignUpResponse]
     """Signs a person up and sends a mail with a token that proves the address. An address that has an account already
-    gets a mail that says so instead. The answer is the same in both cases and takes the same time.
+    gets a mail that says so instead. At most five mails of a kind go to one address at once, then one every 96 minutes:
+    twenty in a day. The answer is the same in all cases and takes the same time.
 
     Permission: anybody.
 
@@ -44,8 +45,8 @@ class AuthServiceStub:
     """Asks for the mail of a sign-up once more, because it was lost or its token has expired: a new token for the sign-up that
     was made last with this address, and the one before is worth nothing. An address that is proved already gets a mail
     that says so; an unknown one gets none, and so does one whose last sign-up is more than a day old. At most one mail a
-    minute and three an hour. The answer is the same in all cases and takes the same time: what there is to send is found
-    out later.
+    minute, three an hour and twenty a day, those of SignUp included. The answer is the same in all cases and takes the
+    same time: what there is to send is found out later.
 
     Permission: anybody.
 
@@ -130,8 +131,9 @@ class AuthServiceStub:
     """
     RequestPasswordReset: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RequestPasswordResetRequest, _auth_service_pb2.RequestPasswordResetResponse]
     """Asks for a mail with a token that lets the owner of the address choose a new password. An address without an account, or
-    one that is not proved, gets none. At most one mail a minute and three in half an hour. The answer is the same in all
-    cases and takes the same time: what there is to send is found out later.
+    one that is not proved, gets none. At most one mail a minute, three in half an hour, five at once and then one every
+    96 minutes; one too many leaves the mail before as good as it was. The answer is the same in all cases and takes the
+    same time: what there is to send is found out later.
 
     Permission: anybody.
 
@@ -185,7 +187,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.SignUpRequest, _abc.Awaitable[_auth_service_pb2.SignUpResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.SignUpResponse]:
         """Signs a person up and sends a mail with a token that proves the address. An address that has an account already
-        gets a mail that says so instead. The answer is the same in both cases and takes the same time.
+        gets a mail that says so instead. At most five mails of a kind go to one address at once, then one every 96 minutes:
+        twenty in a day. The answer is the same in all cases and takes the same time.
 
         Permission: anybody.
 
@@ -223,8 +226,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """Asks for the mail of a sign-up once more, because it was lost or its token has expired: a new token for the sign-up that
         was made last with this address, and the one before is worth nothing. An address that is proved already gets a mail
         that says so; an unknown one gets none, and so does one whose last sign-up is more than a day old. At most one mail a
-        minute and three an hour. The answer is the same in all cases and takes the same time: what there is to send is found
-        out later.
+        minute, three an hour and twenty a day, those of SignUp included. The answer is the same in all cases and takes the
+        same time: what there is to send is found out later.
 
         Permission: anybody.
 
@@ -357,8 +360,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.RequestPasswordResetRequest, _abc.Awaitable[_auth_service_pb2.RequestPasswordResetResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.RequestPasswordResetResponse]:
         """Asks for a mail with a token that lets the owner of the address choose a new password. An address without an account, or
-        one that is not proved, gets none. At most one mail a minute and three in half an hour. The answer is the same in all
-        cases and takes the same time: what there is to send is found out later.
+        one that is not proved, gets none. At most one mail a minute, three in half an hour, five at once and then one every
+        96 minutes; one too many leaves the mail before as good as it was. The answer is the same in all cases and takes the
+        same time: what there is to send is found out later.
 
         Permission: anybody.
 
