@@ -500,6 +500,7 @@ create index issues_by_assignee_idx on issues.issues (tenant_id, assignee_id, st
 create index issues_by_status_idx on issues.issues (tenant_id, project_id, status_id, updated_at desc, issue_id desc);
 create index issues_by_update_idx on issues.issues (tenant_id, project_id, updated_at desc, issue_id desc) where deleted_at is null;
 create index issues_due_idx on issues.issues (tenant_id, due_at) where breached_at is null and resolved_at is null;
+create index issues_of_tenant_by_update_idx on issues.issues (tenant_id, updated_at desc, issue_id desc) where deleted_at is null;
 create unique index issues_tenant_id_external_key on issues.issues (tenant_id, external_source, external_id) where external_id is not null;
 create index issues_tenant_id_parent_id_idx on issues.issues (tenant_id, parent_id) where parent_id is not null;
 create index issues_tenant_id_reporter_id_idx on issues.issues (tenant_id, reporter_id);

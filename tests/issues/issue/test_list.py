@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from bulkhead.issues.v1 import issue_pb2, project_pb2, workflow_pb2
-from bulkhead_issues.issue import rules
+from bulkhead_issues.issue import lists, rules
 from bulkhead_kit.caller import Role
 
-from tests.issues.support import stamp
+from tests.issues.support import as_app, stamp
 from tests.support.builders import make_issue, make_label, make_project, statuses
 from tests.support.client import refused
 from tests.support.house import House, Tenant
@@ -201,6 +201,18 @@ async def test_a_page_of_long_issues_ends_before_its_message_is_too_long(tenant:
     with refused("INVALID_ARGUMENT", "INVALID_FIELD") as refusal:
         await tenant.owner.issues.BatchGetIssues(issue_ids=[one.issue_id for one in (*first.issues, *second.issues)])
     assert refusal.fields == ["issue_ids"]
+
+
+async def test_a_list_across_projects_is_read_in_its_order_and_not_sorted(house: House, tenant: Tenant) -> None:
+    query = lists._list(False, lists.FILTERS.parse(""), lists.ORDERS.parse(""), show_deleted=False, after=False)
+    parameters, formats = query.encode({"tenant_id": tenant.tenant_id, "limit": 51})
+    async with as_app(house, tenant) as connection:
+        # A handful of issues would be sorted whatever indexes there are.
+        await connection.execute("set local enable_sort = off")
+        told = connection.pgconn.exec_params(b"explain " + query.sql, parameters, param_formats=formats)
+    plan = [(told.get_value(line, 0) or b"").decode() for line in range(told.ntuples)]
+    assert [line for line in plan if "Index Scan using issues_of_tenant_by_update_idx" in line], plan
+    assert not [line for line in plan if "Sort" in line], plan
 
 
 def test_filters_name_the_contracts_values() -> None:
