@@ -14,7 +14,7 @@ VENV := .venv/made-$(shell cat requirements.lock pyproject.toml $(MEMBERS) | cks
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-demo: $(VENV) ## two companies, a real import, an audit question, from nothing (FILE=archive.json for another archive)
+demo: $(VENV) ## two companies, an import, an audit question (FILE=archive.json)
 	$(BIN)/bulkhead demo $(if $(FILE),--file $(FILE))
 
 up: $(VENV) ## PostgreSQL and the services until Ctrl-C
@@ -35,13 +35,13 @@ lint: $(VENV) ## style, types, protos, SQL, lock
 protos: $(VENV) ## generate libs/contracts from protos/
 	tools/protos
 
-schema: $(VENV) ## write docs/schema, docs/settings.md, docs/role-matrix.md and each schema.sql
+schema: $(VENV) ## write docs/schema, docs/settings.md and what else is made
 	$(BIN)/bulkhead schema
 
 bench: $(VENV) ## the services against a bare gRPC server
 	$(BIN)/bulkhead bench
 
-lock: $(UV) ## write requirements.lock anew from the pyproject files (ARGS=--upgrade for newer versions)
+lock: $(UV) ## write requirements.lock anew (ARGS=--upgrade for newer versions)
 	tools/lock $(ARGS)
 
 fmt: $(VENV) ## format Python and protos
