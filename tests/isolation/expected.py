@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+EVERY_OTHER = "*"
+"""Tables that are not named, those to come too."""
+
 RIGHTS: dict[str, dict[str, str]] = {
     # By login and table: S select, I insert, U update, D delete; of some columns at least.
     "identity_app": {
@@ -71,7 +74,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     "audit_worker": {},
     "ops": {},
     "eraser": {"audit.event_values": "SD"},
-    "backup": {},
+    "backup": {EVERY_OTHER: "S"},
 }
 
 NEVER_WRITTEN = ("tenant_id", "user_id", "principal", "created_by", "created_at", "version")

@@ -6,6 +6,7 @@ import psycopg
 from psycopg import sql
 
 from tests.isolation.expected import (
+    EVERY_OTHER,
     HIDDEN,
     LEVELS,
     NEVER_WRITTEN,
@@ -46,7 +47,7 @@ def probe_rights(database: ScratchDatabase, tables: frozenset[str] | None = None
     for role, expected in RIGHTS.items():
         with psycopg.connect(database.dsn(role), autocommit=True) as connection:
             for name, columns in known.items():
-                _probe_table(connection, name, columns, expected.get(name, ""), report)
+                _probe_table(connection, name, columns, expected.get(name, expected.get(EVERY_OTHER, "")), report)
     return report
 
 
