@@ -152,6 +152,23 @@ async def test_many_rows_go_in_small_steps_and_hold_no_others_up(house: House, m
     assert (await counts(house))["user_request_ids"] == 0
 
 
+async def test_a_try_that_comes_while_its_count_is_removed_is_counted(house: House, mails: PostOffice) -> None:
+    bucket = secrets.token_bytes(32)
+    async with as_owner(house.database) as connection:
+        await connection.execute(
+            "insert into identity.login_throttles (bucket, last_at) values (%s, now() - interval '2 days')", (bucket,)
+        )
+    async with as_role(house.database, "identity_app") as connection:
+        await connection.execute("select identity.claim_attempt(%s, 'ann@example.com')", (bucket,))
+        removing = asyncio.ensure_future(expire(mails.database, worker_caller()))
+        done, _ = await asyncio.wait([removing], timeout=0.2)
+        assert not done
+    await removing
+    async with as_owner(house.database) as connection:
+        cursor = await connection.execute("select failures from identity.login_throttles where bucket = %s", (bucket,))
+        assert await cursor.fetchone() == (1,)
+
+
 async def test_invitations_nobody_took_give_their_seats_back(house: House, mails: PostOffice) -> None:
     tenants = [await house.tenant("lapsed") for _ in range(3)]
     for tenant in tenants:
