@@ -157,6 +157,42 @@ using (app.role_level() >= 6)
 with check (app.role_level() >= 6);
 grant select, insert (tenant_id), update (size) on audit.logs to audit_app;
 
+create or replace function audit.check_source()
+ returns trigger
+ language plpgsql
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_service text := coalesce(current_setting('app.service', true), '');
+begin
+    -- Who was refused is a user everywhere; where it was is the service's own method.
+    if new.action = 'call.denied' and starts_with(coalesce(new.rpc, ''), 'bulkhead.' || v_service || '.') then
+        return new;
+    end if;
+    if
+        new.action = 'call.denied'
+        or coalesce(audit.kind_owner(new.entity_type), v_service) <> v_service
+        or coalesce(audit.kind_owner(split_part(new.action, '.', 1)), v_service) <> v_service
+    then
+        raise exception 'an event of another service''s things' using errcode = 'insufficient_privilege';
+    end if;
+    return new;
+end
+$function$;
+revoke all on function audit.check_source() from public;
+comment on function audit.check_source() is
+'Keeps a service from saying anything about another service''s things, or of a call refused elsewhere.';
+
+create or replace function audit.kind_owner(p_kind text)
+ returns text
+ language sql
+ immutable parallel safe
+return case when (p_kind = any (array['api_key'::text, 'credential'::text, 'invitation'::text, 'mail_ask'::text, 'member'::text, 'one_time_token'::text, 'plan'::text, 'refresh_token'::text, 'session'::text, 'support_entry'::text, 'support_grant'::text, 'team'::text, 'team_member'::text, 'tenant'::text, 'user'::text, 'user_profile'::text])) then 'identity'::text when (p_kind = any (array['comment'::text, 'issue'::text, 'issue_label'::text, 'label'::text, 'project'::text, 'status'::text, 'status_transition'::text, 'workspace'::text])) then 'issues'::text else null::text end;
+revoke all on function audit.kind_owner(text) from public;
+grant execute on function audit.kind_owner(text) to audit_app;
+comment on function audit.kind_owner(text) is
+'The service whose kind of entity it is, or null.';
+
 create or replace function audit.only_erase()
  returns trigger
  language plpgsql
@@ -208,6 +244,7 @@ create trigger no_truncate before truncate on audit.event_values for each statem
 create trigger no_update before update on audit.event_values for each row execute function audit.refuse_change();
 create trigger only_erase before delete on audit.event_values for each row execute function audit.only_erase();
 
+create trigger check_source before insert on audit.events for each row execute function audit.check_source();
 create trigger no_change before delete or update on audit.events for each row execute function audit.refuse_change();
 create trigger no_truncate before truncate on audit.events for each statement execute function audit.refuse_change();
 

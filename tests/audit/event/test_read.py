@@ -372,5 +372,7 @@ async def test_the_end_of_a_tenant_is_logged_too(house: House, acme: Tenant, sta
         connection.execute(
             f"update identity.tenants set status = %s, {gone} where tenant_id = %s", (status, acme.tenant_id)
         )
-    reply = await acme.service("identity").audit.AppendEvents(events=[make_event(action="tenant.updated")])
+    reply = await acme.service("identity").audit.AppendEvents(
+        events=[make_event(action="tenant.updated", entity_type="tenant")]
+    )
     assert (reply.appended_count, reply.log_size) == (1, 1)

@@ -84,6 +84,7 @@ def prove(connection: Connection[Any]) -> Proof:
     """Leaves nothing behind."""
     with connection.transaction(force_rollback=True):
         connection.execute("set local timezone = 'UTC'")
+        connection.execute("set local app.service = 'issues'")
         connection.execute(MONTHS)
         connection.execute(FILL, {"events": EVENTS})
         connection.execute(FILL_VALUES)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple
 
+from bulkhead_kit.denials import ACTION
 from bulkhead_kit.errors import InvalidArgument
 from bulkhead_kit.moments import from_us_since_2000
 
@@ -17,6 +18,20 @@ MAX_AHEAD: Final = timedelta(days=92)
 ACTOR_TYPES: Final = ("person", "service_account", "service", "anonymous", "system", "database")
 OUTCOMES: Final = ("ok", "denied", "failed")
 VISIBILITIES: Final = {"EVERYONE": 1, "INTERNAL": 2}
+
+OWNERS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        (
+            *("api_key", "credential", "invitation", "mail_ask", "member", "one_time_token", "plan", "refresh_token"),
+            *("session", "support_entry", "support_grant", "team", "team_member", "tenant", "user", "user_profile"),
+        ),
+        "identity",
+    ),
+    **dict.fromkeys(
+        ("comment", "issue", "issue_label", "label", "project", "status", "status_transition", "workspace"), "issues"
+    ),
+}
+"""Whose kinds of entities are whose, as audit.kind_owner says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +134,18 @@ class Leaf:
 def demand_plausible(occurred_at: int, now: datetime, field: str) -> None:
     if not EARLIEST <= from_us_since_2000(occurred_at) <= now + MAX_AHEAD:
         raise InvalidArgument.field(field, "must be a time from 2020 to three months from now")
+
+
+def demand_own(service: str, events: Sequence[NewEvent]) -> None:
+    """The database says the same, but not which event it was: the relay has to find the one that is refused."""
+    for position, event in enumerate(events):
+        if event.action == ACTION:
+            wrong = "" if (event.rpc or "").startswith(f"bulkhead.{service}.") else "rpc"
+        else:
+            named = {"entity_type": event.entity_type, "action": event.action.partition(".")[0]}
+            wrong = next((field for field, kind in named.items() if OWNERS.get(kind, service) != service), "")
+        if wrong:
+            raise InvalidArgument.field(f"events[{position}].{wrong}", f"is another service's than {service}'s")
 
 
 def months(events: Sequence[NewEvent]) -> set[date]:

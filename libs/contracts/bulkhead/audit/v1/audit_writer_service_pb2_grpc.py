@@ -54,7 +54,8 @@ class AuditWriterServiceServicer:
         All or nothing: after an error no event of the batch was appended by this call. Events are appended in the order
         given and numbered without gaps.
 
-        Permission: services that list this method. Nobody else, whatever the role.
+        Permission: services that list this method. Nobody else, whatever the role. A service speaks of its own things: an
+        event about another service's kind of entity, or of a call refused by another service, is INVALID_FIELD.
 
         Errors: INVALID_ARGUMENT (INVALID_FIELD) when an event breaks a rule; the field names it, such as
         "events[3].changes_json", and a repeat of the batch fails alike. ABORTED (CONFLICT),
