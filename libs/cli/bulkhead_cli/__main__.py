@@ -15,7 +15,12 @@ from bulkhead_cli.screen import Screen
 from bulkhead_cli.settings import CliSettings
 from bulkhead_cli.stopping import StoppedError, StopRequest
 
-app = App(name="bulkhead", help="Runs, migrates, demonstrates and examines a whole installation.")
+app = App(
+    name="bulkhead",
+    help="Runs, migrates, demonstrates and examines a whole installation.",
+    # What is off unless it is named needs no --no-... of its own.
+    default_parameter=Parameter(negative=()),
+)
 Json = Annotated[bool, Parameter(name="--json", help="One JSON document instead of tables.")]
 State = Annotated[Path | None, Parameter(help="Where everything of this installation is kept (.run).")]
 DatabaseUrl = Annotated[str | None, Parameter(help="URL of an administrator's login on a running server.")]
@@ -28,11 +33,13 @@ def settings_with(state: Path | None, database_url: str | None) -> CliSettings:
 
 
 @app.command
-def up(*, json: Json = False, quiet: bool = False, state: State = None, database_url: DatabaseUrl = None) -> None:
+def up(*, json: Json = False, quiet: bool = False, state: State = None, database_url: str | None = None) -> None:
     """PostgreSQL, migrations, keys and all services, until Ctrl-C.
 
     Parameters
     ----------
+    database_url
+        URL of an administrator's login on a running server. Its logins get the passwords of this installation.
     quiet
         Do not repeat what the services say; it is in the log files anyway.
     """
@@ -139,7 +146,7 @@ def doctor(*, json: Json = False, state: State = None, database_url: DatabaseUrl
 
 
 @app.command
-def schema(*, check: bool = False, root: Path = Path(), database_url: DatabaseUrl = None) -> int:
+def schema(*, check: bool = False, root: Path = Path(), database_url: str | None = None) -> int:
     """Writes docs/schema and each schema.sql from a live database, made for it and migrated; and from the code
     docs/settings.md and docs/role-matrix.md.
 
