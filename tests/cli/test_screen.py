@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from bulkhead_cli import database
+from bulkhead_cli import database as database_of
 from bulkhead_cli.brief import brief, hanging
 from bulkhead_cli.errors import MendableError
+
+from tests.support.postgres import ScratchDatabase
 
 CALL = (
     "2026-11-20T15:22:31.381Z [info     ] rpc                            [bulkhead.access] service=identity"
@@ -67,4 +69,15 @@ def test_passwords_that_cannot_be_used_are_refused_with_words(text: str | None, 
     if text is not None:
         file.write_text(text)
     with pytest.raises(MendableError, match=complaint):
-        database.read_passwords(file)
+        database_of.read_passwords(file)
+
+
+def test_a_login_that_may_not_make_roles_is_told_who_may(database: ScratchDatabase) -> None:
+    with pytest.raises(MendableError, match=r"may not make the roles: .+CREATEROLE"):
+        database_of.migrate(database.dsn("ops"), {}, print)
+
+
+def test_a_url_that_is_none_is_refused_with_words() -> None:
+    with pytest.raises(MendableError, match="is no PostgreSQL URL") as caught:
+        database_of.migrate("postgres//admin:s3cr3t@db", {}, print)
+    assert "s3cr3t" not in str(caught.value)

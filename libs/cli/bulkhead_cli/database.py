@@ -30,6 +30,7 @@ LOGINS = (
     "eraser",
     "backup",
 )
+URL_MEND = "correct --database-url or BULKHEAD_DATABASE_URL."
 PASSWORDS = "database-passwords.json"
 
 
@@ -46,7 +47,13 @@ def create(admin: str) -> str:
 def migrate(admin: str, passwords: Mapping[str, str], say: Callable[[str], None]) -> None:
     """Roles, then every schema in order. Safe to repeat, and while another instance does the same."""
     check_server(admin)
-    migrations.prepare(admin, passwords=dict(passwords))
+    try:
+        migrations.prepare(admin, passwords=dict(passwords))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise MendableError(
+            f"This login may not make the roles: {error.diag.message_primary}.",
+            "use a superuser's, or that of the role with CREATEROLE that made them.",
+        ) from error
     for target in migrations.TARGETS:
         before = migrations.current(admin, target.schema)
         migrations.upgrade(admin, target.schema)
@@ -76,7 +83,10 @@ def check_server(admin: str) -> int:
         with psycopg.connect(admin, connect_timeout=10) as connection:
             version = connection.info.server_version
     except psycopg.OperationalError as error:
-        raise MendableError(f"The database cannot be reached: {error}", "correct BULKHEAD_DATABASE_URL.") from error
+        raise MendableError(f"The database cannot be reached: {error}", URL_MEND) from error
+    except psycopg.ProgrammingError:
+        # Its text repeats the URL, with a password perhaps.
+        raise MendableError("The database's address is no PostgreSQL URL.", URL_MEND) from None
     if version < OLDEST:
         raise MendableError(f"The server is PostgreSQL {version // 10_000}.", "use PostgreSQL 15 or newer.")
     return version
