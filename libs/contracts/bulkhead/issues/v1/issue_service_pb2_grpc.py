@@ -182,7 +182,8 @@ class IssueServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TransitionIssue(self, request, context):
-        """Moves an issue to another status by a transition of the workflow. Moving it to the status it has changes nothing.
+        """Moves an issue to another status by a transition of the workflow, as ListStatuses names them. Moving it to the status
+        it has changes nothing.
 
         Permission: members and above; a transition may ask for a higher role.
 

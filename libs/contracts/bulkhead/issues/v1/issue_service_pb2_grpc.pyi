@@ -72,7 +72,8 @@ class IssueServiceStub:
     Idempotent with a request_id.
     """
     TransitionIssue: _aio.UnaryUnaryMultiCallable[_issue_service_pb2.TransitionIssueRequest, _issue_pb2.Issue]
-    """Moves an issue to another status by a transition of the workflow. Moving it to the status it has changes nothing.
+    """Moves an issue to another status by a transition of the workflow, as ListStatuses names them. Moving it to the status
+    it has changes nothing.
 
     Permission: members and above; a transition may ask for a higher role.
 
@@ -251,7 +252,8 @@ class IssueServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _issue_service_pb2.TransitionIssueRequest,
         context: _aio.ServicerContext[_issue_service_pb2.TransitionIssueRequest, _abc.Awaitable[_issue_pb2.Issue]],
     ) -> _abc.Awaitable[_issue_pb2.Issue]:
-        """Moves an issue to another status by a transition of the workflow. Moving it to the status it has changes nothing.
+        """Moves an issue to another status by a transition of the workflow, as ListStatuses names them. Moving it to the status
+        it has changes nothing.
 
         Permission: members and above; a transition may ask for a higher role.
 
