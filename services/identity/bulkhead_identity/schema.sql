@@ -1333,7 +1333,7 @@ create table identity.user_credentials (
     check (password_hash ~~ '$argon2id$%' and length(password_hash) <= 200)
 );
 comment on table identity.user_credentials is
-'Password hashes (argon2id in its own notation, with parameters and salt). No login role can read it.';
+'Password hashes (argon2id in its own notation, with parameters and salt). Of all logins only backup can read it.';
 comment on column identity.user_credentials.password_hash is
 'argon2id, with its parameters and salt.';
 comment on column identity.user_credentials.password_changed_at is

@@ -124,7 +124,7 @@ create trigger aa_stamp before insert or update on identity.user_credentials
 for each row execute function app.stamp();
 call app.capture_on('identity.user_credentials', 'credential', '{user_id}', '{password_hash}');
 comment on table identity.user_credentials is
-'Password hashes (argon2id in its own notation, with parameters and salt). No login role can read it.';
+'Password hashes (argon2id in its own notation, with parameters and salt). Of all logins only backup can read it.';
 comment on column identity.user_credentials.password_hash is 'argon2id, with its parameters and salt.';
 comment on column identity.user_credentials.password_changed_at is 'Since when it has been this password.';
 """
