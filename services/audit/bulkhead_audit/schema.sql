@@ -108,10 +108,12 @@ comment on column audit.events.values_digest is
 'SHA-256 of the salt and the canonical values in event_values.';
 comment on column audit.events.leaf_hash is
 'SHA-256 of a zero byte and this row''s canonical envelope, values_digest included.';
-create index events_tenant_id_action_idx on only audit.events (tenant_id, action, occurred_at desc, seq desc);
+create index events_not_ok_idx on only audit.events (tenant_id, occurred_at desc, seq desc) where outcome <> 'ok'::text;
+create index events_tenant_id_action_idx on only audit.events (tenant_id, action text_pattern_ops, occurred_at desc, seq desc);
 create index events_tenant_id_actor_id_idx on only audit.events (tenant_id, actor_id, occurred_at desc, seq desc);
 create index events_tenant_id_entity_id_idx on only audit.events (tenant_id, entity_id, occurred_at desc, seq desc);
 create index events_tenant_id_event_id_idx on only audit.events (tenant_id, event_id);
+create index events_tenant_id_on_behalf_of_idx on only audit.events (tenant_id, on_behalf_of, occurred_at desc, seq desc) where on_behalf_of is not null;
 create index events_tenant_id_project_id_idx on only audit.events (tenant_id, project_id, occurred_at desc, seq desc) where project_id is not null;
 create index events_tenant_id_request_id_idx on only audit.events (tenant_id, request_id);
 alter table audit.events enable row level security;
