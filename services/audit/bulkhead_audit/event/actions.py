@@ -35,7 +35,7 @@ class Appender:
 
     async def append_events(self, caller: Caller, events: Sequence[NewEvent]) -> Appended:
         """Numbers what is new and passes over the rest; whatever the tenant's state, as its end is logged too."""
-        rules.demand_own(caller.service or "", events)
+        rules.demand_own(caller.service or "", events, refusal=ACTION)
         await self._months.ensure(caller, rules.months(events))
         async with self._db.transaction(caller, checked=False) as tx:
             size, known = await store.lock_log(tx, events)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple
 
-from bulkhead_kit.denials import ACTION
 from bulkhead_kit.errors import InvalidArgument
 from bulkhead_kit.moments import from_us_since_2000
 
@@ -136,10 +135,13 @@ def demand_plausible(occurred_at: int, now: datetime, field: str) -> None:
         raise InvalidArgument.field(field, "must be a time from 2020 to three months from now")
 
 
-def demand_own(service: str, events: Sequence[NewEvent]) -> None:
-    """The database says the same, but not which event it was: the relay has to find the one that is refused."""
+def demand_own(service: str, events: Sequence[NewEvent], *, refusal: str) -> None:
+    """The database says the same, but not which event it was: the relay has to find the one that is refused.
+
+    `refusal`: the action of a refused call, which is known by its method.
+    """
     for position, event in enumerate(events):
-        if event.action == ACTION:
+        if event.action == refusal:
             wrong = "" if (event.rpc or "").startswith(f"bulkhead.{service}.") else "rpc"
         else:
             named = {"entity_type": event.entity_type, "action": event.action.partition(".")[0]}
