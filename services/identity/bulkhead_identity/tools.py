@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bulkhead_kit.caller import Caller
 from bulkhead_kit.db import Database
+from bulkhead_kit.idempotency import Request
 
 from bulkhead_identity.derived import DerivedTokens
 from bulkhead_identity.passwords import Passwords
@@ -21,3 +23,7 @@ class Tools:
     access: AccessTokens
     derived: DerivedTokens
     lives: Lives
+
+    def digest(self, caller: Caller, request: Request) -> bytes:
+        """By which a repeat of a request with a password or an address in it is known; a guesser cannot compute it."""
+        return self.derived.request_digest(caller.rpc, request.SerializeToString(deterministic=True))

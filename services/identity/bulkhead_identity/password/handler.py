@@ -29,7 +29,7 @@ class PasswordHandler(AuthServiceServicer):
         caller = as_anybody(current_caller())
         email = texts.address(request.email, "email")
         request_id = parse_optional_id(request.request_id, "request_id")
-        digest = self._tools.derived.request_digest(caller.rpc, request.SerializeToString(deterministic=True))
+        digest = self._tools.digest(caller, request)
         await actions.request_reset(self._tools, caller, email, request_id, digest)
         return pb.RequestPasswordResetResponse()
 
@@ -39,7 +39,7 @@ class PasswordHandler(AuthServiceServicer):
 
     async def ChangePassword(self, request: pb.ChangePasswordRequest, _context: Context) -> pb.ChangePasswordResponse:
         caller = as_person(current_caller())
-        digest = self._tools.derived.request_digest(caller.rpc, request.SerializeToString(deterministic=True))
+        digest = self._tools.digest(caller, request)
         checked = await actions.check_change(self._tools, caller, wire.change(request))
         try:
             return await PERSONAL_REQUEST_IDS.once(

@@ -24,7 +24,7 @@ class RegistrationHandler(AuthServiceServicer):
 
     async def SignUp(self, request: pb.SignUpRequest, _context: Context) -> pb.SignUpResponse:
         caller = as_anybody(current_caller())
-        digest = self._tools.derived.request_digest(caller.rpc, request.SerializeToString(deterministic=True))
+        digest = self._tools.digest(caller, request)
         await actions.sign_up(self._tools, caller, wire.sign_up(request, digest))
         return pb.SignUpResponse()
 
@@ -40,6 +40,6 @@ class RegistrationHandler(AuthServiceServicer):
         caller = as_anybody(current_caller())
         email = texts.address(request.email, "email")
         request_id = parse_optional_id(request.request_id, "request_id")
-        digest = self._tools.derived.request_digest(caller.rpc, request.SerializeToString(deterministic=True))
+        digest = self._tools.digest(caller, request)
         await actions.resend_verification(self._tools, caller, email, request_id, digest)
         return pb.ResendVerificationResponse()

@@ -40,7 +40,7 @@ class UserHandler(UserServiceServicer):
 
     async def CloseAccount(self, request: pb.CloseAccountRequest, _context: Context) -> pb.CloseAccountResponse:
         caller = as_person(current_caller())
-        digest = self._tools.derived.request_digest(caller.rpc, request.SerializeToString(deterministic=True))
+        digest = self._tools.digest(caller, request)
         closing = await actions.check_closing(self._tools, caller, request.password)
         return await PERSONAL_REQUEST_IDS.once(
             self._database,

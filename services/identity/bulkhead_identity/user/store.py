@@ -14,7 +14,6 @@ from sqlalchemy import (
     Boolean,
     Column,
     Integer,
-    MetaData,
     Table,
     Text,
     and_,
@@ -28,9 +27,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
+from bulkhead_identity.store import MEMBERSHIPS, METADATA
 from bulkhead_identity.user.rules import MAX_PREFERENCES, CardRow, UserRow
 
-METADATA = MetaData(schema="identity")
 USERS = Table(
     "users",
     METADATA,
@@ -62,16 +61,6 @@ PROFILES = Table(
     Column("is_onboarded", Boolean),
     Column("updated_at", Time),
     Column("version", Integer),
-)
-MEMBERSHIPS = Table(
-    "memberships",
-    METADATA,
-    Column("tenant_id", Id),
-    Column("user_id", Id),
-    Column("kind", Text),
-    Column("status", Text),
-    Column("display_name", Text),
-    Column("avatar_url", Text),
 )
 _NO_PREFERENCES = literal_column("'{}'::jsonb", JSONB)
 _ME = and_(USERS.c.user_id == bindparam("caller_id", type_=Id), USERS.c.status == "active")
