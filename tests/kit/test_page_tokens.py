@@ -82,11 +82,9 @@ def test_a_token_of_another_query_is_refused(rpc: str, tenant: UUID | None, quer
     assert refused(TOKENS.encode(QUERY, VALUES), query_digest(rpc, tenant, query))
 
 
-def test_a_token_of_another_key_is_refused_until_that_key_is_known() -> None:
-    token = TOKENS.encode(QUERY, VALUES)
-    assert refused(token, tokens=PageTokens(OTHER_KEY))
-    assert PageTokens(OTHER_KEY, KEY).decode(QUERY, token) == VALUES
-    assert refused(PageTokens(OTHER_KEY, KEY).encode(QUERY, VALUES))
+def test_a_token_of_another_key_is_refused() -> None:
+    assert refused(TOKENS.encode(QUERY, VALUES), tokens=PageTokens(OTHER_KEY))
+    assert refused(PageTokens(OTHER_KEY).encode(QUERY, VALUES))
 
 
 def test_an_unsigned_token_of_the_right_shape_is_refused() -> None:
@@ -102,9 +100,7 @@ def test_another_format_version_is_refused() -> None:
 
 def test_a_weak_key_is_refused() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
-        PageTokens(b"short")
-    with pytest.raises(ValueError, match="32 bytes"):
-        PageTokens(KEY, b"")
+        PageTokens(b"k" * 31)
 
 
 def test_page_size_follows_the_contract() -> None:

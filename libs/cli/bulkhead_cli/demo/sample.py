@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from bulkhead_cli.importing import github
+
 AUTHORS = ("mira", "jonas", "sefa", "li-wei", "ana")
 LABELS = (("bug", "d73a4a"), ("docs", "0075ca"), ("good first issue", "7057ff"), ("performance", "a2eeef"))
 TITLES = (
@@ -23,7 +25,7 @@ _START = datetime(2025, 3, 3, 9, 0, tzinfo=UTC)
 def archive() -> dict[str, Any]:
     """24 issues, 8 pull requests, 4 labels, 64 comments of 5 authors; numbers with gaps, as real projects have."""
     return {
-        "magic": "E!vIA5L86J2I",
+        "magic": github.MAGIC,
         "timestamp": _time(400),
         "repo": "example/bilge-watch",
         "labels": [{"name": name, "description": f"About {name}", "color": color} for name, color in LABELS],
