@@ -76,6 +76,25 @@ def test_a_secret_open_to_others_is_refused(tmp_path: Path) -> None:
         load_page_token_key(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["access.public.pem", "jwks.json", "."])
+def test_a_public_key_that_others_may_put_there_is_refused(tmp_path: Path, name: str) -> None:
+    """Or every user of the machine could sign as identity does."""
+    keys, hers = tmp_path / "keys", tmp_path / "hers"
+    generate_keys(keys)
+    generate_keys(hers)
+    (keys / "jwks.json").write_text('{"keys": []}')
+    load_public_keys(keys, ["access"])
+    with (keys / "access.public.pem").open("ab") as file:
+        file.write((hers / "access.public.pem").read_bytes())
+    (keys / name).chmod(0o777 if name == "." else 0o646)
+    with pytest.raises(KeyFileError, match="chmod o-w"):
+        load_public_keys(keys, ["access"])
+    if name == ".":
+        # As a mounted secret is.
+        keys.chmod(0o1777)
+        load_public_keys(keys, ["access"])
+
+
 def test_a_secret_that_is_too_short_is_refused(tmp_path: Path) -> None:
     generate_keys(tmp_path)
     for name, load in (("page_tokens.key", load_page_token_key), ("identity.secret.key", load_identity_secret)):

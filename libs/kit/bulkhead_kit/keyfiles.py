@@ -155,11 +155,22 @@ def _long_secret(path: Path) -> bytes:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
+        others_write = path.stat().st_mode & stat.S_IWOTH or _takes_files(path.parent)
     except OSError as error:
         raise KeyFileError(
             f"key file {path} cannot be read ({error.strerror}): make keys with 'bulkhead keys', or correct KEYS_DIR"
         ) from None
+    if others_write:
+        # A public key that anybody may put there verifies what anybody has signed.
+        raise KeyFileError(f"every user of this machine may change {path}: chmod o-w {path} {path.parent}")
+    return content
+
+
+def _takes_files(directory: Path) -> bool:
+    """Whether anybody may put a file in another's place; a sticky folder, as of mounted secrets, keeps its own."""
+    mode = directory.stat().st_mode
+    return bool(mode & stat.S_IWOTH) and not mode & stat.S_ISVTX
 
 
 def read_public_keys(path: Path, name: str) -> dict[str, ec.EllipticCurvePublicKey]:
