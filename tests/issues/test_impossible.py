@@ -182,6 +182,16 @@ NEW_ISSUE = (
             DENIED,
         ),
         ("select changes from issues.outbox", DENIED),
+        # Refused calls of this service are recorded, and nothing else.
+        *(
+            (f"select issues.record_event({said}, '{{}}')", "P0001")
+            for said in (
+                "'issue.updated', 'issue', %(first)s, 'denied'",
+                "'call.denied', 'issue', %(first)s, 'denied'",
+                "'call.denied', 'user', %(user)s, 'failed'",
+                "'call.denied', 'user', %(user)s, 'denied'",
+            )
+        ),
         (
             "insert into issues.issues (tenant_id, issue_id, project_id, title, reporter_id) "
             "values (%(tenant)s, gen_random_uuid(), %(project)s, 'in her name', %(member)s)",

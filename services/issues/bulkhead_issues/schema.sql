@@ -1581,9 +1581,11 @@ create or replace function issues.record_event(p_action text, p_entity_type text
  set search_path to 'pg_catalog', 'pg_temp'
 as $function$
 begin
-    -- What succeeded leaves a row and is captured from it; this can not pretend that it did.
-    if p_outcome not in ('denied', 'failed') then
-        raise exception 'issues.record_event: an event without a row is one that was denied or failed';
+    if
+        p_action <> 'call.denied' or p_outcome <> 'denied' or p_entity_type not in ('user', 'service')
+        or not starts_with(coalesce(current_setting('app.rpc', true), ''), 'bulkhead.issues.')
+    then
+        raise exception 'issues.record_event: only a refused call of this service is an event without a row';
     end if;
     insert into issues.outbox (tenant_id, action, entity_type, entity_id, outcome, changes)
     values (

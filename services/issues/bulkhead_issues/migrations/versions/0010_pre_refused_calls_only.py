@@ -1,0 +1,53 @@
+"""The function for refused calls records nothing else."""
+
+from bulkhead_kit.migrations import run_sql
+
+revision = "0010"
+down_revision = "0009"
+
+BEFORE = """
+    -- What succeeded leaves a row and is captured from it; this can not pretend that it did.
+    if p_outcome not in ('denied', 'failed') then
+        raise exception 'issues.record_event: an event without a row is one that was denied or failed';
+    end if;
+"""
+# Audit would refuse the rest, and the tenant's whole log would wait behind it.
+AFTER = """
+    if
+        p_action <> 'call.denied' or p_outcome <> 'denied' or p_entity_type not in ('user', 'service')
+        or not starts_with(coalesce(current_setting('app.rpc', true), ''), 'bulkhead.issues.')
+    then
+        raise exception 'issues.record_event: only a refused call of this service is an event without a row';
+    end if;
+"""
+
+
+RECORD_EVENT = """
+grant create on schema issues to issues_definer;
+set local role issues_definer;
+create or replace function issues.record_event(
+    p_action text, p_entity_type text, p_entity_id uuid, p_outcome text, p_changes jsonb
+) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- demand
+    insert into issues.outbox (tenant_id, action, entity_type, entity_id, outcome, changes)
+    values (
+        coalesce(app.current_tenant_id(), app.platform_log_id()), p_action, p_entity_type, p_entity_id, p_outcome,
+        p_changes
+    );
+end
+$$;
+set local role issues_owner;
+revoke create on schema issues from issues_definer;
+"""
+
+
+def upgrade() -> None:
+    run_sql(RECORD_EVENT.replace("    -- demand", AFTER.strip("\n")))
+
+
+def downgrade() -> None:
+    run_sql(RECORD_EVENT.replace("    -- demand", BEFORE.strip("\n")))
