@@ -21,6 +21,10 @@ from tests.kit.rpc.world import Person, World, make_chain, running
 
 BRIEF = ("Brief", "BriefDownload", "BriefUpload", "BriefChat")
 DEFAULT, LONGEST = 0.2, 0.4
+SOON = 2.5
+"""Long before it would have ended by itself."""
+ROUNDED = 0.05
+"""What gRPC may add to a client's deadline on the wire."""
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +45,11 @@ class Stuck:
     def __init__(self) -> None:
         self.begun = asyncio.Event()
         self.stopped_by: list[type[BaseException] | None] = []
-        self.lasted = 0.0
+        self.left = self.lasted = 0.0
 
     async def __call__(self, request: Any) -> str:
         self.begun.set()
+        self.left = current_caller().time_left()
         started = clock.monotonic()
         try:
             await asyncio.sleep(5)
@@ -55,6 +60,11 @@ class Stuck:
             self.lasted = clock.monotonic() - started
         return "woke up"
 
+    def demand_deadline(self, seconds: float) -> None:
+        """It had that long and took it. On a busy machine it begins late and hears late, but never of more time."""
+        assert seconds / 2 < self.left <= seconds + ROUNDED
+        assert self.left - 0.02 < self.lasted < SOON
+
 
 @pytest.fixture
 def stuck(world: World) -> Stuck:
@@ -64,7 +74,7 @@ def stuck(world: World) -> Stuck:
 
 
 async def settled(world: World) -> None:
-    give_up = clock.monotonic() + 2
+    give_up = clock.monotonic() + SOON
     while world.chain.running:
         assert clock.monotonic() < give_up
         await asyncio.sleep(0.005)
@@ -77,7 +87,7 @@ async def test_a_call_without_deadline_gets_the_methods_default(
     answer = await failed(stub, method)
     assert (answer.code().name, reason_of(answer)) == ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
     assert stuck.stopped_by == [asyncio.CancelledError]
-    assert DEFAULT - 0.05 < stuck.lasted < DEFAULT + 0.15
+    stuck.demand_deadline(DEFAULT)
     assert (world.chain.running, world.servicer.ended) == (0, 1)
 
 
@@ -85,7 +95,7 @@ async def test_a_call_without_deadline_gets_the_methods_default(
 async def test_a_longer_deadline_is_cut_to_the_longest(world: World, stub: Any, stuck: Stuck, method: str) -> None:
     answer = await failed(stub, method, timeout=60)
     assert reason_of(answer) == "DEADLINE_EXCEEDED"
-    assert LONGEST - 0.05 < stuck.lasted < LONGEST + 0.15
+    stuck.demand_deadline(LONGEST)
 
 
 @pytest.mark.parametrize("method", KINDS)
@@ -95,7 +105,7 @@ async def test_the_clients_deadline_stops_the_handler(world: World, stub: Any, s
         await settled(world)
     assert answer.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     assert stuck.stopped_by == [asyncio.CancelledError]
-    assert stuck.lasted < 0.5
+    stuck.demand_deadline(0.25)
     assert [line["code"] for line in logged if line["event"] == "rpc"] == ["DEADLINE_EXCEEDED"]
     assert [line for line in logged if line["log_level"] in ("warning", "error")] == []
 
@@ -108,7 +118,7 @@ async def test_a_call_whose_client_cancels_is_cancelled(world: World, stub: Any,
         call.cancel()
         await settled(world)
     assert stuck.stopped_by == [asyncio.CancelledError]
-    assert (stuck.lasted < 1, world.servicer.ended) == (True, 1)
+    assert (stuck.lasted < SOON, world.servicer.ended) == (True, 1)
     assert [line["code"] for line in logged if line["event"] == "rpc"] == ["CANCELLED"]
 
 
@@ -136,7 +146,8 @@ async def test_the_deadline_reaches_the_handler(world: World, stub: Any) -> None
     for timeout in (None, 3.0, 60.0):
         await invoke(stub, "Ask", timeout=timeout)
     await invoke(stub, "Brief")
-    assert [round(seconds, 1) for seconds in left] == [10.0, 3.0, 10.0, 0.2]
+    for seconds, most in zip(left, (10.0, 3.0, 10.0, 0.2), strict=True):
+        assert most * 0.6 < seconds <= most + ROUNDED
 
 
 async def test_a_client_that_does_not_read_cannot_hold_a_stream_open(world: World, stub: Any) -> None:
@@ -148,8 +159,9 @@ async def test_a_client_that_does_not_read_cannot_hold_a_stream_open(world: Worl
 
     world.servicer.script = script
     call = start(stub, "BriefChat", *[Request(text="hi")] * 20)
-    await asyncio.sleep(DEFAULT + 0.1)
-    assert world.servicer.ended == 1
+    async with asyncio.timeout(SOON):
+        while not world.servicer.ended:  # noqa: ASYNC110 - the server's doing
+            await asyncio.sleep(0.01)
     await settled(world)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         _ = [reply async for reply in call]
