@@ -20,4 +20,6 @@ async def _get_event(company: Company, _role: Role) -> Fields:
 
 @sample("audit.v1.AuditWriterService/AppendEvents")
 async def _append_events(company: Company, _role: Role) -> Fields:
-    return {"events": [new_event(company)]}
+    # Of identity's things: the probes send it as the first service of those that may, and each speaks of its own only.
+    of_team = {"action": "team.created", "entity_type": "team", "entity_id": company.one("team")}
+    return {"events": [new_event(company, **of_team)]}
