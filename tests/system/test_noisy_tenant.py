@@ -118,7 +118,7 @@ async def furnished(house: House, slug: str, issues: int) -> tuple[Tenant, list[
     return tenant, [await make_issue(tenant.owner, project.project_id) for _ in range(issues)]
 
 
-@pytest.mark.parametrize("method", ["GetIssue", "CreateIssue"])
+@pytest.mark.parametrize("method", [pytest.param("GetIssue", marks=pytest.mark.soak), "CreateIssue"])
 async def test_others_are_slowed_by_less_than_the_stated_bound(method: str, house: House, tmp_path: Path) -> None:
     noisy, _ = await furnished(house, "noisy", 100)
     quiet, (issue,) = await furnished(house, "quiet", 1)

@@ -127,6 +127,7 @@ def pids(installation: Installation) -> dict[int, str]:
     return {child.pid: " ".join(child.cmdline()[-2:]) for child in children if "-m" in child.cmdline()}
 
 
+@pytest.mark.soak
 async def test_what_is_killed_is_back(installation: Installation) -> None:
     async with somebody(installation) as client:
         issue = await make_issue(client, (await make_project(client)).project_id)

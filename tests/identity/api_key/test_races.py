@@ -19,7 +19,7 @@ from tests.support.client import Client, reason_of
 from tests.support.house import House, Tenant
 from tests.support.parts import PARTS
 
-ROUNDS = 40
+ROUNDS = 25
 MANY = 200
 WRITERS = 3
 PATIENCE = 10.0

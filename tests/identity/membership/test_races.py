@@ -21,7 +21,7 @@ from tests.support.client import Client, reason_of
 from tests.support.house import House, Tenant
 from tests.support.people import Person
 
-ROUNDS = 25
+ROUNDS = 15
 LONGEST = 5.0
 """Seconds any of these calls may take; the measured ones take a few hundredths."""
 

@@ -27,7 +27,7 @@ from tests.support.client import Client, refused
 from tests.support.house import House
 
 SERVICES = ("identity", "issues")
-OVERLAP = 6.0
+OVERLAP = 4.0
 
 
 @pytest.fixture
