@@ -48,7 +48,7 @@ METADATA = {
 }
 
 
-@every(share=4)
+@every(share=6)
 async def test_malformed_metadata(method: MethodDescriptor, harmless: Good) -> None:
     async with harmless(method) as twin:
         for what, entries in METADATA.items():
@@ -124,7 +124,7 @@ async def test_page_sizes(method: MethodDescriptor, harmless: Good) -> None:
         assert (await twin.ask(place.put(twin.request, 2**31 - 1))).code == "OK"
 
 
-@every(share=4, turn=1)
+@every(share=6, turn=1)
 async def test_messages_that_are_too_long(method: MethodDescriptor, harmless: Good) -> None:
     async with harmless(method) as twin:
         # An unknown field, so that only the length is wrong.
@@ -146,7 +146,7 @@ BROKEN = {
 }
 
 
-@every(share=4, turn=2)
+@every(share=6, turn=2)
 async def test_bytes_that_are_no_message(method: MethodDescriptor, harmless: Good) -> None:
     async with harmless(method) as twin:
         for what, raw in BROKEN.items():

@@ -100,7 +100,7 @@ def in_bytes(place: Place, request: Any, raw: bytes) -> Raw | list[Raw]:
     return changed if isinstance(made, list) else changed[0]
 
 
-@every(lambda method: any(place.field.type == FieldDescriptor.TYPE_STRING for place in places(method)), share=4, turn=3)
+@every(lambda method: any(place.field.type == FieldDescriptor.TYPE_STRING for place in places(method)), share=6, turn=3)
 async def test_texts_that_are_no_utf8(method: MethodDescriptor, harmless: Good) -> None:
     async with harmless(method) as twin:
         for place in places(method):

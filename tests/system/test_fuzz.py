@@ -22,7 +22,7 @@ from tests.support.parts import PARTS
 from tests.system.calls import METHODS, Answer, Twin, every
 from tests.system.fuzz import Fuzz
 
-A_METHOD = 24
+A_METHOD = 16
 LEAST = 1_500
 MORE = 700
 """For each method in the long run."""

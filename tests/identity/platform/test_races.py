@@ -18,7 +18,7 @@ from tests.support.client import reason_of
 from tests.support.house import House, Tenant
 from tests.support.parts import PARTS
 
-ROUNDS = 15
+ROUNDS = 10
 MANY = 50
 _WRITTEN = """
     select (select count(*) from issues.issues where tenant_id = %(tenant)s)

@@ -173,7 +173,7 @@ async def test_a_member_cannot_end_it_by_sql(house: House) -> None:
                     )
 
 
-ROUNDS = 20
+ROUNDS = 12
 
 
 async def test_nothing_is_written_after_it_is_gone(house: House) -> None:
