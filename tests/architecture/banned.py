@@ -114,6 +114,16 @@ def role_in_handler(source: Source) -> Findings:
             yield node.lineno, f"{ast.unparse(node)}: the policy in the proto decides by role"
 
 
+def query_of_a_call(source: Source) -> Findings:
+    """Query() in a coroutine: compiled, named and prepared at every call. Those of many shapes are a QueryCache's."""
+    for outer in source.nodes():
+        if not isinstance(outer, ast.AsyncFunctionDef):
+            continue
+        for node in ast.walk(outer):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "Query":
+                yield node.lineno, f"{outer.name} makes a Query at every call"
+
+
 PUBLISHED = {
     # By service: what of other schemas its code and migrations may name.
     "identity": set[str](),
@@ -246,6 +256,12 @@ RULES = [
             "libs/kit/bulkhead_kit/db/context.py": "joins fixed parts of its own",
             "libs/kit/bulkhead_kit/migrations.py": "takes a migration's SQL as it stands",
         },
+    ),
+    Rule(
+        "a statement is compiled once",
+        query_of_a_call,
+        Source(f"{_SLICE}/store.py", "async def f(tx):\n    return await tx.all(Query(select(T)))"),
+        within=("libs/", "services/"),
     ),
     Rule(
         "no SELECT *",

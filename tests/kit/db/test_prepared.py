@@ -97,6 +97,17 @@ async def test_what_was_to_be_closed_behind_a_refused_statement_is_still_there(o
         await one.read(owner()).all(query)
 
 
+async def test_a_look_at_the_state_prepares_one_statement(one: Database, owner: Make) -> None:
+    """One a look was a new statement every few seconds, up to the most a connection keeps."""
+    counted: Query[Any] = Query(text("select count(*) from pg_prepared_statements"))
+    await one.state("issues", owner())
+    ((before,),) = await one.read(owner()).all(counted)
+    for _ in range(20):
+        await one.state("issues", owner())
+    ((after,),) = await one.read(owner()).all(counted)
+    assert (before, after) == (before, before)
+
+
 @contextmanager
 def wider_names(database: ScratchDatabase) -> Iterator[None]:
     """What a migration may do to a column while services run."""

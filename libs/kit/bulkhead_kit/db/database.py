@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Coroutine, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import psycopg
@@ -32,6 +33,18 @@ class ServerState(NamedTuple):
     server_version: int
     """As in server_version_num: 180006 is 18.6."""
     revision: str
+
+
+@cache
+def _state_of(schema: str) -> Query[ServerState]:
+    version = Table("alembic_version", MetaData(), Column("version_num", Text), schema=schema)
+    return Query(
+        select(
+            cast(func.current_setting("server_version_num"), Integer).label("server_version"),
+            version.c.version_num.label("revision"),
+        ),
+        row=ServerState,
+    )
 
 
 def known_holes(server_version: int) -> str | None:
@@ -103,15 +116,7 @@ class Database:
 
     async def state(self, schema: str, caller: Caller) -> ServerState:
         """Server version and the schema's revision. Raises Unavailable when the database cannot be reached."""
-        version = Table("alembic_version", MetaData(), Column("version_num", Text), schema=schema)
-        query = Query(
-            select(
-                cast(func.current_setting("server_version_num"), Integer).label("server_version"),
-                version.c.version_num.label("revision"),
-            ),
-            row=ServerState,
-        )
-        return await self.read(caller).one(query)
+        return await self.read(caller).one(_state_of(schema))
 
     def read(self, caller: Caller) -> Reader:
         """Each await of the reader is one round trip: context, membership check and statement, in one snapshot."""
