@@ -104,6 +104,8 @@ def test_a_value_with_a_secrets_name_is_hidden_at_any_depth(out: io.BytesIO, key
         (f"authorization: Bearer {JWT}", JWT),
         (f"cut {JWT[:30]}", "eyJhbGciOiJFUzI1NiJ9"),
         ("Bearer abcdef0123456789", "abcdef0123456789"),
+        ("bearer abcdef0123456789", "abcdef0123456789"),
+        ("BEARER   abcdef0123456789", "abcdef0123456789"),
         ("key bh_live_0123456789abcdef", "0123456789abcdef"),
         ("postgresql://app:hunter2@db/bulkhead", "hunter2"),
         ("redis://:hunter2@cache:6379/0", "hunter2"),

@@ -40,7 +40,7 @@ _secret_value = re.compile(
     r"|\bbh_[\w-]{8,}"  # an API key
     r"|(?<=://)[^\s:/@\"\\]*:[^\s@\"\\]+(?=@)"  # user and password of a URL
     r"|(?<=password=)('[^']*'|[^\s\"\\]+)"  # of a PostgreSQL connection string
-    r"|(?<=Bearer )[^\s\"\\]+"
+    r"|(?<=(?i:bearer )) *[^\s\"\\]+"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[^\"]*?(-----END [A-Z ]*PRIVATE KEY-----|(?=\")|$)"  # up to a quote
 ).sub
 _ERROR_ID_LETTERS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -152,8 +152,11 @@ def _hide_by_name(_logger: Any, _method: str, event: Event) -> Event:
 
 
 def _hide_by_value(line: str) -> str:
-    # One of these is in every text the pattern matches; a chain of them is ten times cheaper, any() is not.
-    if "eyJ" in line or "bh_" in line or "://" in line or "password=" in line or "Bearer " in line or "-----" in line:
+    # One of these is in every text the pattern matches; a chain of them is ten times cheaper, any() is not. The scheme
+    # has no case, but is written in one of these ways, and a JWT or a key is known without it.
+    if "eyJ" in line or "bh_" in line or "://" in line or "password=" in line or "-----" in line:
+        return _secret_value(HIDDEN, line)
+    if "earer " in line or "EARER " in line:
         return _secret_value(HIDDEN, line)
     return line
 

@@ -29,6 +29,7 @@ MAX_REQUEST_ID: Final = 64
 MAX_USER_AGENT: Final = 512
 MAX_FORWARDED_FOR: Final = 1024
 BEARER: Final = "Bearer "
+_SCHEME: Final = "bearer"
 
 Entry = tuple[str, str | bytes]
 
@@ -74,8 +75,10 @@ def read(entries: Iterable[Entry]) -> CallMetadata:
 def _read_authorization(found: CallMetadata, value: str) -> None:
     if found.token is not None:
         raise malformed(AUTHORIZATION, "must be given once")
-    token = value[len(BEARER) :]
-    if not value.startswith(BEARER) or not token or " " in token:
+    scheme, _, rest = value.partition(" ")
+    token = rest.strip(" ")
+    # RFC 9110, 11.1 and 11.4: the scheme has no case, and blanks stand behind it.
+    if scheme.lower() != _SCHEME or not token or " " in token:
         raise malformed(AUTHORIZATION, "must read 'Bearer' and one token")
     found.token = token
 

@@ -42,7 +42,9 @@ MALFORMED = [
     ("authorization", "Bearer"),
     ("authorization", "Bearer "),
     ("authorization", "Basic dXNlcjpwYXNz"),
-    ("authorization", "bearer abc"),
+    ("authorization", "bearer "),
+    ("authorization", "Bearer: abc"),
+    ("authorization", "Bearerabc"),
     ("authorization", "Bearer two words"),
     ("x-tenant-id", ""),
     ("x-tenant-id", "acme"),
@@ -64,6 +66,12 @@ async def test_malformed_metadata_are_refused_by_name(world: World, stub: Any, k
     assert (answer.code().name, reason_of(answer)) == ("INVALID_ARGUMENT", "INVALID_METADATA")
     assert dict(detail_of(answer, ErrorInfo).metadata) == {"key": key}
     assert world.servicer.requests == []
+
+
+@pytest.mark.parametrize("scheme", ["bearer ", "BEARER ", "bEaReR ", "Bearer    "])
+async def test_the_scheme_has_no_case_and_blanks_behind_it(world: World, stub: Any, scheme: str) -> None:
+    await invoke(stub, "Ask", metadata=[("authorization", scheme + Person().token())])
+    assert len(world.servicer.requests) == 1
 
 
 @pytest.mark.parametrize("method", KINDS)
