@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import pytest
 from bulkhead.issues.v1 import issue_pb2, project_pb2, workflow_pb2
@@ -110,6 +111,12 @@ async def test_me_is_the_caller(world: World) -> None:
 
 
 LAST = 2**62
+
+
+def _back(issue_id: str) -> int:
+    return -UUID(issue_id).int
+
+
 ORDERS: list[tuple[str, Callable[[Any], Any]]] = [
     ("", lambda i: (-i.update_time.ToNanoseconds(), i.issue_id)),
     ("update_time", lambda i: (i.update_time.ToNanoseconds(), i.issue_id)),
@@ -119,6 +126,11 @@ ORDERS: list[tuple[str, Callable[[Any], Any]]] = [
     ("number desc", lambda i: -i.number),
     ("priority", lambda i: (i.priority, i.issue_id)),
     ("due_time", lambda i: (i.due_time.ToNanoseconds() if i.HasField("due_time") else LAST, i.issue_id)),
+    ("due_time desc", lambda i: (-i.due_time.ToNanoseconds() if i.HasField("due_time") else LAST, _back(i.issue_id))),
+    (
+        "due_time desc, number",
+        lambda i: (-i.due_time.ToNanoseconds() if i.HasField("due_time") else LAST, i.number),
+    ),
     ("priority desc, number", lambda i: (-i.priority, i.number)),
 ]
 

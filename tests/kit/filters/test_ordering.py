@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -10,11 +10,11 @@ import psycopg
 import pytest
 from bulkhead_kit.db.query import Query
 from bulkhead_kit.errors import InvalidArgument
-from bulkhead_kit.filters import OrderField, OrderSchema
+from bulkhead_kit.filters import End, Ends, OrderField, OrderSchema
 from bulkhead_kit.page_tokens import KeyValue, PageTokens
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import BigInteger, Column, MetaData, SmallInteger, Table, Text, func, select
+from sqlalchemy import BigInteger, Column, MetaData, SmallInteger, Table, Text, literal, select
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import Dialect
 
@@ -34,7 +34,7 @@ ORDERS = OrderSchema(
     {
         "title": OrderField(things.c.title, "title"),
         "size": OrderField(things.c.size, "size"),
-        "due": OrderField(func.coalesce(things.c.due, LAST), "due", missing=LAST),
+        "due": OrderField(things.c.due, "due", Ends(End(literal(-LAST), -LAST), End(literal(LAST), LAST))),
         "id": OrderField(things.c.id, "id"),
     },
     default="size desc",
@@ -112,9 +112,11 @@ def test_a_wrong_order_is_refused(text: str, says: str) -> None:
     assert caught.value.violations[0].field == "order_by"
 
 
-def test_a_column_that_can_be_null_is_no_order() -> None:
-    with pytest.raises(ValueError, match="due can be NULL"):
+def test_a_column_that_can_be_null_has_ends_and_no_other() -> None:
+    with pytest.raises(ValueError, match="due needs ends"):
         OrderField(things.c.due, "due")
+    with pytest.raises(ValueError, match="size needs ends when it can be NULL, and only then"):
+        OrderField(things.c.size, "size", Ends(End(literal(0), 0), End(literal(9), 9)))
 
 
 class Rows:
@@ -142,10 +144,15 @@ def rows(databases: Databases) -> Iterator[Rows]:
     databases.drop(made)
 
 
+def _due(descending: bool) -> Callable[[Thing], int]:
+    """Those without one come last, whichever way the others go."""
+    return lambda thing: thing.due if thing.due is not None else -LAST if descending else LAST
+
+
 def in_python(order: list[tuple[str, bool]]) -> list[int]:
     found = sorted(THINGS, key=attrgetter("id"), reverse=order[-1][1])
     for name, descending in reversed(order):
-        found.sort(key=lambda t, n=name: LAST if getattr(t, n) is None else getattr(t, n), reverse=descending)  # type: ignore[misc]  # a lambda's default has no type
+        found.sort(key=attrgetter(name) if name != "due" else _due(descending), reverse=descending)
     return [thing.id for thing in found]
 
 

@@ -12,7 +12,7 @@ from bulkhead_kit.filters.fields import (
     enum,
     keyword,
 )
-from bulkhead_kit.filters.ordering import Order, OrderField, OrderSchema
+from bulkhead_kit.filters.ordering import End, Ends, Order, OrderField, OrderSchema
 from bulkhead_kit.filters.query import Filter, FilterSchema
 
 __all__ = [
@@ -21,6 +21,8 @@ __all__ = [
     "INTEGER",
     "TEXT",
     "TIMESTAMP",
+    "End",
+    "Ends",
     "Filter",
     "FilterField",
     "FilterSchema",

@@ -1,8 +1,8 @@
 """The order of a list (AIP-132) and the place where its next page begins.
 
-Every order ends with a unique field, so that no row is skipped or shown twice when values are equal. A field that
-can be NULL needs an expression that is not, such as `func.coalesce(due_at, "infinity")`, an index on just that, and
-`missing`, the value that stands for it in a page token.
+Every order ends with a unique field, so that no row is skipped or shown twice when values are equal. Rows without a
+value come last in both directions: NULL is read as the end of its type that the order runs towards, so that one
+comparison of rows still says where the next page begins.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Column, UnaryExpression, and_, bindparam, or_, tuple_
+from sqlalchemy import Column, UnaryExpression, and_, bindparam, func, or_, tuple_
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.elements import BindParameter, ColumnElement
 
@@ -23,15 +23,30 @@ _MAX_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True)
+class End:
+    """The least or greatest value of a type, which no row has: in SQL, and in a page token."""
+
+    sql: ColumnElement[Any]
+    key: KeyValue
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    least: End
+    greatest: End
+
+
+@dataclass(frozen=True, slots=True)
 class OrderField:
     column: ColumnElement[Any]
     attribute: str
     """The attribute of a listed row that holds the value: a text, a number, an id as text, a time as an integer."""
-    missing: KeyValue = None
+    ends: Ends | None = None
+    """Of a column that can be NULL."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.column, Column) and self.column.nullable:
-            raise ValueError(f"{self.column.name} can be NULL, which has no place in an order: use an expression")
+        if isinstance(self.column, Column) and self.column.nullable != (self.ends is not None):
+            raise ValueError(f"{self.column.name} needs ends when it can be NULL, and only then")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +55,26 @@ class _Term:
     field: OrderField
     descending: bool
 
+    @property
+    def _end(self) -> End | None:
+        ends = self.field.ends
+        return None if ends is None else ends.least if self.descending else ends.greatest
+
+    @property
+    def column(self) -> ColumnElement[Any]:
+        column, end = self.field.column, self._end
+        return column if end is None else func.coalesce(column, end.sql, type_=column.type)
+
+    def of(self, column: ColumnElement[Any]) -> UnaryExpression[Any]:
+        if not self.descending:
+            return column.asc()
+        # Said of a column without NULLs, it would only keep an index from giving the order.
+        return column.desc() if self.field.ends is None else column.desc().nulls_last()
+
+    def key(self, row: object) -> KeyValue:
+        value: KeyValue = getattr(row, self.field.attribute)
+        return self._end.key if value is None and self._end is not None else value
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -47,17 +82,16 @@ class Order:
     _terms: tuple[_Term, ...]
 
     def clauses(self) -> list[UnaryExpression[Any]]:
-        return [term.field.column.desc() if term.descending else term.field.column.asc() for term in self._terms]
+        return [term.column.desc() if term.descending else term.column.asc() for term in self._terms]
 
     def of(self, columns: ReadOnlyColumnCollection[str, Any]) -> list[UnaryExpression[Any]]:
-        """The same order for rows that were selected already, by their attributes; NULL is the greatest value."""
-        found = ((columns[term.field.attribute], term.descending) for term in self._terms)
-        return [column.desc() if descending else column.asc() for column, descending in found]
+        """The same order for rows that were selected already, by their attributes."""
+        return [term.of(columns[term.field.attribute]) for term in self._terms]
 
     def beyond(self) -> ColumnElement[bool]:
         """The rows behind the one whose keys are bound by `values`. Only one index range when all go one way."""
         if len({term.descending for term in self._terms}) == 1:
-            columns = tuple_(*(term.field.column for term in self._terms))
+            columns = tuple_(*(term.column for term in self._terms))
             binds = tuple_(*self._binds())
             return columns < binds if self._terms[0].descending else columns > binds
         return _beyond(list(zip(self._terms, self._binds(), strict=True)))
@@ -72,8 +106,7 @@ class Order:
 
     def keys(self, row: object) -> list[KeyValue]:
         """What a page token has to hold to go on behind this row."""
-        found = ((getattr(row, term.field.attribute), term.field.missing) for term in self._terms)
-        return [missing if value is None else value for value, missing in found]
+        return [term.key(row) for term in self._terms]
 
 
 class OrderSchema:
@@ -112,7 +145,7 @@ class OrderSchema:
 
 def _beyond(terms: list[tuple[_Term, BindParameter[Any]]]) -> ColumnElement[bool]:
     (term, bind), *rest = terms
-    column = term.field.column
+    column = term.column
     further = column < bind if term.descending else column > bind
     return or_(further, and_(column == bind, _beyond(rest))) if rest else further
 

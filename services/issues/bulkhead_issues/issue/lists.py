@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from bulkhead_kit.db import Query, QueryCache, Reader, Time, fitting
+from bulkhead_kit.db import Query, QueryCache, Reader, fitting
 from bulkhead_kit.filters import (
     ID,
     INTEGER,
     TEXT,
     TIMESTAMP,
+    End,
+    Ends,
     Filter,
     FilterField,
     FilterSchema,
@@ -21,7 +23,7 @@ from bulkhead_kit.filters import (
     enum,
 )
 from bulkhead_kit.page_tokens import KeyValue
-from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, exists, func, literal_column, select
+from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, exists, literal_column, select
 
 from bulkhead_issues.issue.columns import LONG, SELECT, TENANT
 from bulkhead_issues.issue.rules import CATEGORIES, PRIORITIES, TYPES, IssueRow
@@ -58,8 +60,11 @@ FILTERS = FilterSchema(
         "title": FilterField(TEXT, ISSUES.c.title),
     }
 )
-_NEVER = 2**63 - 1
-"""PostgreSQL's infinity as microseconds since 2000."""
+_TIMES = Ends(
+    # PostgreSQL's infinities, and how they are sent: as microseconds since 2000.
+    least=End(literal_column("timestamptz '-infinity'"), -(2**63)),
+    greatest=End(literal_column("timestamptz 'infinity'"), 2**63 - 1),
+)
 ORDERS = OrderSchema(
     {
         "issue_id": OrderField(ISSUES.c.issue_id, "issue_id"),
@@ -67,9 +72,7 @@ ORDERS = OrderSchema(
         "create_time": OrderField(ISSUES.c.created_at, "created_at"),
         "number": OrderField(ISSUES.c.number, "number"),
         "priority": OrderField(ISSUES.c.priority, "priority"),
-        "due_time": OrderField(
-            func.coalesce(ISSUES.c.due_at, literal_column("timestamptz 'infinity'"), type_=Time), "due_at", _NEVER
-        ),
+        "due_time": OrderField(ISSUES.c.due_at, "due_at", _TIMES),
     },
     default="update_time desc",
     unique="issue_id",

@@ -142,7 +142,7 @@ class ListIssuesRequest(_message.Message):
     """
     order_by: _builtins.str
     """One of update_time, create_time, number, priority, due_time, with " desc" for descending; issues without a due_time
-    come last. Empty: "update_time desc". Ties are broken by issue_id in the same direction.
+    come last either way. Empty: "update_time desc". Ties are broken by issue_id in the same direction.
     """
     show_deleted: _builtins.bool
     """Deleted ones too."""
