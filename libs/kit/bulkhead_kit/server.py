@@ -16,7 +16,7 @@ from google.protobuf import descriptor_pool, message_factory
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
-from bulkhead_kit import validation
+from bulkhead_kit import spelling, validation
 from bulkhead_kit.health import Health, Ready
 from bulkhead_kit.interceptors.base import Chain, Handler
 from bulkhead_kit.policy import PolicyError, read_policies
@@ -102,7 +102,9 @@ class PolicedServer(grpc.aio.Server):
                 wrapped[name] = self._chain.wrap(policy, handler)
             self.inner.add_registered_method_handlers(service, wrapped)
         self._chain.demand_known(policies)
-        validation.prepare(_request_kinds(self.services))
+        kinds = list(_request_kinds(self.services))
+        spelling.prepare(kinds)
+        validation.prepare(kinds)
 
 
 def _request_kinds(services: Iterable[str]) -> Iterable[type[Any]]:

@@ -1,6 +1,6 @@
 """One wrapper for all four kinds of RPC, made once per method. The steps run inside it in a fixed order:
 
-telemetry -> errors -> caller -> policy -> limits -> validation -> handler
+telemetry -> errors -> caller -> policy -> limits -> spelling -> validation -> handler
 
 Messages are decoded and encoded here rather than by grpc: its own codecs answer a broken message with the exception's
 text, and a caller without rights should not cost the parsing of a megabyte. Replies of a stream are written here, not
@@ -31,6 +31,7 @@ from bulkhead_kit.interceptors.policy import checker
 from bulkhead_kit.interceptors.telemetry import RpcMetrics
 from bulkhead_kit.policy import MethodPolicy
 from bulkhead_kit.services_auth import ServiceAllowList
+from bulkhead_kit.spelling import normalise
 from bulkhead_kit.telemetry import expect_trace
 from bulkhead_kit.validation import validate
 
@@ -180,6 +181,7 @@ def _receiver(policy: MethodPolicy, handler: Handler) -> Callable[[Any], Any]:
             message: Message = decode(raw)
         except DecodeError:
             raise InvalidArgument.field("", f"the request is not a valid message of {policy.method}") from None
+        normalise(message)
         validate(message)
         return message
 

@@ -28,21 +28,21 @@ def new_events(request: writer_pb.AppendEventsRequest, now: datetime) -> list[Ne
 
 
 def _new_event(event: writer_pb.NewEvent, field: str, now: datetime) -> NewEvent:
-    # The contract's rules have been checked: ids are UUIDs, though perhaps in capitals.
+    # The contract's rules have been checked: ids are UUIDs, in small letters.
     return NewEvent(
-        event_id=event.event_id.lower(),
+        event_id=event.event_id,
         occurred_at=_occurred_at(event.occur_time, f"{field}.occur_time", now),
         actor_type=_ACTOR_TYPES[event.actor_type],
-        actor_id=event.actor_id.lower() or None,
-        on_behalf_of=event.on_behalf_of.lower() or None,
+        actor_id=event.actor_id or None,
+        on_behalf_of=event.on_behalf_of or None,
         request_id=event.request_id or None,
         service=event.service or None,
         rpc=event.rpc or None,
         action=event.action,
         entity_type=event.entity_type,
-        entity_id=event.entity_id.lower(),
-        sub_id=event.sub_id.lower() or None,
-        project_id=event.project_id.lower() or None,
+        entity_id=event.entity_id,
+        sub_id=event.sub_id or None,
+        project_id=event.project_id or None,
         visibility=event.visibility,
         outcome=_OUTCOMES[event.outcome],
         changes=encoding.parse_changes(event.changes_json, f"{field}.changes_json"),

@@ -30,7 +30,7 @@ _color = re.compile("#[0-9a-f]{6}").fullmatch
 
 
 def options(message: import_service_pb2.ImportOptions) -> Options:
-    return Options(message.project_id.lower(), message.source, message.dry_run)
+    return Options(message.project_id, message.source, message.dry_run)
 
 
 def label(message: import_pb2.ImportLabel) -> Label:
