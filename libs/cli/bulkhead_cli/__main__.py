@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 from pydantic import SecretStr
 
 from bulkhead_cli.errors import MendableError
+from bulkhead_cli.output import never_fail
 from bulkhead_cli.screen import Screen
 from bulkhead_cli.settings import CliSettings
 from bulkhead_cli.stopping import StoppedError, StopRequest
@@ -190,19 +191,18 @@ def bench(*, rounds: int = 3, seconds: float = 2.0, json: Json = False, state: S
     seconds
         How long each call is measured in a round, with 1 and with 16 in flight.
     """
-    from rich.console import Console  # noqa: PLC0415 - slow to load
-
+    from bulkhead_cli import output  # noqa: PLC0415 - slow to load
     from bulkhead_cli.bench import report, run  # noqa: PLC0415 - slow to load
 
     settings = settings_with(state, None)
-    results = run.bench(settings, run.Extent(rounds, seconds), Console(stderr=json))
+    results = run.bench(settings, run.Extent(rounds, seconds), output.console(stderr=json))
     kept = settings.state / "bench.json"
     report.write(results, kept)
     if json:
         sys.stdout.write(kept.read_text(encoding="utf-8"))
     else:
         # A pipe says it is 80 columns wide, which is too narrow to read.
-        report.show(results, Console() if sys.stdout.isatty() else Console(width=report.WIDTH))
+        report.show(results, output.console() if sys.stdout.isatty() else output.console(width=report.WIDTH))
 
 
 admins = App(name="admin", help="Who administers the platform: sees tenants and plans, and no tenant from inside.")
@@ -286,6 +286,7 @@ def import_github_archive(
 
 
 def main() -> None:
+    never_fail()
     try:
         app()
     except MendableError as error:

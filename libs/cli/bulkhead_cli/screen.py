@@ -5,12 +5,11 @@ import sys
 import threading
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from bulkhead_cli.brief import brief, hanging
 from bulkhead_cli.endpoints import Endpoints
+from bulkhead_cli.output import console, plain
 
 COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "bright_cyan", "bright_magenta", "bright_yellow")
 # Lines about the programs, as against lines of theirs.
@@ -24,9 +23,9 @@ class Screen:
     def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
         self._json = json
         self._quiet = quiet
-        self._out = Console(soft_wrap=True, highlight=False)
+        self._out = console(soft_wrap=True)
         # With --json stdout is the document's alone.
-        self._lines = Console(soft_wrap=True, highlight=False, stderr=json)
+        self._lines = console(soft_wrap=True, stderr=json)
         self._seen: dict[str, str] = {}
         self._one_at_a_time = threading.Lock()
 
@@ -37,7 +36,7 @@ class Screen:
             text = hanging(text if name in OWN else brief(text), NAME_WIDTH + 1, self._lines.width)
         with self._one_at_a_time:
             colour = self._seen.setdefault(name, COLOURS[len(self._seen) % len(COLOURS)])
-            self._lines.print(f"[{colour}]{name:<{NAME_WIDTH}}[/] {escape(text)}")
+            self._lines.print(f"[{colour}]{name:<{NAME_WIDTH}}[/] {plain(text)}")
 
     def endpoints(self, endpoints: Endpoints) -> None:
         if self._json:
@@ -45,11 +44,11 @@ class Screen:
             return
         table = Table("what", "where", show_header=False, title="bulkhead is up", title_justify="left")
         for service, address in endpoints.services.items():
-            table.add_row(f"{service} (gRPC)", address)
-        table.add_row("PostgreSQL", endpoints.database_place)
-        table.add_row("mail", endpoints.mail)
-        table.add_row("logs", endpoints.logs)
-        table.add_row("logins, metrics", endpoints.file)
+            table.add_row(f"{service} (gRPC)", plain(address))
+        table.add_row("PostgreSQL", plain(endpoints.database_place))
+        table.add_row("mail", plain(endpoints.mail))
+        table.add_row("logs", plain(endpoints.logs))
+        table.add_row("logins, metrics", plain(endpoints.file))
         self._out.print(table)
         self._out.print("Ctrl-C stops everything; the data stays.")
 
@@ -59,19 +58,19 @@ class Screen:
             return
         for finding in findings:
             verdict = VERDICTS[finding["verdict"]]
-            self._out.print(f"{verdict}  {finding['what']:<18} {escape(self._below(finding['detail']))}")
+            self._out.print(f"{verdict}  {finding['what']:<18} {plain(self._below(finding['detail']))}")
             if finding["mend"]:
-                self._out.print(" " * FINDING_WIDTH + escape(self._below(f"to mend it: {finding['mend']}")))
+                self._out.print(" " * FINDING_WIDTH + plain(self._below(f"to mend it: {finding['mend']}")))
 
     def _below(self, text: str) -> str:
         return hanging(text, FINDING_WIDTH, self._out.width) if self._out.is_terminal else text
 
     def error(self, what: str, mend: str) -> None:
-        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        screen = console(stderr=True, soft_wrap=True)
         mend = f"To mend it: {mend}"
-        if console.is_terminal:
-            mend = hanging(mend, 0, console.width)
-        console.print(f"[red]{escape(what)}[/]\n{escape(mend)}")
+        if screen.is_terminal:
+            mend = hanging(mend, 0, screen.width)
+        screen.print(f"[red]{plain(what)}[/]\n{plain(mend)}")
 
     def _document(self, text: str) -> None:
         sys.stdout.write(text + "\n")

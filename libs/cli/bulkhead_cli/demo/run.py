@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 from bulkhead_kit.errors import DomainError
-from rich.console import Console
 
 from bulkhead_cli import ports
 from bulkhead_cli.demo.sample import archive as sample
@@ -18,6 +17,8 @@ from bulkhead_cli.demo.story import DemoFailed, Story
 from bulkhead_cli.errors import MendableError
 from bulkhead_cli.importing import archive
 from bulkhead_cli.lock import Lock
+from bulkhead_cli.output import console as console_of
+from bulkhead_cli.output import plain
 from bulkhead_cli.programs import SERVICES, folder
 from bulkhead_cli.settings import CliSettings
 from bulkhead_cli.up import Installation
@@ -25,9 +26,9 @@ from bulkhead_cli.up import Installation
 
 def demo(settings: CliSettings, file: Path | None, *, as_json: bool) -> None:
     """Raises MendableError when something is not as the demo says."""
-    console = Console(stderr=as_json, highlight=False)
+    console = console_of(stderr=as_json)
     found = archive.read(file) if file else archive.parse(sample())
-    console.print(found.line())
+    console.print(plain(found.line()))
     state = settings.state.resolve() / "demo"
     if settings.given_database is not None:
         raise MendableError(
@@ -51,7 +52,9 @@ def demo(settings: CliSettings, file: Path | None, *, as_json: bool) -> None:
             asyncio.run(story.tell())
         except (DemoFailed, DomainError) as error:
             raise MendableError(f"The demo went wrong: {error}.", f"read the logs in {endpoints.logs}.") from error
-    console.print(f"\nThe demo ended well after {time.monotonic() - began:.0f} s; its logs are in {state / 'logs'}.")
+    console.print(
+        f"\nThe demo ended well after {time.monotonic() - began:.0f} s; its logs are in {plain(state / 'logs')}."
+    )
     if as_json:
         document = [{"what": what, "found": seen, "should_be": wanted} for what, seen, wanted in story.checked]
         sys.stdout.write(json.dumps(document, indent=2) + "\n")

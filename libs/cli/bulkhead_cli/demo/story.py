@@ -17,7 +17,6 @@ from bulkhead.issues.v1 import issue_pb2
 from bulkhead.rpc.v1.options_pb2 import ROLE_VIEWER
 from bulkhead_kit.errors import NotFound
 from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
@@ -26,6 +25,7 @@ from bulkhead_cli.demo.company import Company, Lists
 from bulkhead_cli.endpoints import Endpoints
 from bulkhead_cli.importing.archive import Archive
 from bulkhead_cli.importing.sending import Report, send
+from bulkhead_cli.output import plain
 from bulkhead_cli.person import Person
 
 PASSWORD = "a-harbour-without-7-boats"  # noqa: S105 - of people who live as long as the demo
@@ -187,16 +187,16 @@ class Story:
         for event in events[:10]:
             when = event.occur_time.ToDatetime(UTC).strftime("%H:%M:%S.%f")[:-3]
             fields = textwrap.shorten(", ".join(event.fields), 40, placeholder=" …")
-            table.add_row(when, event.action, fields, event.request_id[-12:])
+            table.add_row(when, plain(event.action), plain(fields), event.request_id[-12:])
         self.console.print(table)
         actions = Counter(event.action for event in events)
         self._say(", ".join(f"{number} {action}" for action, number in actions.most_common()))
 
     def _head(self, text: str) -> None:
-        self.console.print(f"\n[bold]{escape(text)}[/]")
+        self.console.print(f"\n[bold]{plain(text)}[/]")
 
     def _say(self, text: str) -> None:
-        self.console.print(Padding(escape(text), (0, 0, 0, 2)), highlight=False)
+        self.console.print(Padding(plain(text), (0, 0, 0, 2)), highlight=False)
 
     def _check(self, what: str, found: Any, wanted: Any) -> None:
         self.checked.append((what, found, wanted))
@@ -205,7 +205,7 @@ class Story:
         table = Table("read back through the lists", "found", "should be", "", title="\nWhat was checked")
         for what, found, wanted in self.checked:
             right = found == wanted
-            table.add_row(what, str(found), str(wanted), "[green]ok[/]" if right else "[red]WRONG[/]")
+            table.add_row(plain(what), plain(found), plain(wanted), "[green]ok[/]" if right else "[red]WRONG[/]")
         self.console.print(table)
         wrong = [what for what, found, wanted in self.checked if found != wanted]
         if wrong:

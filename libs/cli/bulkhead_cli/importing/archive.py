@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import json
-import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bulkhead.issues.v1 import import_pb2, issue_pb2
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from bulkhead_cli.errors import MendableError
-from bulkhead_cli.importing import github
+from bulkhead_cli.importing import github, texts
+from bulkhead_cli.importing.items import Reading
+from bulkhead_cli.importing.repairs import Repairs
 
-# What the service refuses in texts, and people only have in them by accident.
-_not_in_prose = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_not_in_line = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+TWICE = "items that are there twice, the later taken"
 
 
 @dataclass(frozen=True)
 class Archive:
     name: str
     """Of the repository."""
+    source: str
+    """What the service knows the items by, with their ids."""
     labels: tuple[import_pb2.ImportLabel, ...]
+    """Those of the list, and those that only items have."""
     issues: tuple[import_pb2.ImportIssue, ...]
     """Pull requests too, in the order of their numbers."""
     pull_requests: int
@@ -34,10 +33,7 @@ class Archive:
     """Of issues, pull requests and comments."""
     reviews: int
     """Of pull requests; not taken."""
-
-    @property
-    def source(self) -> str:
-        return f"github/{self.name}"
+    repairs: Repairs = field(default_factory=Repairs)
 
     def line(self) -> str:
         issues = len(self.issues) - self.pull_requests
@@ -46,19 +42,24 @@ class Archive:
             f"{self.comments} comments, {len(self.authors)} authors"
         )
 
+    def under(self, source: str) -> Archive:
+        """The same, with a source that somebody names."""
+        return replace(self, source=source)
+
 
 def read(path: Path) -> Archive:
     """Raises MendableError when the file is not a whole and sound archive."""
+    repairs = Repairs()
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(_decoded(path.read_bytes(), repairs))
     except OSError as error:
         raise MendableError(f"{path} cannot be read: {error.strerror}.", "name a file that is there.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MendableError(
             f"{path} is not whole JSON: {error}. Nothing was imported.", "fetch the archive again."
         ) from None
     try:
-        return parse(content)
+        return parse(content, repairs)
     except github.FormatError as error:
         raise MendableError(
             f"{path} is not a GitHub archive as it should be. Nothing was imported.\n{error}",
@@ -66,90 +67,53 @@ def read(path: Path) -> Archive:
         ) from None
 
 
-def parse(content: object) -> Archive:
+def _decoded(data: bytes, repairs: Repairs) -> str:
+    encoding = json.detect_encoding(data)
+    try:
+        text = data.decode(encoding, "surrogatepass")
+    except UnicodeDecodeError as error:
+        repairs.note(texts.SURROGATE, f"byte {error.start} of the file")
+        text = data.decode(encoding, "replace")
+    return text
+
+
+def parse(content: object, repairs: Repairs | None = None) -> Archive:
     """Raises github.FormatError."""
-    checked = github.check(content)
-    items: list[github.Item] = sorted([*checked.issues, *checked.pulls], key=lambda item: item.number)
+    repairs = Repairs() if repairs is None else repairs
+    checked = github.check(texts.whole(content, repairs))
+    reading = Reading(repairs)
+    reading.take_labels(checked.labels)
+    items = sorted([*(checked.issues or ()), *(checked.pulls or ())], key=lambda item: item.number)
+    issues = _once([reading.issue(item) for item in items], repairs)
     return Archive(
         name=checked.repo,
-        labels=tuple(_label(label) for label in checked.labels),
-        issues=tuple(_issue(item) for item in items),
-        pull_requests=len(checked.pulls),
-        comments=sum(len(item.comments) for item in items),
-        authors=frozenset(_authors(items)),
-        reviews=sum(len(pull.reviews) for pull in checked.pulls),
+        source=f"github/{checked.repo}",
+        labels=tuple(reading.labels.values()),
+        issues=issues,
+        pull_requests=sum(issue.type == issue_pb2.ISSUE_TYPE_PULL_REQUEST for issue in issues),
+        comments=sum(len(issue.comments) for issue in issues),
+        authors=frozenset(_authors(issues)),
+        reviews=sum(len(pull.reviews) for pull in checked.pulls or ()),
+        repairs=repairs,
     )
 
 
-def _authors(items: Iterable[github.Item]) -> Iterator[str]:
-    for item in items:
-        yield item.author or github.GHOST
-        yield from item.assignees[:1]
-        for comment in item.comments:
-            yield comment.author or github.GHOST
+def _once(issues: Iterable[import_pb2.ImportIssue], repairs: Repairs) -> tuple[import_pb2.ImportIssue, ...]:
+    """Of an item that is there twice, the one that was changed last."""
+    found: dict[tuple[int, str], import_pb2.ImportIssue] = {}
+    for issue in issues:
+        name = (issue.number, issue.external_id)
+        other = found.get(name)
+        if other is not None:
+            repairs.note(TWICE, f"#{issue.number}")
+        if other is None or other.update_time.ToNanoseconds() <= issue.update_time.ToNanoseconds():
+            found[name] = issue
+    return tuple(found.values())
 
 
-def _label(label: github.Label) -> import_pb2.ImportLabel:
-    return import_pb2.ImportLabel(
-        name=_line(label.name), description=_prose(label.description or ""), color=f"#{label.color.lower()}"
-    )
-
-
-def _issue(item: github.Item) -> import_pb2.ImportIssue:
-    is_pull = isinstance(item, github.PullRequest)
-    return import_pb2.ImportIssue(
-        external_id=item.id,
-        number=item.number,
-        type=issue_pb2.ISSUE_TYPE_PULL_REQUEST if is_pull else issue_pb2.ISSUE_TYPE_TASK,
-        title=_line(item.title) or "(without title)",
-        description=_prose(item.body or ""),
-        state=_state(item, is_pull=is_pull),
-        author=item.author or github.GHOST,
-        # GitHub has several; Bulkhead has one who answers for it.
-        assignee=item.assignees[0] if item.assignees else "",
-        label_names=dict.fromkeys(map(_line, item.labels)),
-        create_time=_time(item.created_at),
-        update_time=_time(item.updated_at),
-        close_time=_time(item.resolved_at) if item.state != "OPEN" else None,
-        comments=_comments(item),
-    )
-
-
-def _state(item: github.Item, *, is_pull: bool) -> import_pb2.ImportState.ValueType:
-    if item.state == "OPEN":
-        return import_pb2.IMPORT_STATE_OPEN
-    if item.state == "MERGED" or not is_pull:
-        return import_pb2.IMPORT_STATE_DONE
-    return import_pb2.IMPORT_STATE_CANCELLED
-
-
-def _comments(item: github.Item) -> Iterator[import_pb2.ImportComment]:
-    """The format gives comments no ids: who said something on what, and when, is what stays the same."""
-    same: Counter[str] = Counter()
-    for comment in item.comments:
-        author = comment.author or github.GHOST
-        name = f"{item.id}/{comment.created_at.isoformat()}/{author}"
-        same[name] += 1
-        yield import_pb2.ImportComment(
-            external_id=name if same[name] == 1 else f"{name}/{same[name]}",
-            author=author,
-            body=_prose(comment.body) if comment.body.strip() else "(empty)",
-            create_time=_time(comment.created_at),
-            update_time=_time(comment.updated_at),
-        )
-
-
-def _time(moment: datetime | None) -> Timestamp | None:
-    if moment is None:
-        return None
-    stamp = Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp
-
-
-def _line(text: str) -> str:
-    return _not_in_line.sub(" ", text).strip()
-
-
-def _prose(text: str) -> str:
-    return _not_in_prose.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n").replace("\r", "\n"))
+def _authors(issues: Iterable[import_pb2.ImportIssue]) -> Iterator[str]:
+    for issue in issues:
+        yield issue.author
+        if issue.assignee:
+            yield issue.assignee
+        yield from (comment.author for comment in issue.comments)

@@ -16,6 +16,8 @@ from bulkhead_cli.endpoints import Endpoints
 from bulkhead_cli.errors import MendableError
 from bulkhead_cli.importing import archive, sending
 from bulkhead_cli.importing.archive import Archive
+from bulkhead_cli.output import console as console_of
+from bulkhead_cli.output import plain
 from bulkhead_cli.person import Person
 
 
@@ -32,8 +34,8 @@ def import_github_archive(
 ) -> int:
     """The exit status: 1 when items were left out. Raises MendableError."""
     found = archive.read(file)
-    console = Console(stderr=json, highlight=False)
-    console.print(found.line())
+    console = console_of(stderr=json)
+    console.print(plain(found.line()))
     try:
         report = asyncio.run(_import(endpoints, found, tenant, project, (email, password), console, dry_run))
     except DomainError as error:
@@ -52,7 +54,7 @@ def ask_password(email: str, file: Path | None) -> str:
     try:
         return file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise MendableError(f"{file} cannot be read: {error}.", "name a file with her password in it.") from None
+        raise MendableError(f"{file} cannot be read: {error}.", "name a file with the password in it.") from None
 
 
 async def _import(

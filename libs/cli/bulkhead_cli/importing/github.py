@@ -1,27 +1,54 @@
 """The archive format of the IETF's working groups on GitHub: one JSON file with labels, issues and pull requests.
 
-Everything is checked before anything is sent: a file that breaks its format is refused as a whole, by the place.
+Its writer leaves out what GitHub did not tell (who wrote the comments beyond a hundred), keeps items as they were read
+years ago beside a fresh list of labels, and can be told to take issues only. So nothing but a number and a time has to
+be there. What is there has to be of the right kind, or the file is refused as a whole, by the place.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 MAGIC = "E!vIA5L86J2I"
+EARLIER_MAGIC = "B8n2c@e8kvfx"
+"""Of files that lack what is not read here anyway."""
 GHOST = "ghost"
-"""What GitHub calls the author of what an account wrote that is gone."""
+"""What GitHub calls the author of what an account wrote that is gone; here of all that names nobody."""
 MAX_SHOWN = 10
-
-Number = Annotated[int, Field(ge=1, le=999_999_999)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 
 
 class FormatError(Exception):
     """Names every place, up to ten, where the file is not as it should be."""
+
+
+def _nodes(value: Any) -> Any:
+    """A list, as GitHub's own answers wrap it too."""
+    return [] if value is None else value.get("nodes", value) if isinstance(value, dict) else value
+
+
+def _named(value: Any) -> Any:
+    """A name, as GitHub's own answers wrap it too."""
+    return value.get("login", value.get("name", value)) if isinstance(value, dict) else value
+
+
+Number = Annotated[int, Field(ge=1, le=999_999_999)]
+Name = Annotated[str | None, BeforeValidator(_named)]
+Names = Annotated[list[Name], BeforeValidator(_nodes)]
+# A day inside of what a time may be, so that no zone leads out of it.
+Moment = Annotated[AwareDatetime, Field(ge=datetime(1, 1, 2, tzinfo=UTC), le=datetime(9999, 12, 30, tzinfo=UTC))]
 
 
 class _Part(BaseModel):
@@ -30,61 +57,55 @@ class _Part(BaseModel):
 
 
 class Label(_Part):
-    name: Name
-    description: str | None = ""
-    color: Annotated[str, StringConstraints(pattern=r"^[0-9A-Fa-f]{6}$")]
+    name: str
+    description: str | None = None
+    color: str | None = None
 
 
 class Comment(_Part):
-    author: Name | None
-    body: str
-    created_at: AwareDatetime
-    updated_at: AwareDatetime
+    author: Name = None
+    body: str | None = None
+    created_at: Moment | None = None
+    updated_at: Moment | None = None
 
 
 class Item(_Part):
     number: Number
-    id: Name
-    title: str
-    state: Literal["OPEN", "CLOSED", "MERGED"]
-    author: Name | None
-    assignees: list[Name]
-    labels: list[Name]
-    body: str | None
-    created_at: AwareDatetime
-    updated_at: AwareDatetime
-    closed_at: AwareDatetime | None
-    comments: list[Comment]
+    id: str | None = None
+    title: str | None = None
+    state: str | None = None
+    author: Name = None
+    assignees: Names = []
+    labels: Names = []
+    body: str | None = None
+    created_at: Moment | None = None
+    updated_at: Moment | None = None
+    closed_at: Moment | None = None
+    merged_at: Moment | None = None
+    comments: Annotated[list[Comment], BeforeValidator(_nodes)] = []
 
-    @property
-    def resolved_at(self) -> datetime | None:
-        return self.closed_at
+    @model_validator(mode="after")
+    def has_a_time(self) -> Item:
+        if self.created_at is None and self.updated_at is None:
+            raise ValueError("createdAt is missing")
+        return self
 
 
 class PullRequest(Item):
-    merged_at: AwareDatetime | None
-    reviews: list[Any] = []
-
-    @property
-    def resolved_at(self) -> datetime | None:
-        return self.merged_at or self.closed_at
+    reviews: Annotated[list[Any], BeforeValidator(_nodes)] = []
 
 
 class Content(_Part):
-    magic: Literal["E!vIA5L86J2I"]
+    magic: Literal["E!vIA5L86J2I", "B8n2c@e8kvfx"]
     repo: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$", max_length=150)]
-    labels: list[Label]
-    issues: list[Item]
-    pulls: list[PullRequest]
+    labels: Annotated[list[Label], BeforeValidator(_nodes)] = []
+    issues: Annotated[list[Item] | None, BeforeValidator(_nodes)] = None
+    pulls: Annotated[list[PullRequest] | None, BeforeValidator(_nodes)] = None
 
     @model_validator(mode="after")
-    def numbers_differ(self) -> Content:
-        """Issues and pull requests of a repository share one sequence of numbers."""
-        seen: set[int] = set()
-        for item in (*self.issues, *self.pulls):
-            if item.number in seen:
-                raise ValueError(f"number {item.number} is there twice")
-            seen.add(item.number)
+    def holds_something(self) -> Content:
+        if not {"issues", "pulls"} & self.model_fields_set:
+            raise ValueError("neither issues nor pulls are there")
         return self
 
 

@@ -10,11 +10,11 @@ from bulkhead.issues.v1 import import_pb2, import_service_pb2
 from bulkhead.issues.v1.import_service_pb2_grpc import ImportServiceStub
 from google.protobuf import json_format
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from bulkhead_cli.importing.archive import Archive
+from bulkhead_cli.output import plain
 from bulkhead_cli.person import Person
 
 MAX_MESSAGE = 500_000
@@ -57,9 +57,10 @@ class Report:
             table.add_row(kind, str(counts.created), str(counts.updated), str(counts.unchanged))
         console.print(table)
         console.print(f"{self.answer.authors} authors; {self.archive.reviews} reviews are not taken")
+        show_repairs(self.archive, console)
         for failure in self.answer.failures:
             place = f"item {failure.position}, {failure.item}"
-            console.print(f"[red]left out[/] {escape(place)}: {escape(failure.message)} ({failure.reason})")
+            console.print(f"[red]left out[/] {plain(place)}: {plain(failure.message)} ({plain(failure.reason)})")
         if self.answer.failures_left_out:
             console.print(f"and {self.answer.failures_left_out} more")
 
@@ -67,7 +68,18 @@ class Report:
         said = json_format.MessageToDict(
             self.answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
         )
-        return json.dumps({**said, "reviews_not_taken": self.archive.reviews}, indent=2)
+        own = {"reviews_not_taken": self.archive.reviews, "repairs": self.archive.repairs.to_json()}
+        return json.dumps({**said, **own}, indent=2)
+
+
+def show_repairs(archive: Archive, console: Console) -> None:
+    """What is sent otherwise than the file says it."""
+    if not archive.repairs.numbers:
+        return
+    table = Table("", "how many", "where", title="What was changed to fit", title_justify="left")
+    for what, number, where in archive.repairs.rows():
+        table.add_row(what, str(number), plain(where))
+    console.print(table)
 
 
 async def send(
