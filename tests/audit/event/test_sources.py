@@ -66,6 +66,7 @@ def test_the_database_says_so_too(database: ScratchDatabase, name: str) -> None:
             " set_config('app.service', 'issues', true)",
             (str(tenant),),
         )
+        connection.execute("insert into audit.logs (tenant_id) values (%s)", (tenant,))
         if name == "its own":
             connection.execute(INSERT, values)
         else:

@@ -41,14 +41,19 @@ BINDS: Mapping[str, str] = {
 # comes to the same.
 EVENTS = 12_000
 MONTHS = "select audit.make_months('2025-01-01', '2025-04-01')"
+HEADS = """
+    insert into audit.logs (tenant_id)
+    select ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid from generate_series(0, 19) as n
+"""
 FILL = """
     insert into audit.events (
         tenant_id, seq, event_id, occurred_at, recorded_at, actor_type, actor_id, action, entity_type, entity_id,
         project_id, visibility, outcome, fields, encoding, values_digest, leaf_hash
     )
     select
-        ('00000000-0000-7000-8000-' || lpad((n %% 20)::text, 12, '0'))::uuid, n, md5('event ' || n)::uuid, t.at, t.at,
-        'person', ('00000000-0000-7000-8000-' || lpad((n %% 60 + 10)::text, 12, '0'))::uuid, 'issue.updated',
+        ('00000000-0000-7000-8000-' || lpad((n %% 20)::text, 12, '0'))::uuid, (n - 1) / 20 + 1,
+        md5('event ' || n)::uuid, t.at,
+        t.at, 'person', ('00000000-0000-7000-8000-' || lpad((n %% 60 + 10)::text, 12, '0'))::uuid, 'issue.updated',
         'issue', md5('issue ' || n %% 4000)::uuid, md5('project ' || n / 7 %% 60)::uuid, 1, 'ok', '{title}', 1,
         sha256('leaf'), sha256('leaf')
     from
@@ -86,6 +91,7 @@ def prove(connection: Connection[Any]) -> Proof:
         connection.execute("set local timezone = 'UTC'")
         connection.execute("set local app.service = 'issues'")
         connection.execute(MONTHS)
+        connection.execute(HEADS)
         connection.execute(FILL, {"events": EVENTS})
         connection.execute(FILL_VALUES)
         connection.execute("analyze audit.events, audit.event_values")

@@ -87,7 +87,8 @@ REQUIREMENTS = (
         breaches=shows.changeable_log,
         exceptions={
             "audit.event_values.eraser.delete": "an erasure; a trigger refuses it to every other role",
-            "audit.logs.audit_app.update": "the number of events, which a trigger lets only grow",
+            "audit.logs.audit_app.update": "to take the head for an append; a trigger refuses every "
+            "change but the append's own",
         },
     ),
     Requirement(

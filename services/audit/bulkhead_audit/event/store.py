@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
 from bulkhead_kit.db import Id, Query, QueryCache, Reader, Time, Transaction, fitting, unnested
-from bulkhead_kit.errors import Aborted
+from bulkhead_kit.errors import Aborted, DomainError
 from bulkhead_kit.filters import ID, TEXT, TIMESTAMP, Filter, FilterField, FilterSchema, enum
 from bulkhead_kit.page_tokens import KeyValue
 from sqlalchemy import (
@@ -31,7 +31,6 @@ from sqlalchemy import (
     literal_column,
     select,
     tuple_,
-    update,
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
@@ -99,14 +98,19 @@ _VALUES: dict[str, TypeEngine[Any]] = {
 }
 
 
-def _append(table: Table, columns: dict[str, TypeEngine[Any]]) -> Query[Any]:
+_LOST = {"events_seq_follows": lambda: Aborted(ErrorReason.CONFLICT, "another batch was appended first; try again")}
+
+
+def _append(
+    table: Table, columns: dict[str, TypeEngine[Any]], refuse: Mapping[str, Callable[[], DomainError]] | None = None
+) -> Query[Any]:
     rows = unnested(columns)
     # Only what is not text in the array is cast; ids must not become text on their way.
     picked = [
         cast(rows.c[name], table.c[name].type) if name in {"fields", "changes"} else rows.c[name].label(name)
         for name in columns
     ]
-    return Query(insert(table).from_select(["tenant_id", *columns], select(TENANT, *picked)))
+    return Query(insert(table).from_select(["tenant_id", *columns], select(TENANT, *picked)), refuse=refuse)
 
 
 _LEAF = {"seq", "recorded_at", "encoding", "values_digest", "leaf_hash"}
@@ -123,11 +127,6 @@ class _Key(NamedTuple):
 
 _HEAD = Query(select(LOGS.c.size).where(LOGS.c.tenant_id == TENANT).with_for_update(key_share=True), row=_Size)
 _START: Query[Any] = Query(postgresql.insert(LOGS).values(tenant_id=TENANT).on_conflict_do_nothing())
-_GROW: Query[Any] = Query(
-    update(LOGS)
-    .values(size=bindparam("new_size", type_=BigInteger))
-    .where(LOGS.c.tenant_id == TENANT, LOGS.c.size == bindparam("old_size", type_=BigInteger))
-)
 _keys = unnested({"occurred_at": Time(), "event_id": Id()})
 _KNOWN = Query(
     select(EVENTS.c.occurred_at, EVENTS.c.event_id).where(
@@ -138,7 +137,7 @@ _KNOWN = Query(
     ),
     row=_Key,
 )
-_APPEND = _append(EVENTS, _ENVELOPE)
+_APPEND = _append(EVENTS, _ENVELOPE, _LOST)
 _APPEND_VALUES = _append(EVENT_VALUES, _VALUES)
 
 
@@ -157,13 +156,13 @@ async def lock_log(tx: Transaction, events: Sequence[NewEvent]) -> tuple[int, se
 
 
 def append(tx: Transaction, leaves: Sequence[Leaf]) -> None:
-    """Goes out with COMMIT."""
+    """Goes out with COMMIT. The head moves with the rows: that is a trigger's."""
     events = [leaf.event for leaf in leaves]
     arrays: dict[str, Any] = {
         name: [getattr(leaf if name in _LEAF else leaf.event, name) for leaf in leaves] for name in _ENVELOPE
     }
     arrays["fields"] = [_array_text(names) for names in arrays["fields"]]
-    tx.send(_APPEND, must_touch=_LOST, **arrays)
+    tx.send(_APPEND, **arrays)
     tx.send(
         _APPEND_VALUES,
         event_id=arrays["event_id"],
@@ -173,11 +172,6 @@ def append(tx: Transaction, leaves: Sequence[Leaf]) -> None:
         ip=[event.ip for event in events],
         user_agent=[event.user_agent for event in events],
     )
-    new_size = leaves[-1].seq
-    tx.send(_GROW, must_touch=_LOST, old_size=new_size - len(leaves), new_size=new_size)
-
-
-_LOST = Aborted(ErrorReason.CONFLICT, "another batch was appended first; try again")
 
 
 def _array_text(names: Sequence[str]) -> str:
