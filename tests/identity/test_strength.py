@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections import Counter
 
 import pytest
-from bulkhead_identity.passwords import Passwords
 from bulkhead_identity.strength import Strength
-from bulkhead_kit.errors import InvalidArgument
+from bulkhead_kit.errors import InvalidArgument, ResourceExhausted
 
 ABOUT = ["zora.quillfeather@example.com", "Zora Quillfeather"]
 
 
 @pytest.fixture
-def strength() -> Iterator[Strength]:
-    passwords = Passwords(threads=4)
-    yield Strength(passwords)
-    passwords.close()
+def strength() -> Strength:
+    return Strength()
 
 
 async def refusal(strength: Strength, password: str) -> str:
     """What is said; empty where the password is taken."""
     try:
-        await strength.demand(password, "password", ABOUT)
+        await strength.demand("ann", password, "password", ABOUT)
     except InvalidArgument as error:
         return next(violation.description for violation in error.violations if violation.field == "password")
     return ""
@@ -72,9 +69,9 @@ async def test_hard_ones_are_taken(strength: Strength, password: str) -> None:
 
 
 async def test_what_she_is_called_counts_for_her_only(strength: Strength) -> None:
-    others = Strength(Passwords(threads=1))
+    others = Strength()
     assert await refusal(strength, "Quillfeather.Zora") != ""
-    await others.demand("Quillfeather.Zora", "password", ["ann@example.com", "Ann"])
+    await others.demand("ann", "Quillfeather.Zora", "password", ["ann@example.com", "Ann"])
 
 
 async def test_many_at_once_do_not_mix_up_their_words(strength: Strength) -> None:
@@ -82,7 +79,7 @@ async def test_many_at_once_do_not_mix_up_their_words(strength: Strength) -> Non
 
     async def one(name: str, password: str) -> bool:
         try:
-            await strength.demand(password, "password", [f"{name}@example.com"])
+            await strength.demand("ann", password, "password", [f"{name}@example.com"])
         except InvalidArgument:
             return False
         return True
@@ -92,6 +89,39 @@ async def test_many_at_once_do_not_mix_up_their_words(strength: Strength) -> Non
     strangers = asyncio.gather(*(one("ann", f"{name}") for name in names))
     assert not any(await own)
     assert all(await strangers)
+
+
+async def test_two_servers_in_a_process_do_not_mix_up_their_words() -> None:
+    servers = [Strength(), Strength()]
+
+    async def is_taken(server: Strength, password: str, about: str) -> bool:
+        try:
+            await server.demand(about, password, "password", [about])
+        except InvalidArgument:
+            return False
+        return True
+
+    names = [f"zorblax{ending}" for ending in ("nopf", "wuzzel", "jorm", "quib")]
+    own = asyncio.gather(*(is_taken(servers[n % 2], name, name) for n, name in enumerate(names)))
+    strangers = asyncio.gather(*(is_taken(servers[(n + 1) % 2], name, "ann") for n, name in enumerate(names)))
+    assert (await own, await strangers) == ([False] * 4, [True] * 4)
+
+
+async def test_who_asks_without_end_waits_alone() -> None:
+    strength = Strength(queue=4)
+
+    async def outcome(payer: str, password: str) -> str:
+        try:
+            await strength.demand(payer, password, "password", ABOUT)
+        except (InvalidArgument, ResourceExhausted) as error:
+            return error.reason_name
+        return "taken"
+
+    crowd = [asyncio.ensure_future(outcome("ben", "0o" * 36)) for _ in range(40)]
+    await asyncio.sleep(0)
+    told = [await outcome("ann", "correct horse battery") for _ in range(3)]
+    assert told == ["taken"] * 3
+    assert Counter(await asyncio.gather(*crowd))["OVERLOADED"] >= 35
 
 
 @pytest.mark.parametrize(

@@ -4,65 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import grpc.aio
 import pytest
-from bulkhead_cli import ports
-from bulkhead_kit import clock
-from bulkhead_kit.settings import inherited_environment
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.support.builders import make_issue, make_project
 from tests.support.client import Client
 from tests.support.house import House, Tenant
-from tests.system.site import Running
+from tests.support.served import served
 
 NOISE = 60
 """Calls of the noisy tenant at once."""
 BOUND = 12.0
 """How many times as long a call of the quiet tenant may take beside the noise, at the median."""
-
-
-@asynccontextmanager
-async def served(house: House, folder: Path) -> AsyncIterator[grpc.aio.Channel]:
-    address = f"127.0.0.1:{ports.free()}"
-    told = {
-        "LISTEN": address,
-        "DATABASE_URL": house.database.dsn("issues_app"),
-        "KEYS_DIR": str(house.mint.keys),
-        "POOL_MAX": "8",
-        "RATE_PER_PRINCIPAL": "off",
-        "RATE_PER_TENANT": "off",
-        "LOG_LEVEL": "error",
-    }
-    environment = inherited_environment() | {f"BULKHEAD_ISSUES_{name}": value for name, value in told.items()}
-    with (folder / "issues.log").open("ab") as log:
-        process = Running([sys.executable, "-m", "bulkhead_issues", "serve"], environment, log)
-        process.start()
-        try:
-            async with grpc.aio.insecure_channel(address) as channel:
-                await until_serving(channel)
-                yield channel
-        finally:
-            process.kill()
-
-
-async def until_serving(channel: grpc.aio.Channel) -> None:
-    ends = clock.monotonic() + 60
-    while True:
-        reply = await health_pb2_grpc.HealthStub(channel).Check(
-            health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=60
-        )
-        if reply.status == health_pb2.HealthCheckResponse.SERVING:
-            return
-        assert clock.monotonic() < ends
-        await asyncio.sleep(0.05)
 
 
 async def times(call: Callable[[], Awaitable[Any]], count: int) -> list[float]:
@@ -122,7 +80,7 @@ async def furnished(house: House, slug: str, issues: int) -> tuple[Tenant, list[
 async def test_others_are_slowed_by_less_than_the_stated_bound(method: str, house: House, tmp_path: Path) -> None:
     noisy, _ = await furnished(house, "noisy", 100)
     quiet, (issue,) = await furnished(house, "quiet", 1)
-    async with served(house, tmp_path) as channel:
+    async with served(house, tmp_path, "issues", RATE_PER_PRINCIPAL="off", RATE_PER_TENANT="off") as channel:
         client = Client({"issues": channel}, quiet.owner.metadata)
 
         async def call() -> Any:

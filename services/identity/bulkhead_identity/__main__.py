@@ -94,7 +94,7 @@ def _tools(settings: IdentitySettings, parts: Parts) -> Tools:
     return Tools(
         database=parts.database,
         passwords=passwords,
-        strength=Strength(passwords),
+        strength=Strength(queue=settings.hash_queue),
         access=AccessTokens(
             signer=load_signer(settings.keys_dir, ACCESS),
             issuer=settings.token_issuer,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Final
 
 from bulkhead_kit.caller import Caller
 from bulkhead_kit.db import Id
 from bulkhead_kit.idempotency import RequestIds
+from bulkhead_kit.rates.limiter import network_of
 from sqlalchemy import bindparam
 
 REQUEST_IDS: Final = RequestIds("identity")
@@ -34,3 +36,8 @@ def as_person(caller: Caller) -> Caller:
 def as_anybody(caller: Caller) -> Caller:
     """Nobody in particular: what she does here depends on what she sends, not on a token she has besides."""
     return replace(as_person(caller), actor_type="anonymous", user_id=None, session_id=None, service=None)
+
+
+def payer_of(caller: Caller) -> Hashable:
+    """Whose share of a queue the work of a call takes: the person's, of whoever is not signed in the address's."""
+    return caller.user_id.int if caller.user_id is not None else network_of(caller.ip)

@@ -50,7 +50,7 @@ class IdentitySettings(ServiceSettings, service="identity"):
     device_days: float = Field(180.0, gt=0, description="How long a device is known after its last login.")
     invitation_days: float = Field(7.0, gt=0, description="Life of an invitation.")
     hash_threads: int = Field(2, ge=1, description="Passwords hashed at once; each takes 19 MiB.")
-    hash_queue: int = Field(50, ge=0, description="Passwords that may wait to be hashed.")
+    hash_queue: int = Field(50, ge=0, description="Passwords that may wait to be hashed, and as many to be judged.")
 
     mail_smtp_host: str | None = Field(None, min_length=1, description="Mail server; unset: mails go to MAIL_DIR.")
     mail_smtp_port: int | None = Field(None, ge=1, le=65535, description="Unset: 587, with tls 465, with none 25.")

@@ -27,7 +27,7 @@ async def test_a_login_brings_the_hash_up_to_date(house: House, mails: PostOffic
     email = new_address()
     user_id = await sign_up(house, mails, email)
     older = Passwords(threads=1, memory_kib=8 * 1024, passes=1)
-    old = await older.hash(PASSWORD)
+    old = await older.hash("test", PASSWORD)
     older.close()
     async with as_owner(house.database) as connection:
         await connection.execute(

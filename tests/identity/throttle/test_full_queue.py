@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -29,10 +29,10 @@ def full_queue(full: Callable[[], bool] = lambda: True) -> Iterator[None]:
     """As if so many passwords waited that there is no room for another."""
     verify = Passwords.verify
 
-    async def refuse(self: Passwords, password: str, stored: str | None) -> bool:
+    async def refuse(self: Passwords, payer: Hashable, password: str, stored: str | None) -> bool:
         if full():
             raise ResourceExhausted(ErrorReason.OVERLOADED, "too many", retry_after=1.0)
-        return await verify(self, password, stored)
+        return await verify(self, payer, password, stored)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Passwords, "verify", refuse)

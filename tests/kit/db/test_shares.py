@@ -12,8 +12,8 @@ from contextlib import suppress
 import pytest
 from bulkhead_kit.caller import Caller
 from bulkhead_kit.db import Database, PoolSettings, Query
-from bulkhead_kit.db.shares import Shares
 from bulkhead_kit.errors import Unavailable
+from bulkhead_kit.shares import FullError, Shares
 from sqlalchemy import text
 
 from tests.kit.db.conftest import make_tenant
@@ -115,6 +115,67 @@ async def test_everything_comes_back_whatever_happens(rng: random.Random) -> Non
     assert shares.take_now("a")
 
 
+async def test_one_too_many_costs_who_has_most_their_newest() -> None:
+    shares = Shares(2, room=6)
+    assert shares.take_now("a")
+    assert shares.take_now("a")
+    crowd = [waits(shares, "a") for _ in range(8)]
+    await settle()
+    # Alone, whoever comes last is refused.
+    assert [task.done() for task in crowd] == [False] * 6 + [True] * 2
+    newcomers = [waits(shares, name) for name in "bcbc"]
+    await settle()
+    assert not any(task.done() for task in newcomers)
+    assert [task.done() for task in crowd] == [False] * 2 + [True] * 6
+    assert all(isinstance(task.exception(), FullError) for task in crowd[2:])
+    # a has 4, b and c have 2 each: one more of b's makes them even, and another would only take from a for b.
+    later = []
+    for name, expected in (("b", "waits"), ("b", "full"), ("d", "waits")):
+        later.append(waits(shares, name))
+        assert await outcome(later[-1]) == expected
+    assert (shares.waiting, shares.turned_away) == (6, 9)
+    for task in (*crowd, *newcomers, *later):
+        task.cancel()
+    await asyncio.gather(*crowd, *newcomers, *later, return_exceptions=True)
+
+
+async def outcome(task: asyncio.Task[None]) -> str:
+    await settle()
+    if not task.done():
+        return "waits"
+    return "full" if isinstance(task.exception(), FullError) else "served"
+
+
+@pytest.mark.parametrize("holders", [2, 5, 17])
+async def test_nobody_below_a_fair_share_is_refused(holders: int, rng: random.Random) -> None:
+    """Whoever asks, how often and in whatever order: who has less than an equal part of all places gets one."""
+    shares = Shares(3, room=30)
+    mine: dict[int, list[asyncio.Task[None]]] = {holder: [] for holder in range(holders)}
+    for _ in range(600):
+        holder = rng.choice((0, rng.randrange(holders)))
+        having = sum(not task.done() for task in mine[holder]) + shares._held.get(holder, 0)
+        task = waits_of(shares, holder)
+        mine[holder].append(task)
+        await settle()
+        # All places, by all that have asked so far and the one that does.
+        if having + 1 <= 33 / holders:
+            assert not (task.done() and isinstance(task.exception(), FullError))
+        held = [one for one, count in shares._held.items() for _ in range(count)]
+        if held and rng.random() < 0.2:
+            shares.give_back(rng.choice(held))
+            await settle()
+        assert shares.waiting <= 30
+    tasks = [task for its in mine.values() for task in its]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert (shares.waiting, dict(shares._queues)) == (0, {})
+
+
+def waits_of(shares: Shares, holder: int) -> asyncio.Task[None]:
+    return asyncio.create_task(shares.take(holder))
+
+
 class Tenants:
     """A noisy and a quiet one, and how long calls of the quiet one take."""
 
@@ -182,7 +243,7 @@ class InOrder(Shares):
     def take_now(self, holder: object) -> bool:
         return super().take_now("all")
 
-    async def take(self, holder: object, patience: float) -> None:
+    async def take(self, holder: object, patience: float | None = None) -> None:
         await super().take("all", patience)
 
     def give_back(self, holder: object) -> None:

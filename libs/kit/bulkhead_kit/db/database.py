@@ -19,9 +19,9 @@ from bulkhead_kit.caller import Caller
 from bulkhead_kit.db.query import Query
 from bulkhead_kit.db.refusals import unavailable
 from bulkhead_kit.db.session import Connection, Session, Traffic
-from bulkhead_kit.db.shares import Shares
 from bulkhead_kit.db.transaction import Reader, Snapshot, StaleContext, Transaction
 from bulkhead_kit.errors import DeadlineExceeded
+from bulkhead_kit.shares import Shares
 
 log = logging.getLogger(__name__)
 

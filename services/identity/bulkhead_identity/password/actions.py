@@ -9,6 +9,7 @@ from bulkhead_kit.caller import Caller
 from bulkhead_kit.db import Transaction
 from bulkhead_kit.errors import FailedPrecondition
 
+from bulkhead_identity.calls import payer_of
 from bulkhead_identity.derived import hash_of
 from bulkhead_identity.mail_ask import actions as mail_ask
 from bulkhead_identity.password import rules, store
@@ -30,13 +31,15 @@ async def reset_password(tools: Tools, caller: Caller, new: Reset) -> None:
         rules.demand_repeat(await throttle.is_hers(tools, caller, owner.email, owner.password_hash, new.password))
         return
     owner = rules.demand_reset(owner)
-    await tools.strength.demand(new.password, FIELD, [owner.email, owner.full_name])
-    password_hash = await tools.passwords.hash(new.password)
-    bucket = throttle.address_bucket(tools.derived, owner.email)
+    tries = throttle.reset_bucket(tools.derived, owner.email)
+    async with throttle.counted(tools.database, caller, tries, owner.email):
+        await tools.strength.demand(payer_of(caller), new.password, FIELD, [owner.email, owner.full_name])
+        password_hash = await tools.passwords.hash(payer_of(caller), new.password)
     try:
         async with tools.database.transaction(caller) as tx:
             # Whoever guesses without end keeps the owner out on a new device; by the mail she has proved who she is.
-            throttle.forget(tx, bucket)
+            throttle.forget(tx, throttle.address_bucket(tools.derived, owner.email))
+            throttle.forget(tx, tries)
             store.reset(tx, hash_of(new.token), password_hash, new.request_id)
     except FailedPrecondition:
         # Another call was first. If it was this very one, sent twice, both get its answer.
@@ -48,13 +51,17 @@ async def reset_password(tools: Tools, caller: Caller, new: Reset) -> None:
 
 
 async def check_change(tools: Tools, caller: Caller, change: Change) -> Checked:
-    """All that takes long, before a connection is held."""
+    """All that takes long, before a connection is held; and of that the new password only when the current one is
+    right. A try counts until a change succeeds, whichever of the two was amiss: each makes the processor work."""
     session_id, bucket = own_session(caller), tools.derived.bucket("user", str(caller.user()))
     owner = await own_credentials(tools.database.read(caller), session_id)
-    await tools.strength.demand(change.password, FIELD, [owner.email, owner.full_name])
+    payer = payer_of(caller)
     async with throttle.counted(tools.database, caller, bucket, owner.email):
-        is_right = await tools.passwords.verify(change.current, owner.password_hash)
-    new_hash = await tools.passwords.hash(change.password) if is_right else None
+        is_right = await tools.passwords.verify(payer, change.current, owner.password_hash)
+    if not is_right:
+        return Checked(session_id, bucket, owner.password_hash, None)
+    await tools.strength.demand(payer, change.password, FIELD, [owner.email, owner.full_name])
+    new_hash = await tools.passwords.hash(payer, change.password)
     return Checked(session_id, bucket, owner.password_hash, new_hash)
 
 

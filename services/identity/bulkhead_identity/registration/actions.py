@@ -8,6 +8,7 @@ from bulkhead_kit.caller import Caller
 from bulkhead_kit.errors import ResourceExhausted
 from bulkhead_kit.ids import new_id
 
+from bulkhead_identity.calls import payer_of
 from bulkhead_identity.derived import hash_of
 from bulkhead_identity.mail_ask import actions as mail_ask
 from bulkhead_identity.registration import rules, store
@@ -17,9 +18,9 @@ from bulkhead_identity.tools import Tools
 
 
 async def sign_up(tools: Tools, caller: Caller, new: SignUp) -> None:
-    await tools.strength.demand(new.password, "password", [new.email, new.full_name])
+    await tools.strength.demand(payer_of(caller), new.password, "password", [new.email, new.full_name])
     # Before the database is asked: known and unknown addresses cost the same.
-    password_hash = await tools.passwords.hash(new.password)
+    password_hash = await tools.passwords.hash(payer_of(caller), new.password)
     token_id = new_id()
     async with tools.database.transaction(caller) as tx:
         store.sign_up(
@@ -48,7 +49,7 @@ async def _is_right(tools: Tools, caller: Caller, token: str, tried: Tried, pass
     if tried.used_by is not None and tried.password_hash is not None:
         return await throttle.is_hers(tools, caller, tried.used_by, tried.password_hash, password)
     try:
-        return await tools.passwords.verify(password, tried.password_hash)
+        return await tools.passwords.verify(payer_of(caller), password, tried.password_hash)
     except ResourceExhausted:
         # Not looked at. A token that is worth nothing was not counted either.
         if tried.password_hash is not None:

@@ -12,6 +12,7 @@ from bulkhead_kit.db import Reader, Transaction
 from bulkhead_kit.errors import NotFound
 from bulkhead_kit.ids import new_id
 
+from bulkhead_identity.calls import payer_of
 from bulkhead_identity.derived import hash_of
 from bulkhead_identity.passwords import Passwords
 from bulkhead_identity.session import rules, store
@@ -29,7 +30,7 @@ async def log_in(tools: Tools, caller: Caller, new: LogIn) -> SignedIn:
     async with throttle.counted(tools.database, caller, bucket, new.email):
         # No connection is held while the password is checked.
         found = await store.find_credentials(tools.database.read(caller), new.email)
-        is_right = await tools.passwords.verify(new.password, found.password_hash if found else None)
+        is_right = await tools.passwords.verify(payer_of(caller), new.password, found.password_hash if found else None)
     if not is_right:
         async with tools.database.transaction(caller) as tx:
             store.record_failed_login(tx, new.email, found.user_id if found else None)
@@ -40,7 +41,7 @@ async def log_in(tools: Tools, caller: Caller, new: LogIn) -> SignedIn:
         user_id=person.user_id,
         token_hash=hash_of(token),
         checked_hash=person.password_hash,
-        rehashed=await _rehashed(tools.passwords, new.password, person.password_hash),
+        rehashed=await _rehashed(tools.passwords, caller, new.password, person.password_hash),
         device_is_known=bool(known),
     )
     async with tools.database.transaction(caller) as tx:
@@ -53,9 +54,9 @@ async def log_in(tools: Tools, caller: Caller, new: LogIn) -> SignedIn:
     return SignedIn(person.user_id, str(begun.session_id), access, token, expires_at, device)
 
 
-async def _rehashed(passwords: Passwords, password: str, stored: str) -> str | None:
+async def _rehashed(passwords: Passwords, caller: Caller, password: str, stored: str) -> str | None:
     """Only now is the text of the password at hand."""
-    return await passwords.hash(password) if passwords.is_outdated(stored) else None
+    return await passwords.hash(payer_of(caller), password) if passwords.is_outdated(stored) else None
 
 
 async def refresh(tools: Tools, caller: Caller, token: str) -> SignedIn:

@@ -10,6 +10,7 @@ from bulkhead_kit.db import Database, Transaction
 from bulkhead_kit.errors import ResourceExhausted
 
 from bulkhead_identity import texts
+from bulkhead_identity.calls import payer_of
 from bulkhead_identity.derived import DerivedTokens
 from bulkhead_identity.throttle import rules, store
 from bulkhead_identity.tools import Tools
@@ -38,7 +39,7 @@ async def is_hers(tools: Tools, caller: Caller, email: str, password_hash: str, 
     """Whether who repeats a call has the account's password. Counted like a login: a used token is no way round it."""
     bucket = address_bucket(tools.derived, email)
     async with counted(tools.database, caller, bucket, email):
-        is_right = await tools.passwords.verify(password, password_hash)
+        is_right = await tools.passwords.verify(payer_of(caller), password, password_hash)
     if is_right:
         async with tools.database.transaction(caller) as tx:
             forget(tx, bucket)
@@ -47,6 +48,11 @@ async def is_hers(tools: Tools, caller: Caller, email: str, password_hash: str, 
 
 def address_bucket(derived: DerivedTokens, email: str) -> bytes:
     return derived.bucket("address", texts.address_key(email))
+
+
+def reset_bucket(derived: DerivedTokens, email: str) -> bytes:
+    """Apart from logins: whoever guesses the password does not keep its owner from a new one."""
+    return derived.bucket("reset", texts.address_key(email))
 
 
 def forget(tx: Transaction, bucket: bytes) -> None:

@@ -21,7 +21,7 @@ def demand_turn(claim: Claim) -> int:
     if claim.claimed_at is None:
         raise ResourceExhausted(
             ErrorReason.RATE_LIMITED,
-            "too many wrong passwords, wait before the next try",
+            "too many tries of a password, wait before the next one",
             metadata={"limit": LIMIT},
             retry_after=claim.wait,
         )

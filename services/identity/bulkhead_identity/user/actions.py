@@ -10,6 +10,7 @@ from bulkhead_kit.caller import Caller
 from bulkhead_kit.db import Transaction
 from bulkhead_kit.errors import Unauthenticated
 
+from bulkhead_identity.calls import payer_of
 from bulkhead_identity.session.actions import own_credentials, own_session
 from bulkhead_identity.throttle import actions as throttle
 from bulkhead_identity.tools import Tools
@@ -37,11 +38,11 @@ async def check_closing(tools: Tools, caller: Caller, password: str) -> Closing:
     except Unauthenticated as ended:
         return Closing(session_id, bucket, refusal=ended)
     async with throttle.counted(tools.database, caller, bucket, owner.email):
-        is_right = await tools.passwords.verify(password, owner.password_hash)
+        is_right = await tools.passwords.verify(payer_of(caller), password, owner.password_hash)
     if not is_right:
         await throttle.record_failure(tools.database, caller, "user.close_failed")
         return Closing(session_id, bucket, refusal=rules.wrong_password())
-    unknown_hash = await tools.passwords.hash(secrets.token_urlsafe(32))
+    unknown_hash = await tools.passwords.hash(payer_of(caller), secrets.token_urlsafe(32))
     return Closing(session_id, bucket, owner.password_hash, unknown_hash)
 
 

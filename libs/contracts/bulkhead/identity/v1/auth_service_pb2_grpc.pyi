@@ -150,7 +150,8 @@ class AuthServiceStub:
     Errors: FAILED_PRECONDITION (ONE_TIME_TOKEN_INVALID: unknown, used, expired after 30 minutes, or another one was asked
     for since), INVALID_ARGUMENT (INVALID_FIELD; field "new_password" where it is too easy to guess, which does not use up
     the token; REQUEST_ID_REUSED: this one has set another password), RESOURCE_EXHAUSTED (OVERLOADED; RATE_LIMITED, limit
-    "login_account": of a token that is used, passwords are counted as at Login).
+    "login_account": after five tries that were refused each next one waits longer; of a token that is used, passwords are
+    counted as at Login).
 
     A token works once; a repeat with the same request_id and the same password gets the same answer.
     """
@@ -161,9 +162,9 @@ class AuthServiceStub:
     Permission: signed-in persons whose session has not ended and who know the password.
 
     Errors: UNAUTHENTICATED (CREDENTIALS_INVALID: current_password is wrong; SESSION_ENDED), INVALID_ARGUMENT
-    (INVALID_FIELD; field "new_password" where it is too easy to guess; REQUEST_ID_REUSED), RESOURCE_EXHAUSTED
-    (RATE_LIMITED, limit "login_account": after five wrong passwords each next try waits longer, up to 15 minutes;
-    OVERLOADED), ABORTED (CONFLICT: another call changed it meanwhile).
+    (INVALID_FIELD; field "new_password" where it is too easy to guess, which is told to whoever knows the current one;
+    REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (RATE_LIMITED, limit "login_account": after five tries that changed nothing each
+    next one waits longer, up to 15 minutes; OVERLOADED), ABORTED (CONFLICT: another call changed it meanwhile).
 
     Idempotent with a request_id.
     """
@@ -385,7 +386,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: FAILED_PRECONDITION (ONE_TIME_TOKEN_INVALID: unknown, used, expired after 30 minutes, or another one was asked
         for since), INVALID_ARGUMENT (INVALID_FIELD; field "new_password" where it is too easy to guess, which does not use up
         the token; REQUEST_ID_REUSED: this one has set another password), RESOURCE_EXHAUSTED (OVERLOADED; RATE_LIMITED, limit
-        "login_account": of a token that is used, passwords are counted as at Login).
+        "login_account": after five tries that were refused each next one waits longer; of a token that is used, passwords are
+        counted as at Login).
 
         A token works once; a repeat with the same request_id and the same password gets the same answer.
         """
@@ -402,9 +404,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         Permission: signed-in persons whose session has not ended and who know the password.
 
         Errors: UNAUTHENTICATED (CREDENTIALS_INVALID: current_password is wrong; SESSION_ENDED), INVALID_ARGUMENT
-        (INVALID_FIELD; field "new_password" where it is too easy to guess; REQUEST_ID_REUSED), RESOURCE_EXHAUSTED
-        (RATE_LIMITED, limit "login_account": after five wrong passwords each next try waits longer, up to 15 minutes;
-        OVERLOADED), ABORTED (CONFLICT: another call changed it meanwhile).
+        (INVALID_FIELD; field "new_password" where it is too easy to guess, which is told to whoever knows the current one;
+        REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (RATE_LIMITED, limit "login_account": after five tries that changed nothing each
+        next one waits longer, up to 15 minutes; OVERLOADED), ABORTED (CONFLICT: another call changed it meanwhile).
 
         Idempotent with a request_id.
         """

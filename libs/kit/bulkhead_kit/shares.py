@@ -1,8 +1,9 @@
-"""Who gets a connection next: the tenant that holds the fewest, so that a noisy one does not queue up before others.
+"""Who goes on next where only so many can at once: of those that wait the one whose holder has the fewest, so that a
+noisy one does not queue up before others.
 
-psycopg_pool hands connections out in the order of asking: behind a tenant with a hundred calls everybody waits for all
-of them. Here a call waits before it asks the pool, in its tenant's own queue, and the pool never has more takers than
-connections.
+For connections: psycopg_pool hands them out in the order of asking, and behind a tenant with a hundred calls everybody
+waits for all of them. Here a call waits before it asks the pool, in its tenant's own queue, and the pool never has more
+takers than connections. For threads see threads.py.
 """
 
 from __future__ import annotations
@@ -18,12 +19,22 @@ RESERVED: Final = 8
 """One connection in so many is kept from a tenant that has half of them already, so that a newcomer seldom waits."""
 
 
-class Shares:
-    """At most `size` holders at once. Of those that wait, the one goes on whose tenant holds the fewest; who would hold
-    more than half goes on when nobody else waits, and never on the reserve."""
+class FullError(Exception):
+    """Too many wait already, and nobody has more of the places than who asks."""
 
-    def __init__(self, size: int) -> None:
+
+class Shares:
+    """At most `size` holders at once. Of those that wait, the one goes on whose holder has the fewest, and of several
+    the one that was served longest ago; who would hold more than half goes on when nobody else waits, and never on the
+    reserve.
+
+    At most `room` wait. One too many is no reason to refuse whoever comes last: the newest of the holder that has most
+    is turned away, so that nobody is refused while another has more than a fair share.
+    """
+
+    def __init__(self, size: int, *, room: int | None = None) -> None:
         self.size = size
+        self.room = room
         self.in_use = 0
         self.waiting = 0
         self.queued = 0
@@ -31,6 +42,7 @@ class Shares:
         self.waited = 0.0
         """Seconds, of all of them."""
         self.given_up = 0
+        self.turned_away = 0
         self._half = max(1, size // 2)
         self._common = size - size // RESERVED
         self._held: dict[Hashable, int] = {}
@@ -44,8 +56,8 @@ class Shares:
         self._hold(holder)
         return True
 
-    async def take(self, holder: Hashable, patience: float) -> None:
-        """Raises TimeoutError after so many seconds. Whoever is cancelled or gives up holds nothing."""
+    async def take(self, holder: Hashable, patience: float | None = None) -> None:
+        """Raises FullError, and TimeoutError after so many seconds. Whoever is cancelled or gives up holds nothing."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queues.setdefault(holder, deque()).append(turn)
         self.waiting += 1
@@ -53,16 +65,18 @@ class Shares:
         began = clock.monotonic()
         # It may fit at once, where only others have to wait.
         self._serve()
+        if self.room is not None and self.waiting > self.room:
+            self._turn_away(holder)
         try:
             async with asyncio.timeout(patience):
                 await turn
         except BaseException as error:
             self.given_up += isinstance(error, TimeoutError)
-            if turn.done() and not turn.cancelled():
+            if not turn.done() or turn.cancelled():
+                self._leave(holder, turn)
+            elif turn.exception() is None:
                 # Served in the same moment.
                 self.give_back(holder)
-            else:
-                self._leave(holder, turn)
             raise
         finally:
             self.waited += clock.monotonic() - began
@@ -97,6 +111,21 @@ class Shares:
             if not turn.done():
                 self._hold(holder)
                 turn.set_result(None)
+
+    def _turn_away(self, newcomer: Hashable) -> None:
+        """Of several that have as many the newcomer's own: to take from another would only change who is refused."""
+
+        def taken(one: Hashable) -> tuple[int, bool]:
+            return self._held.get(one, 0) + len(self._queues[one]), one == newcomer
+
+        most = max(self._queues, key=taken)
+        turn = self._queues[most].pop()
+        if not self._queues[most]:
+            del self._queues[most]
+        self.waiting -= 1
+        if not turn.done():
+            self.turned_away += 1
+            turn.set_exception(FullError())
 
     def _leave(self, holder: Hashable, turn: asyncio.Future[None]) -> None:
         queue = self._queues.get(holder)
