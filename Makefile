@@ -1,5 +1,7 @@
 # Needs python3 (3.11 or newer) and make; everything else is fetched into .build and .venv.
 PYTHON ?= python3
+# Of the tests: `auto` is two for each core, 0 is one process that shows what it does.
+WORKERS ?= auto
 UV_VERSION := 0.13.8
 export UV_PYTHON_DOWNLOADS := never
 
@@ -24,7 +26,7 @@ doctor: $(VENV) ## what is wrong with the installation in .run, and how to mend 
 	$(BIN)/bulkhead doctor
 
 test: $(VENV) ## every test but the long ones
-	$(BIN)/pytest -m "not soak" tests
+	$(BIN)/pytest -m "not soak" -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests
 
 soak: $(VENV) ## the long tests: kills, races, many rounds
 	$(BIN)/pytest -m soak tests

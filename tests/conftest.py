@@ -10,13 +10,19 @@ import hypothesis.core
 import pytest
 import pytest_asyncio
 
-from tests.support import seeds
+from tests.support import seeds, workers
 from tests.support.house import House
 from tests.support.parts import PARTS, look_around
 from tests.support.postgres import Databases, PostgresServer, ScratchDatabase, postgres_server
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    return workers.how_many()
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    workers.share_seed()
+    config.pluginmanager.register(workers.Workers())
     config.addinivalue_line("markers", "soak: long: kills, races, many rounds; left out of `make test`")
     if url := os.environ.get("BULKHEAD_TEST_REDIS_URL"):
         # Every service that a test builds or starts counts its calls there.

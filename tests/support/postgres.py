@@ -163,12 +163,17 @@ def postgres_server() -> Iterator[PostgresServer]:
         yield server
 
 
+def is_given() -> bool:
+    """Whether the run has to do with one server that somebody else made."""
+    return CHOICE == "url" or (CHOICE == "auto" and bool(GIVEN_URL))
+
+
 def _choose() -> str:
     if CHOICE in {"url", "docker", "embedded"}:
         return CHOICE
     if CHOICE != "auto":
         raise ValueError(f"BULKHEAD_TEST_POSTGRES is {CHOICE!r}: use auto, url, docker or embedded")
-    if GIVEN_URL:
+    if is_given():
         return "url"
     return "docker" if docker_engine() and _is_here(IMAGE) else "embedded"
 
