@@ -1379,7 +1379,8 @@ create table identity.user_profiles (
     constraint user_profiles_company_check check (length(company) between 1 and 200),
     constraint user_profiles_department_check check (length(department) between 1 and 200),
     constraint user_profiles_job_title_check check (length(job_title) between 1 and 200),
-    constraint user_profiles_locale_check check (length(locale) <= 35 and locale ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$'),
+    constraint user_profiles_locale_check
+    check (length(locale) <= 35 and locale ~ '^[a-z]{2,3}(-[a-z]{3}){0,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?(-([a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*(-[a-wyz0-9](-[a-z0-9]{2,8})+)*(-x(-[a-z0-9]{1,8})+)?$'),
     constraint user_profiles_phone_check check (phone ~ '^[+]?[0-9(][0-9 ()./-]{2,38}$'),
     constraint user_profiles_preferences_check
     check (jsonb_typeof(preferences) = 'object' and octet_length(preferences::text) <= 16384),

@@ -8,10 +8,13 @@ from typing import Any
 
 import grpc
 import psycopg
+import structlog
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
 
 from bulkhead_kit import errors
 from bulkhead_kit.db.query import Query
+
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.db")
 
 _BY_CODE: dict[int, type[errors.DomainError]] = {
     kind.code.value[0]: kind
@@ -28,6 +31,8 @@ _BY_CODE: dict[int, type[errors.DomainError]] = {
 }
 _INVALID_ARGUMENT: int = grpc.StatusCode.INVALID_ARGUMENT.value[0]
 _NOT_FOUND: int = grpc.StatusCode.NOT_FOUND.value[0]
+_NOT_STORABLE = ("23514", "22001", "22003", "22007", "22008", "22P02", "22P03")
+"""A CHECK, and values too long, too large or of no form for their column."""
 _UNAVAILABLE_CLASSES = ("08", "53", "57")
 
 
@@ -97,6 +102,10 @@ def _general(state: str, error: psycopg.Error) -> Exception:
         return errors.AlreadyExists(ErrorReason.ALREADY_TAKEN, "something else has this value already")
     if state in ("22021", "22P05"):
         return errors.InvalidArgument(ErrorReason.INVALID_FIELD, "the text has a character that cannot be stored")
+    if state in _NOT_STORABLE:
+        # A rule should have named the field before; that it did not is to be mended, but is no fault the caller sees.
+        log.error("rule_is_missing", sqlstate=state, table=error.diag.table_name, constraint=error.diag.constraint_name)
+        return errors.InvalidArgument(ErrorReason.INVALID_FIELD, "a value is outside of what can be stored")
     if state[:2] in _UNAVAILABLE_CLASSES or state == "25006":
         return unavailable()
     return error

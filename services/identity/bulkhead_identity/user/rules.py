@@ -13,7 +13,7 @@ from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
 from bulkhead_kit.errors import InvalidArgument, Unauthenticated
 
 # The form of a language tag (RFC 5646): language, script, region, variants, extensions, private use. Not the old
-# irregular tags, which no list of languages offers.
+# irregular tags, which no list of languages offers. user_profiles_locale_check says the same.
 _language_tag = re.compile(
     r"(?P<language>[a-z]{2,3}(-[a-z]{3}){0,3})(-(?P<script>[a-z]{4}))?(-(?P<region>[a-z]{2}|[0-9]{3}))?"
     r"(?P<rest>(-([a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*(-[a-wyz0-9](-[a-z0-9]{2,8})+)*(-x(-[a-z0-9]{1,8})+)?)",
