@@ -73,7 +73,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     "issues_worker": {"issues.request_ids": "SD"},
     "audit_worker": {},
     "ops": {},
-    "eraser": {"audit.event_values": "SD"},
+    "eraser": {},
     "backup": {EVERY_OTHER: "S"},
 }
 

@@ -6,6 +6,7 @@ from tests.isolation.catalogue import CatalogueRule
 
 DEFINERS = {
     "audit.make_months": "makes partitions; reads nothing",
+    "issues.lead_delivery": "the lock of the one relay that delivers; reads nothing",
     "issues.record_event": "events without a row, such as a refused call",
     "identity.accept_invitation": "finds the tenant by the token's hash",
     "identity.answer_mail_ask": "the worker finds out whether an address has an account; the caller is not told",
@@ -34,6 +35,7 @@ DEFINERS = {
     "identity.hold_team": "whether a team of the context's tenant is archived, for the issues service",
     "identity.hold_tenant": "locks a tenant for a platform administrator; reads nothing",
     "identity.import_members": "makes placeholders in the context's tenant, and their users rows",
+    "identity.lead_delivery": "the lock of the one relay that delivers; reads nothing",
     "identity.leave_tenant": "ends the caller's own membership, which is not the context's",
     "identity.lock_limits": "locks the usage of the context's tenant",
     "identity.lookup_tenant": "what a login page shows of one slug, before anybody is known",
@@ -123,5 +125,18 @@ RULES = [
             "identity.lock_limits:issues_app": "published",
             "identity.release_project:issues_app": "published",
         },
+    ),
+    CatalogueRule(
+        "no login takes locks, makes large objects or writes WAL by itself",
+        """
+        select distinct p.oid::regprocedure || ':' || coalesce(nullif(g.grantee, 0)::regrole::text, 'public'), 'is open'
+        from pg_proc as p cross join aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) as g
+        left join pg_roles as r on r.oid = g.grantee
+        where p.pronamespace = 'pg_catalog'::regnamespace and g.grantee <> p.proowner
+            and (g.grantee = 0 or r.rolcanlogin)
+            and p.proname ~ '(advisory|^lo_|^loread$|^lowrite$|emit_message|_backend$)'
+            and p.proname !~ '^(pg_stat_get_|pg_isolation)'
+        """,
+        "grant execute on function pg_try_advisory_lock_shared(integer, integer) to issues_relay",
     ),
 ]

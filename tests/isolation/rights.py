@@ -6,7 +6,6 @@ from tests.isolation.catalogue import CatalogueRule
 
 # grantee on table -> why it may be outside the wall
 NOT_WALLED = {
-    "audit.event_values:eraser": "erases what is personal, of any tenant; reads keys only",
     "identity.api_keys:identity_definer": "a key is looked up before the tenant is known",
     "identity.invitations:identity_definer": "AcceptInvitation finds a token before the tenant is known",
     "identity.invitations:identity_worker": "finds expired ones; sees no others",
@@ -101,7 +100,6 @@ RULES = [
         """,
         "grant delete on issues.labels to issues_app",
         {
-            "audit.event_values:eraser": "erasure of what is personal",
             "identity.login_throttles:identity_worker": "removed a day after the last try",
             "identity.mail_asks:identity_worker": "answered ones are removed",
             "identity.mail_limits:identity_worker": "those whose time is over say nothing",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import psycopg
 import pytest
+from bulkhead_cli import doctor
+from bulkhead_kit import migrations
 
 from tests.isolation.conftest import World
 from tests.support.house import House
@@ -67,3 +69,64 @@ def test_row_security_cannot_be_switched_off(role: str, world_database: ScratchD
         for table in ("identity.memberships", "issues.issues", "audit.events"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(f"select count(*) from {table}".encode())
+
+
+@pytest.mark.parametrize("role", LOGINS)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select pg_advisory_lock(1)",
+        "select pg_advisory_lock_shared(1, 2)",
+        "select pg_advisory_xact_lock(1)",
+        "select pg_try_advisory_lock(1)",
+        "select pg_try_advisory_xact_lock_shared(1)",
+        "select pg_advisory_unlock_all()",
+        "select lo_create(0)",
+        "select lo_creat(-1)",
+        "select lo_from_bytea(0, 'x')",
+        "select lo_put(1, 0, 'x')",
+        "select lo_get(1)",
+        "select lo_open(1, 131072)",
+        "select lo_unlink(1)",
+        "select lo_import('/etc/passwd')",
+        "select lo_export(1, '/tmp/x')",
+        "select pg_logical_emit_message(false, 'x', repeat('x', 1000))",
+        "select pg_terminate_backend(0)",
+        "select pg_cancel_backend(0)",
+    ],
+)
+def test_no_login_can_stop_the_others(role: str, statement: str, world_database: ScratchDatabase) -> None:
+    """What PostgreSQL lets every login do, and one that only reads could hold up a tenant, the relay or the disk by."""
+    with (
+        psycopg.connect(world_database.dsn(role), autocommit=True) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        connection.execute(statement.encode())
+
+
+@pytest.mark.parametrize("service", ["identity", "issues"])
+def test_only_the_relay_takes_the_relays_lock(service: str, world_database: ScratchDatabase) -> None:
+    for role in LOGINS:
+        with psycopg.connect(world_database.dsn(role), autocommit=True) as connection:
+            statement = f"select {service}.lead_delivery()".encode()
+            if role == f"{service}_relay":
+                assert connection.execute(statement).fetchone() == (True,)
+                with psycopg.connect(world_database.dsn(role), autocommit=True) as second:
+                    assert second.execute(statement).fetchone() == (False,)
+            else:
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    connection.execute(statement)
+
+
+def test_a_migration_closes_what_was_opened_and_doctor_sees_it(world_database: ScratchDatabase) -> None:
+    with psycopg.connect(world_database.admin_dsn) as admin:
+        admin.execute("grant execute on function pg_catalog.lo_create(oid) to public")
+        admin.execute("revoke execute on function pg_catalog.pg_advisory_xact_lock(bigint) from identity_definer")
+    assert doctor.open_functions(world_database.admin_dsn).verdict == "note"
+    migrations.prepare(world_database.admin_dsn)
+    assert doctor.open_functions(world_database.admin_dsn).verdict == "ok"
+    with psycopg.connect(world_database.admin_dsn) as admin:
+        again = admin.execute(
+            "select has_function_privilege('identity_definer', 'pg_catalog.pg_advisory_xact_lock(bigint)', 'execute')"
+        ).fetchone()
+    assert again == (True,)

@@ -5,6 +5,7 @@
 do $$
 declare
     wanted record;
+    may_close boolean;
 begin
     for wanted in
         select * from (values
@@ -93,6 +94,51 @@ begin
         execute format('grant connect on database %I to %I', current_database(), wanted.role_name);
     end loop;
     revoke all on schema public from public;
+
+    -- What PostgreSQL lets every login do in every database, and one that only reads could stop the others by: hold the
+    -- lock that a tenant's writes or the relay wait for, fill the disk with large objects or with WAL, end the sessions
+    -- of its own role. `bulkhead doctor` looks for the same names.
+    may_close := (select r.rolsuper from pg_catalog.pg_roles as r where r.rolname = current_user);
+    for wanted in
+        select distinct p.oid::pg_catalog.regprocedure::text as role_name
+        from pg_catalog.pg_proc as p, pg_catalog.aclexplode(
+            coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))
+        ) as g
+        where p.pronamespace = 'pg_catalog'::pg_catalog.regnamespace and g.grantee = 0 and p.proname
+            ~ '^(pg_(try_)?advisory_.*|lo_.*|loread|lowrite|pg_logical_emit_message|pg_(cancel|terminate)_backend)$'
+    loop
+        if not may_close then
+            raise warning 'every login may hold locks and fill the disk until a superuser runs: bulkhead migrate';
+            exit;
+        end if;
+        execute format('revoke execute on function %s from public', wanted.role_name);
+    end loop;
+    -- A function that needs a lock takes it with its owner's rights; so no login has any, but who migrates.
+    for wanted in
+        select r.role_name, r.function_name from (values
+            ('identity_owner', 'pg_advisory_xact_lock(bigint)'),
+            ('identity_owner', 'pg_advisory_xact_lock_shared(bigint)'),
+            ('identity_definer', 'pg_advisory_xact_lock(bigint)'),
+            ('identity_definer', 'pg_advisory_xact_lock_shared(bigint)'),
+            ('identity_definer', 'pg_try_advisory_lock(bigint)'),
+            ('issues_definer', 'pg_try_advisory_lock(bigint)'),
+            ('audit_partition', 'pg_advisory_xact_lock(bigint)'),
+            (
+                (
+                    select pg_catalog.pg_get_userbyid(d.datdba) from pg_catalog.pg_database as d
+                    where d.datname = current_database()
+                ),
+                'pg_advisory_lock(bigint)'
+            )
+        ) as r (role_name, function_name)
+        where may_close and not pg_catalog.has_function_privilege(
+            r.role_name, 'pg_catalog.' || r.function_name, 'execute'
+        )
+    loop
+        execute format(
+            'grant execute on function pg_catalog.%s to %I', wanted.function_name, wanted.role_name
+        );
+    end loop;
 
     -- The schemas exist before their migrations, so that a version table has a home and an owner.
     for wanted in select unnest(array['app', 'identity', 'issues', 'audit']) as role_name

@@ -188,6 +188,7 @@ def the_database(admin: str) -> Iterator[Finding]:
         return
     yield server_version(version)
     yield dumps(admin)
+    yield open_functions(admin)
     for target in migrations.TARGETS:
         yield schema(admin, target.schema)
 
@@ -205,6 +206,28 @@ def dumps(admin: str) -> Finding:
         "dumps",
         "the login backup cannot make any",
         "as a superuser: alter role backup bypassrls inherit; grant pg_read_all_data to backup",
+    )
+
+
+# As roles.sql closes them.
+OPEN_FUNCTIONS = """
+select count(distinct p.oid) from pg_catalog.pg_proc as p,
+    pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) as g
+where p.pronamespace = 'pg_catalog'::pg_catalog.regnamespace and g.grantee = 0 and p.proname
+    ~ '^(pg_(try_)?advisory_.*|lo_.*|loread|lowrite|pg_logical_emit_message|pg_(cancel|terminate)_backend)$'
+"""
+
+
+def open_functions(admin: str) -> Finding:
+    """Another thing that only a superuser can do."""
+    with psycopg.connect(admin) as connection:
+        (found,) = connection.execute(OPEN_FUNCTIONS).fetchone() or (0,)
+    if not found:
+        return ok("locks", "no login may hold locks of its choice, or make large objects")
+    return note(
+        "locks",
+        f"{found} functions that take locks or fill the disk are open to every login",
+        "as a superuser: bulkhead migrate",
     )
 
 

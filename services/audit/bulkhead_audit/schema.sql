@@ -5,7 +5,7 @@ set check_function_bodies = off;
 set search_path = pg_catalog;
 set role audit_owner;
 
-grant usage on schema audit to audit_app, audit_worker, eraser;
+grant usage on schema audit to audit_app, audit_worker;
 
 -- audit.event_values
 
@@ -34,10 +34,6 @@ alter table audit.event_values force row level security;
 create policy tenant_wall on audit.event_values as restrictive for all to audit_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy eraser_read on audit.event_values for select to eraser
-using (true);
-create policy eraser_remove on audit.event_values for delete to eraser
-using (true);
 create policy insert_right on audit.event_values for insert to audit_app
 with check (app.role_level() = 6);
 create policy owner_right on audit.event_values for all to audit_owner
@@ -46,7 +42,6 @@ with check (true);
 create policy read_right on audit.event_values for select to audit_app
 using (app.role_level() >= 3 and (app.role_level() = 6 or tenant_id <> app.platform_log_id()));
 grant select, insert on audit.event_values to audit_app;
-grant select (tenant_id, event_id, occurred_at), delete on audit.event_values to eraser;
 
 -- audit.events
 
@@ -224,23 +219,6 @@ revoke all on function audit.move_head() from public;
 comment on function audit.move_head() is
 'Moves a log''s head by the events appended: they have the numbers that follow, or the statement fails.';
 
-create or replace function audit.only_erase()
- returns trigger
- language plpgsql
- set search_path to 'pg_catalog', 'pg_temp'
-as $function$
-begin
-    if current_user <> 'eraser' then
-        raise exception 'delete from %.% refused: only an erasure removes values', tg_table_schema, tg_table_name
-            using errcode = 'insufficient_privilege';
-    end if;
-    return old;
-end
-$function$;
-revoke all on function audit.only_erase() from public;
-comment on function audit.only_erase() is
-'Lets the role eraser delete, and nobody else.';
-
 create or replace function audit.only_grow()
  returns trigger
  language plpgsql
@@ -272,9 +250,9 @@ revoke all on function audit.refuse_change() from public;
 comment on function audit.refuse_change() is
 'Refuses what it is the trigger of, whoever asks.';
 
+create trigger no_delete before delete on audit.event_values for each row execute function audit.refuse_change();
 create trigger no_truncate before truncate on audit.event_values for each statement execute function audit.refuse_change();
 create trigger no_update before update on audit.event_values for each row execute function audit.refuse_change();
-create trigger only_erase before delete on audit.event_values for each row execute function audit.only_erase();
 
 create trigger check_source before insert on audit.events for each row execute function audit.check_source();
 create trigger move_head after insert on audit.events referencing new table as appended for each statement execute function audit.move_head();

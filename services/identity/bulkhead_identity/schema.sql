@@ -3871,6 +3871,18 @@ grant execute on function identity.import_members(text, uuid[], text[], text[], 
 comment on function identity.import_members(text, uuid[], text[], text[], text[]) is
 'Placeholders for the authors of an import, each made once a tenant, source and external id.';
 
+create or replace function identity.lead_delivery()
+ returns boolean
+ language sql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+return pg_try_advisory_lock('-7996926706813633332'::bigint);
+alter function identity.lead_delivery() owner to identity_definer;
+revoke all on function identity.lead_delivery() from public;
+grant execute on function identity.lead_delivery() to identity_relay;
+comment on function identity.lead_delivery() is
+'Whether this session delivers the outbox now; it does until it ends.';
+
 create or replace function identity.leave_tenant(p_tenant_id uuid)
  returns void
  language plpgsql

@@ -1574,6 +1574,18 @@ create trigger zz_capture after insert or delete or update on issues.issue_label
 
 reset role;
 
+create or replace function issues.lead_delivery()
+ returns boolean
+ language sql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+return pg_try_advisory_lock('-7894037758998156453'::bigint);
+alter function issues.lead_delivery() owner to issues_definer;
+revoke all on function issues.lead_delivery() from public;
+grant execute on function issues.lead_delivery() to issues_relay;
+comment on function issues.lead_delivery() is
+'Whether this session delivers the outbox now; it does until it ends.';
+
 create or replace function issues.record_event(p_action text, p_entity_type text, p_entity_id uuid, p_outcome text, p_changes jsonb)
  returns void
  language plpgsql

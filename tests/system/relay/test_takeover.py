@@ -41,16 +41,18 @@ async def test_a_relay_that_stands_by_takes_over_within_seconds(
 
 async def test_two_relays_are_never_active_together(relays: Relays, database: ScratchDatabase) -> None:
     first, second = await connect(database.dsn("issues_relay")), await connect(database.dsn("issues_relay"))
+    other = await connect(database.dsn("identity_relay"))
     try:
         assert await Outbox(first, "issues").try_lock()
         assert not await Outbox(second, "issues").try_lock()
         # Another service's relay is nobody's rival.
-        assert await Outbox(second, "identity").try_lock()
+        assert await Outbox(other, "identity").try_lock()
         await first.close()
         await until_locked(second)
     finally:
         await first.close()
         await second.close()
+        await other.close()
 
 
 async def until_locked(connection: psycopg.AsyncConnection[object]) -> None:

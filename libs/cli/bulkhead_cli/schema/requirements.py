@@ -110,7 +110,7 @@ def deletable(catalogue: Catalogue) -> Iterator[str]:
     for table in catalogue.tables():
         for grant in table.grants:
             if grant.privilege == "truncate" or (
-                grant.privilege == "delete" and not grant.role.endswith(("_relay", "_worker", "eraser"))
+                grant.privilege == "delete" and not grant.role.endswith(("_relay", "_worker"))
             ):
                 yield f"{table.full_name}.{grant.role}"
 

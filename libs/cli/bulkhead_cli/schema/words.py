@@ -31,7 +31,7 @@ ROLES: Mapping[str, str] = {
     "issues_worker": "Due work of issues: removes answered calls that have expired.",
     "audit_worker": "Due work of audit: makes the coming months.",
     "ops": "Commands of operators, such as a bulk load.",
-    "eraser": "The command that erases a person's values.",
+    "eraser": "For the command that will erase a person's values and leave an event of it; may do nothing yet.",
     "backup": "Dumps: the one role that reads past the walls, so that a dump misses no row.",
 }
 

@@ -7,7 +7,6 @@ lost it can neither read nor remove a row.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -125,15 +124,18 @@ from (select count(*) as counted from (select from {outbox} limit %(count_to)s) 
 cross join pg_class as c
 where c.oid = %(outbox_name)s::regclass
 """
-_LOCK = "select pg_try_advisory_lock(%(key)s)"
+_LOCK = "select {lead}()"
 
 
 class Outbox:
     def __init__(self, connection: psycopg.AsyncConnection[Any], schema: str) -> None:
         self._connection = connection
-        names = {"outbox": Identifier(schema, "outbox"), "parked": Identifier(schema, "outbox_parked")}
+        names = {
+            "outbox": Identifier(schema, "outbox"),
+            "parked": Identifier(schema, "outbox_parked"),
+            "lead": Identifier(schema, "lead_delivery"),
+        }
         self._name = Identifier(schema, "outbox").as_string()
-        self._key = lock_key(schema)
         self._sql: dict[str, Composed] = {
             text: SQL(text).format(**names)
             for text in (_WAITING, _BATCH, _REMOVE, _PARKED, _PARK, _UNPARK, _RETRY, _BACKLOG, _LOCK)
@@ -141,7 +143,7 @@ class Outbox:
 
     async def try_lock(self) -> bool:
         """Whether this session is the active relay now. It stays so until the session ends, however it ends."""
-        (locked,) = await self._fetch(_LOCK, scalar_row, {"key": self._key})
+        (locked,) = await self._fetch(_LOCK, scalar_row)
         return bool(locked)
 
     async def waiting(self) -> list[Waiting]:
@@ -182,11 +184,6 @@ class Outbox:
     async def _change(self, text: str, values: Mapping[str, object]) -> int:
         async with asyncio.timeout(PATIENCE):
             return (await self._connection.execute(self._sql[text], values)).rowcount
-
-
-def lock_key(schema: str) -> int:
-    """One lock a service and database."""
-    return int.from_bytes(hashlib.sha256(f"bulkhead.relay.{schema}".encode()).digest()[:8], "big", signed=True)
 
 
 async def connect(url: str) -> psycopg.AsyncConnection[Any]:

@@ -1,0 +1,47 @@
+"""Nobody removes values until there is a command that leaves an event of it: the login `eraser` did so without a trace."""
+
+from bulkhead_kit.migrations import run_sql
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    run_sql("""
+    revoke all on audit.event_values from eraser;
+    revoke select (tenant_id, event_id, occurred_at) on audit.event_values from eraser;
+    revoke usage on schema audit from eraser;
+    drop policy eraser_read on audit.event_values;
+    drop policy eraser_remove on audit.event_values;
+    drop trigger only_erase on audit.event_values;
+    create trigger no_delete before delete on audit.event_values
+    for each row execute function audit.refuse_change();
+    drop function audit.only_erase();
+    """)
+
+
+def downgrade() -> None:
+    run_sql("""
+    create function audit.only_erase() returns trigger
+    language plpgsql
+    set search_path = pg_catalog, pg_temp
+    as $$
+    begin
+        if current_user <> 'eraser' then
+            raise exception 'delete from %.% refused: only an erasure removes values', tg_table_schema, tg_table_name
+                using errcode = 'insufficient_privilege';
+        end if;
+        return old;
+    end
+    $$;
+    comment on function audit.only_erase() is
+    'Lets the role eraser delete, and nobody else.';
+    revoke all on function audit.only_erase() from public;
+    drop trigger no_delete on audit.event_values;
+    create trigger only_erase before delete on audit.event_values
+    for each row execute function audit.only_erase();
+    create policy eraser_read on audit.event_values for select to eraser using (true);
+    create policy eraser_remove on audit.event_values for delete to eraser using (true);
+    grant usage on schema audit to eraser;
+    grant select (tenant_id, event_id, occurred_at), delete on audit.event_values to eraser;
+    """)
