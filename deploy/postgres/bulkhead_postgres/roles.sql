@@ -39,19 +39,8 @@ begin
     loop
         if not exists (select from pg_catalog.pg_roles where rolname = wanted.role_name) then
             execute format('create role %I %s noinherit', wanted.role_name, wanted.may_log_in);
-        end if;
-        -- Only what differs is altered: an administrator who is no superuser may not even repeat what is so already.
-        if exists (
-            select from pg_catalog.pg_roles as r
-            where r.rolname = wanted.role_name and (
-                r.rolsuper or r.rolcreatedb or r.rolcreaterole or r.rolreplication
-                or r.rolbypassrls and r.rolname <> 'backup' or r.rolcanlogin <> (wanted.may_log_in = 'login')
-            )
-        ) then
-            execute format(
-                'alter role %I %s nosuperuser nocreatedb nocreaterole noreplication nobypassrls',
-                wanted.role_name, wanted.may_log_in
-            );
+            -- The mark by which they are known again. Roles of these names without it are refused before this runs.
+            execute format('comment on role %I is %L', wanted.role_name, 'Made by bulkhead migrate.');
         end if;
         if wanted.may_log_in = 'login' then
             -- Names are always schema-qualified; an empty path makes a forgotten schema an error, not a guess.
@@ -115,22 +104,20 @@ begin
     end loop;
     -- A function that needs a lock takes it with its owner's rights; so no login has any, but who migrates.
     for wanted in
-        select r.role_name, r.function_name from (values
-            ('identity_owner', 'pg_advisory_xact_lock(bigint)'),
-            ('identity_owner', 'pg_advisory_xact_lock_shared(bigint)'),
-            ('identity_definer', 'pg_advisory_xact_lock(bigint)'),
-            ('identity_definer', 'pg_advisory_xact_lock_shared(bigint)'),
-            ('identity_definer', 'pg_try_advisory_lock(bigint)'),
-            ('issues_definer', 'pg_try_advisory_lock(bigint)'),
-            ('audit_partition', 'pg_advisory_xact_lock(bigint)'),
-            (
-                (
-                    select pg_catalog.pg_get_userbyid(d.datdba) from pg_catalog.pg_database as d
-                    where d.datname = current_database()
-                ),
-                'pg_advisory_lock(bigint)'
-            )
-        ) as r (role_name, function_name)
+        select r.role_name, r.function_name from (
+            select o.role_name, f.function_name
+            from unnest(array[
+                'identity_owner', 'issues_owner', 'audit_owner', 'identity_definer', 'issues_definer', 'audit_partition'
+            ]) as o (role_name)
+            cross join unnest(array[
+                'pg_advisory_xact_lock(bigint)', 'pg_advisory_xact_lock_shared(bigint)',
+                'pg_try_advisory_xact_lock(bigint)', 'pg_try_advisory_xact_lock_shared(bigint)',
+                'pg_try_advisory_lock(bigint)'
+            ]) as f (function_name)
+            union all
+            select pg_catalog.pg_get_userbyid(d.datdba), 'pg_advisory_lock(bigint)' from pg_catalog.pg_database as d
+            where d.datname = current_database()
+        ) as r
         where may_close and not pg_catalog.has_function_privilege(
             r.role_name, 'pg_catalog.' || r.function_name, 'execute'
         )

@@ -58,20 +58,28 @@ def up(*, json: Json = False, quiet: bool = False, state: State = None, database
 
 
 @app.command
-def migrate(*, database_url: DatabaseUrl = None, passwords: Path | None = None, state: State = None) -> None:
+def migrate(
+    *,
+    database_url: DatabaseUrl = None,
+    passwords: Path | None = None,
+    adopt_roles: bool = False,
+    state: State = None,
+) -> None:
     """Roles and schemas of a database, brought to this release. Safe to repeat.
 
     Parameters
     ----------
     passwords
         A JSON file with passwords of logins, as {"identity_app": "..."}; those it does not name stay as they are.
+    adopt_roles
+        Take roles of Bulkhead's names that something else made on this server, without the passwords they had.
     """
     from bulkhead_cli import database, endpoints  # noqa: PLC0415 - slow to load
 
     settings = settings_with(state, database_url)
     admin = settings.given_database or endpoints.read(settings.state.resolve()).database_admin
     words = database.read_passwords(passwords) if passwords else {}
-    database.migrate(admin, words, lambda line: Screen().line("migrate", line))
+    database.migrate(admin, words, lambda line: Screen().line("migrate", line), adopt_roles=adopt_roles)
 
 
 keys_app = App(

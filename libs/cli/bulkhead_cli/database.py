@@ -3,12 +3,13 @@
 import json
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import psycopg
 from bulkhead_kit import migrations
+from bulkhead_kit.roles import LOGINS, RoleFault, RolesRefusedError
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -16,20 +17,6 @@ from bulkhead_cli.errors import MendableError
 
 NAME = "bulkhead"
 OLDEST = 150_000
-LOGINS = (
-    "identity_app",
-    "issues_app",
-    "audit_app",
-    "platform_app",
-    "identity_relay",
-    "issues_relay",
-    "identity_worker",
-    "issues_worker",
-    "audit_worker",
-    "ops",
-    "eraser",
-    "backup",
-)
 URL_MEND = "correct --database-url or BULKHEAD_DATABASE_URL."
 PASSWORDS = "database-passwords.json"
 
@@ -44,11 +31,13 @@ def create(admin: str) -> str:
     return urlunsplit(parts._replace(path=f"/{NAME}"))
 
 
-def migrate(admin: str, passwords: Mapping[str, str], say: Callable[[str], None]) -> None:
+def migrate(admin: str, passwords: Mapping[str, str], say: Callable[[str], None], *, adopt_roles: bool = False) -> None:
     """Roles, then every schema in order. Safe to repeat, and while another instance does the same."""
     check_server(admin)
     try:
-        migrations.prepare(admin, passwords=dict(passwords))
+        migrations.prepare(admin, passwords=dict(passwords), adopt=adopt_roles)
+    except RolesRefusedError as error:
+        raise MendableError(f"Nothing was changed: {error}.", mend_roles(error.faults)) from None
     except psycopg.errors.InsufficientPrivilege as error:
         raise MendableError(
             f"This login may not make the roles: {error.diag.message_primary}.",
@@ -62,6 +51,19 @@ def migrate(admin: str, passwords: Mapping[str, str], say: Callable[[str], None]
             say(f"{target.schema}: {after} stays, this release needs {migrations.head(target.schema)}")
             continue
         say(f"{target.schema}: {after}" if before == after else f"{target.schema}: {before or 'nothing'} -> {after}")
+
+
+def mend_roles(faults: Sequence[RoleFault]) -> str:
+    """What to do about roles that are not trusted."""
+    parts = []
+    if statements := [f"{fault.mend};" for fault in faults if fault.mend]:
+        parts.append(f"as a superuser, once you know who did that: {' '.join(statements)}")
+    if names := ", ".join(dict.fromkeys(fault.role for fault in faults if not fault.mend)):
+        parts.append(
+            f"if another program uses {names}, take another server or rename its roles; if they were made for Bulkhead,"
+            " take all powers from them, then bulkhead migrate --adopt-roles, which takes their old passwords away."
+        )
+    return "\n".join(parts)
 
 
 def read_passwords(file: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 import psycopg
-from bulkhead_kit import keyrotation, migrations
+from bulkhead_kit import keyrotation, migrations, roles
 from bulkhead_kit.db.database import known_holes
 from bulkhead_kit.keywatch import KeyFileError
 
@@ -187,10 +187,36 @@ def the_database(admin: str) -> Iterator[Finding]:
         yield broken("database", error.what, error.mend)
         return
     yield server_version(version)
+    yield from roles_of(admin)
     yield dumps(admin)
     yield open_functions(admin)
     for target in migrations.TARGETS:
         yield schema(admin, target.schema)
+
+
+def roles_of(admin: str) -> Iterator[Finding]:
+    with psycopg.connect(admin) as connection:
+        connection.execute("set search_path = pg_catalog")
+        faults = roles.look(connection)
+        makers = [name for (name,) in connection.execute(MAKERS).fetchall()]
+    if faults:
+        yield broken("roles", roles.said(faults), database.mend_roles(faults))
+    else:
+        yield ok("roles", "each was made by migrate, and nobody else can take one")
+    if makers:
+        yield note(
+            "role makers",
+            f"before PostgreSQL 16 whoever may make roles can take every role: {', '.join(makers)}",
+            "use PostgreSQL 16 or newer, or take CREATEROLE from them.",
+        )
+
+
+MAKERS = """
+select r.rolname from pg_roles as r
+where current_setting('server_version_num')::integer < 160000 and r.rolcreaterole and not r.rolsuper
+    and r.oid <> (select d.datdba from pg_database as d where d.datname = current_database())
+order by r.rolname
+"""
 
 
 def dumps(admin: str) -> Finding:

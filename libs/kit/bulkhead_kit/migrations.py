@@ -23,6 +23,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, pool, text
 from sqlalchemy.exc import OperationalError
 
+from bulkhead_kit import roles
+
 log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT_MS = 1_000
@@ -96,20 +98,40 @@ def offline_sql(schema: str, revision: str = "head") -> None:
     command.upgrade(_config(target(schema)), revision, sql=True)
 
 
-def prepare(url: str, *, passwords: dict[str, str] | None = None) -> None:
-    """Creates roles and schemas; gives each named login its password. Safe to repeat."""
-    roles = resources.files("bulkhead_postgres").joinpath("roles.sql").read_text()
+def prepare(url: str, *, passwords: dict[str, str] | None = None, adopt: bool = False) -> None:
+    """Creates roles and schemas; gives each named login its password. Safe to repeat.
+
+    Raises RolesRefusedError, and changes nothing, where roles of ours are there that were not made here; `adopt` takes
+    them, without the passwords they had.
+    """
+    sql = resources.files("bulkhead_postgres").joinpath("roles.sql").read_text()
     with psycopg.connect(url, autocommit=True) as connection:
         # What an administrator who is no superuser has to leave to one.
         connection.add_notice_handler(_say_warning)
         connection.execute("select pg_advisory_lock(%s)", (ADVISORY_KEY,))
-        connection.execute(roles.encode())
+        connection.execute("set search_path = pg_catalog")
+        roles.demand_ours(connection, adopt=adopt)
+        if adopt:
+            _adopt(connection)
+        connection.execute(sql.encode())
         for role, password in (passwords or {}).items():
             connection.execute(
                 psycopg.sql.SQL("alter role {} password {}").format(
                     psycopg.sql.Identifier(role), psycopg.sql.Literal(_verifier(connection, role, password))
                 )
             )
+        # A role that somebody made in the meantime was not made by roles.sql, and has no mark.
+        roles.demand_ours(connection)
+
+
+def _adopt(connection: psycopg.Connection) -> None:
+    for fault in roles.look(connection):
+        name = psycopg.sql.Identifier(fault.role)
+        with connection.transaction():
+            connection.execute(psycopg.sql.SQL("alter role {} password null").format(name))
+            mark = psycopg.sql.SQL("comment on role {} is {}")
+            connection.execute(mark.format(name, psycopg.sql.Literal(roles.MARK)))
+        log.warning("adopted the role %s", fault.role)
 
 
 def _verifier(connection: psycopg.Connection, role: str, password: str) -> str:
@@ -128,7 +150,7 @@ def _say_warning(notice: psycopg.errors.Diagnostic) -> None:
 
 
 def upgrade(url: str, schema: str, revision: str = "head") -> None:
-    """To what this code was written for; what a newer release has done stays."""
+    """To what this code was written for; what a newer release has done stays. Raises RolesRefusedError."""
     if revision == "head" and is_newer(current(url, schema), schema):
         return
     _run(url, target(schema), lambda config: command.upgrade(config, revision))
@@ -166,6 +188,9 @@ def _engine(url: str) -> Engine:
 
 def _run(url: str, which: Target, step: Callable[[Config], None]) -> None:
     """Raises the last error when a lock could not be had in ten tries; what was done before it stays done."""
+    with psycopg.connect(url) as looking:
+        looking.execute("set search_path = pg_catalog")
+        roles.demand_ours(looking)
     engine = _engine(url)
     try:
         with engine.connect() as connection:

@@ -12,12 +12,14 @@ import structlog
 
 from bulkhead_kit import logs, telemetry
 from bulkhead_kit.assembly import Parts, RecordsDenials, Register, build, open_database
+from bulkhead_kit.db import Database
 from bulkhead_kit.keywatch import KeyFileError
+from bulkhead_kit.roles import RolesRefusedError
 from bulkhead_kit.server import AddressError
 from bulkhead_kit.services_auth import ServiceAllowList
 from bulkhead_kit.settings import ServiceSettings, SettingsError
 from bulkhead_kit.transport import allow_files
-from bulkhead_kit.worker import Duty, keep_working, until_told
+from bulkhead_kit.worker import Duty, keep_working, until_told, wait_for_roles
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.program")
 
@@ -69,10 +71,15 @@ async def _work(settings: ServiceSettings, duties: Callable[[Parts], Iterable[Du
     for each in (database, *parts.databases):
         await each.open()
     try:
-        await until_told(keep_working(settings.service, due))
+        await until_told(_work_by_trusted_roles(settings.service, database, due))
     finally:
         while parts.closing:
             await parts.closing.pop()()
+
+
+async def _work_by_trusted_roles(service: str, database: Database, due: Iterable[Duty]) -> None:
+    await wait_for_roles(service, database.role_faults)
+    await keep_working(service, due)
 
 
 def migrate(settings: ServiceSettings) -> None:
@@ -105,7 +112,7 @@ def main(name: str, commands: Mapping[str, Callable[[], None]], arguments: Seque
     chosen = parser.parse_args(arguments).command
     try:
         commands[chosen]()
-    except (SettingsError, KeyFileError, AddressError) as error:
+    except (SettingsError, KeyFileError, AddressError, RolesRefusedError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - before there is a log, and for a person to read
         return 1
     return 0

@@ -14,6 +14,7 @@ from bulkhead_kit.db import Database, ServerState
 from bulkhead_kit.db.database import known_holes
 from bulkhead_kit.errors import DeadlineExceeded, PermissionDenied, Unavailable
 from bulkhead_kit.revisions import head
+from bulkhead_kit.roles import said
 from bulkhead_kit.settings import ServiceSettings
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.program")
@@ -23,7 +24,7 @@ PROBE_SECONDS: Final = 1.5
 
 
 class Readiness:
-    """Database reachable, schema at the revision of this code, server without known holes."""
+    """Database reachable, schema at the revision of this code, roles as migrate made them, no known holes."""
 
     def __init__(self, settings: ServiceSettings, database: Database, others: Sequence[Database] = ()) -> None:
         self._settings = settings
@@ -32,6 +33,7 @@ class Readiness:
         self._head = head(settings.service)
         self._opened = False
         self._warned = False
+        self._roles_are_ours = False
 
     async def __call__(self) -> str | None:
         if not self._opened:
@@ -45,7 +47,15 @@ class Readiness:
         except (PermissionDenied, UndefinedTable):
             return self._behind("is not there")
         self._warn_of(state)
-        return self._schema(state)
+        return self._schema(state) or await self._roles()
+
+    async def _roles(self) -> str | None:
+        """Until they are in order once: what is done to them later is for `bulkhead doctor`, no reason to stop."""
+        if self._roles_are_ours:
+            return None
+        faults = await self._database.role_faults(_probe_caller(self._settings.service))
+        self._roles_are_ours = not faults
+        return f"roles are not to be trusted, bulkhead doctor says what to do: {said(faults)}" if faults else None
 
     def _schema(self, state: ServerState) -> str | None:
         # A newer schema is fine: `pre` migrations run before the release that needs them.

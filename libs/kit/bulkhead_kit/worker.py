@@ -16,13 +16,17 @@ import structlog
 
 from bulkhead_kit import clock
 from bulkhead_kit.caller import Caller
+from bulkhead_kit.errors import DeadlineExceeded, Unavailable
 from bulkhead_kit.ids import new_id
+from bulkhead_kit.roles import RoleFault, said
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.worker")
 
 TURN_SECONDS: Final = 60.0
 """Time a duty gets for one turn."""
 RETRY_SECONDS: Final = 30.0
+LOOK_SECONDS: Final = 3.0
+"""Until a worker looks again whether the database is there and its roles are in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +57,24 @@ async def until_told(work: Awaitable[None]) -> None:
         log.info("stopped")
 
 
+async def wait_for_roles(service: str, look: Callable[[Caller], Awaitable[list[RoleFault]]]) -> None:
+    """Until the roles are those that `bulkhead migrate` made: nothing is done under one that somebody else may have."""
+    while True:
+        try:
+            faults = await look(_caller(service, "look_at_roles"))
+            if not faults:
+                return
+            log.error("roles_refused", detail=said(faults), mend="bulkhead doctor")
+        except (Unavailable, DeadlineExceeded) as error:
+            log.warning("no_database", detail=str(error))
+        await asyncio.sleep(LOOK_SECONDS)
+
+
 async def _repeat(service: str, duty: Duty) -> None:
     while True:
         pause = duty.every
         try:
-            if await duty.turn(_caller(service, duty)):
+            if await duty.turn(_caller(service, duty.name)):
                 pause = 0.0
         except Exception as error:  # a supervisor loop: whatever it was, the next turn may succeed
             log.error("duty_failed", duty=duty.name, exc_info=error)
@@ -65,10 +82,10 @@ async def _repeat(service: str, duty: Duty) -> None:
         await asyncio.sleep(pause)
 
 
-def _caller(service: str, duty: Duty) -> Caller:
+def _caller(service: str, work: str) -> Caller:
     return Caller(
         actor_type="system",
-        rpc=f"worker/{duty.name}",
+        rpc=f"worker/{work}",
         request_id=str(new_id()),
         deadline=clock.monotonic() + TURN_SECONDS,
         service=service,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
-from sqlalchemy import Column, Integer, MetaData, Table, Text, cast, func, select
+from sqlalchemy import Column, Integer, MetaData, Table, Text, cast, column, func, select, text
 
 from bulkhead_kit import clock
 from bulkhead_kit.caller import Caller
@@ -21,12 +21,19 @@ from bulkhead_kit.db.refusals import unavailable
 from bulkhead_kit.db.session import Connection, Session, Traffic
 from bulkhead_kit.db.transaction import Reader, Snapshot, StaleContext, Transaction
 from bulkhead_kit.errors import DeadlineExceeded
+from bulkhead_kit.roles import FAULTS, RoleFault
 from bulkhead_kit.shares import Shares
 
 log = logging.getLogger(__name__)
 
 MINIMUM_VERSIONS = {18: 180007, 17: 170012, 16: 160016, 15: 150020}
 """The first release of each major without the known holes in row-level security (CVE-2026-120154 and others)."""
+
+
+_ROLE_FAULTS = Query(
+    text(FAULTS).columns(column("role", Text), column("fault", Text), column("mend", Text)),
+    row=RoleFault,
+)
 
 
 class ServerState(NamedTuple):
@@ -117,6 +124,10 @@ class Database:
     async def state(self, schema: str, caller: Caller) -> ServerState:
         """Server version and the schema's revision. Raises Unavailable when the database cannot be reached."""
         return await self.read(caller).one(_state_of(schema))
+
+    async def role_faults(self, caller: Caller) -> list[RoleFault]:
+        """What is wrong with the installation's roles. Raises Unavailable when the database cannot be reached."""
+        return await self.read(caller).all(_ROLE_FAULTS)
 
     def read(self, caller: Caller) -> Reader:
         """Each await of the reader is one round trip: context, membership check and statement, in one snapshot."""

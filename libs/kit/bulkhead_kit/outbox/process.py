@@ -16,6 +16,7 @@ from bulkhead_kit.outbox.calls import Append, AuditClient
 from bulkhead_kit.outbox.relay import Relay, Tuning
 from bulkhead_kit.outbox.rows import Outbox, connect
 from bulkhead_kit.outbox.tenants import pause
+from bulkhead_kit.roles import RolesRefusedError
 from bulkhead_kit.services_auth import ServiceTokens
 from bulkhead_kit.settings import ServiceSettings
 from bulkhead_kit.telemetry import RelayMetrics
@@ -65,6 +66,9 @@ async def keep_delivering(
             await _mandate(url, schema, append, metrics, stop, tuning)
         except (psycopg.Error, OSError, TimeoutError) as error:
             log.warning("relay_lost_database", error=str(error).strip())
+        except RolesRefusedError as error:
+            # It tries again, later and later: `bulkhead doctor` says what to do meanwhile.
+            log.error("roles_refused", detail=str(error))
         except Exception as error:  # a supervisor loop: a relay that died of a fault would stop the whole trail
             log.error("relay_failed", exc_info=error)
         finally:
@@ -80,6 +84,8 @@ async def _mandate(
     connection = await connect(url)
     try:
         outbox = Outbox(connection, schema)
+        if faults := await outbox.role_faults():
+            raise RolesRefusedError(faults)
         if not await _stand_by(outbox, stop):
             return
         metrics.active.set(1)

@@ -17,6 +17,8 @@ import psycopg
 from psycopg.rows import AsyncRowFactory, class_row, scalar_row
 from psycopg.sql import SQL, Composed, Identifier
 
+from bulkhead_kit.roles import FAULTS, RoleFault
+
 R = TypeVar("R")
 
 PATIENCE: Final = 15.0
@@ -145,6 +147,11 @@ class Outbox:
         """Whether this session is the active relay now. It stays so until the session ends, however it ends."""
         (locked,) = await self._fetch(_LOCK, scalar_row)
         return bool(locked)
+
+    async def role_faults(self) -> list[RoleFault]:
+        async with asyncio.timeout(PATIENCE), self._connection.cursor() as cursor:
+            await cursor.execute(FAULTS)
+            return [RoleFault(*row) for row in await cursor.fetchall()]
 
     async def waiting(self) -> list[Waiting]:
         return await self._fetch(_WAITING, class_row(Waiting))

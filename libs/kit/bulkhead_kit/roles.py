@@ -1,0 +1,130 @@
+"""Whether the roles of an installation are those that `bulkhead migrate` made, and nobody else can take their place.
+
+Roles belong to the whole server. One that was there before may have members, a password or powers that somebody else
+counts on; so what was not made here is neither changed nor trusted. The look is at the catalogue only and open to every
+login: a migration, each process at its start and the doctor take the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import psycopg
+
+OWNERS: Final = ("app_owner", "identity_owner", "issues_owner", "audit_owner")
+DEFINERS: Final = ("identity_definer", "issues_definer", "issues_search", "audit_partition")
+LOGINS: Final = (
+    "identity_app",
+    "issues_app",
+    "audit_app",
+    "platform_app",
+    "identity_relay",
+    "issues_relay",
+    "identity_worker",
+    "issues_worker",
+    "audit_worker",
+    "ops",
+    "eraser",
+    "backup",
+)
+MARK: Final = "Made by bulkhead migrate."
+"""The comment of each role. It keeps an accident away, such as a role of the same name for something else; against
+somebody who writes it on a role of his own there is the look at who has power over it."""
+
+
+class RoleFault(NamedTuple):
+    role: str
+    fault: str
+    mend: str
+    """A statement for a superuser; empty where there is more than one way."""
+
+
+class RolesRefusedError(Exception):
+    """Roles of the server are not to be trusted. Nothing was changed."""
+
+    def __init__(self, faults: Sequence[RoleFault]) -> None:
+        super().__init__(said(faults))
+        self.faults = tuple(faults)
+
+
+def said(faults: Iterable[RoleFault]) -> str:
+    return "; ".join(dict.fromkeys(f"{fault.role} {fault.fault}" for fault in faults))
+
+
+def look(connection: psycopg.Connection[Any]) -> list[RoleFault]:
+    with connection.cursor() as cursor:
+        return [RoleFault(*row) for row in cursor.execute(FAULTS).fetchall()]
+
+
+def demand_ours(connection: psycopg.Connection[Any], *, adopt: bool = False) -> None:
+    """Raises RolesRefusedError. `adopt` takes roles made elsewhere, but none that somebody else has power over."""
+    faults = [one for one in look(connection) if not (adopt and one.fault.startswith(NOT_OURS))]
+    if faults:
+        raise RolesRefusedError(faults)
+
+
+NOT_OURS: Final = "was not made by bulkhead migrate"
+
+# The database's owner migrates it, and a superuser may do everything: they are no finding. Whoever makes a role has it
+# to give away, from PostgreSQL 16 on as a membership of his, so that a stranger who made one of ours is found here.
+FAULTS: Final = """
+with found as (
+    select r.oid, r.rolname, r.rolname in (
+        'identity_app', 'issues_app', 'audit_app', 'platform_app', 'identity_relay', 'issues_relay',
+        'identity_worker', 'issues_worker', 'audit_worker', 'ops', 'eraser', 'backup'
+    ) as logs_in, coalesce(shobj_description(r.oid, 'pg_authid') = 'Made by bulkhead migrate.', false) as is_ours,
+        r.rolsuper or r.rolcreatedb or r.rolcreaterole or r.rolreplication as is_mighty, r.rolbypassrls, r.rolcanlogin
+    from pg_catalog.pg_roles as r
+    where r.rolname in (
+        'app_owner', 'identity_owner', 'issues_owner', 'audit_owner',
+        'identity_definer', 'issues_definer', 'issues_search', 'audit_partition',
+        'identity_app', 'issues_app', 'audit_app', 'platform_app', 'identity_relay', 'issues_relay',
+        'identity_worker', 'issues_worker', 'audit_worker', 'ops', 'eraser', 'backup'
+    )
+),
+trusted as (
+    select r.oid from pg_catalog.pg_roles as r
+    where r.rolsuper or r.oid = (
+        select d.datdba from pg_catalog.pg_database as d where d.datname = current_database()
+    )
+),
+members as (
+    select m.roleid, m.member, m.admin_option, cast(m.roleid as regrole) as role_name,
+        cast(m.member as regrole) as member_name, cast(m.grantor as regrole) as grantor_name
+    from pg_catalog.pg_auth_members as m
+),
+faults as (
+    select f.rolname, concat('was not made by bulkhead migrate', ' and is used in ' || (
+        select string_agg(distinct cast(d.datname as text), ', ')
+        from pg_catalog.pg_shdepend as s inner join pg_catalog.pg_database as d on d.oid = s.dbid
+        where s.refclassid = cast('pg_authid' as regclass) and s.refobjid = f.oid
+    )) as fault, '' as mend
+    from found as f where not f.is_ours
+    union all
+    select f.rolname, 'has a power of the server that it was not given',
+        -- Another program's role may need it.
+        case when f.is_ours then format(
+            'alter role %I %s nosuperuser nocreatedb nocreaterole noreplication%s',
+            f.rolname, case when f.logs_in then 'login' else 'nologin' end,
+            case when f.rolname = 'backup' then '' else ' nobypassrls' end
+        ) else '' end
+    from found as f
+    where f.is_mighty or f.rolcanlogin <> f.logs_in or (f.rolbypassrls and f.rolname <> 'backup')
+    union all
+    select f.rolname, format('can be taken by %s', m.member_name),
+        format('revoke %I from %s granted by %s cascade', f.rolname, m.member_name, m.grantor_name)
+    from found as f inner join members as m on m.roleid = f.oid
+    where m.member not in (select t.oid from trusted as t) and not (
+        f.rolname = 'audit_owner' and not m.admin_option
+        and m.member = (select o.oid from found as o where o.rolname = 'audit_partition')
+    )
+    union all
+    select f.rolname, format('is a member of %s', m.role_name),
+        format('revoke %s from %I granted by %s cascade', m.role_name, f.rolname, m.grantor_name)
+    from found as f inner join members as m on m.member = f.oid
+    where m.roleid not in (select o.oid from found as o)
+        and (f.rolname <> 'backup' or m.role_name <> cast('pg_read_all_data' as regrole))
+)
+select cast(rolname as text) as role, fault, mend from faults order by rolname, fault, mend
+"""
