@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import pytest
 from bulkhead.rpc.v1.options_pb2 import Scope
 from bulkhead_kit.caller import Role
 from bulkhead_kit.ids import new_id
-from bulkhead_kit.spelling import Plan, plan_of
-from google.protobuf.descriptor import MethodDescriptor
+from bulkhead_kit.spelling import Plan, is_text, plan_of
+from google.api import field_behavior_pb2
+from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.message import Message
 
 from tests.isolation.callers import right_caller
@@ -21,7 +23,18 @@ from tests.isolation.world import Company
 from tests.support.client import refused
 from tests.support.house import House
 
-METHODS = [method for method in methods_to_probe() if not plan_of(method.input_type).is_empty]
+NOTHING_TO_SEE = "\u200b\u3164\u2800\u200b\u3164\u2800\u200b\u3164\u2800\u200b"
+"""Ten characters: no password is too short to be looked at."""
+METHODS = methods_to_probe()
+SECRETS = {"password", "new_password", "current_password", "token", "refresh_token", "device_token"}
+"""Compared, never shown."""
+OPAQUE = {
+    "bulkhead.audit.v1.NewEvent.request_id": "another service's word, which audit shows as it is",
+    "bulkhead.audit.v1.NewEvent.service": "from a service, and compared with who sends it",
+    "bulkhead.audit.v1.NewEvent.rpc": "from a service",
+    "bulkhead.audit.v1.NewEvent.ip": "from a service",
+    "bulkhead.audit.v1.NewEvent.user_agent": "from a service",
+}
 ANSWERS_DIFFER = {
     "SelectTenant": "gives a token",
     "EnterSupportAccess": "gives a token once a grant",
@@ -60,7 +73,64 @@ def _raise(plan: Plan, message: Message) -> None:
             _raise(inner, one)
 
 
-@pytest.mark.parametrize("method", METHODS, ids=name_of)
+def text_fields(message: Descriptor, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Those a caller may fill with words."""
+    for field in message.fields:
+        options = field.GetOptions()
+        path = (*above, field.name)
+        if field_behavior_pb2.OUTPUT_ONLY in options.Extensions[field_behavior_pb2.field_behavior]:
+            continue
+        if is_text(field) and field.name not in SECRETS and field.full_name not in OPAQUE:
+            yield path
+        elif field.message_type is not None and not field.message_type.full_name.startswith("google."):
+            yield from text_fields(field.message_type, path)
+
+
+TEXTS = [
+    (method, path)
+    for method in METHODS
+    # An import says what was wrong with an item in its report.
+    if not method.client_streaming
+    for path in text_fields(method.input_type)
+    # What is made has no version yet.
+    if not (method.name.startswith("Create") and path[-1] == "etag")
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), TEXTS, ids=lambda one: ".".join(one) if isinstance(one, tuple) else one.name
+)
+async def test_a_text_with_nothing_to_see_is_refused(
+    method: MethodDescriptor, path: tuple[str, ...], ours: Company
+) -> None:
+    policy = policy_of(method)
+    client = await right_caller(ours, method, policy)
+    request = await SAMPLES[name_of(method)].request(method, ours, policy.least_role or Role.OWNER)
+    assert isinstance(request, Message)
+    _fill(request, path, NOTHING_TO_SEE)
+    got = await call(client, method, request)
+    assert got.code == "INVALID_ARGUMENT", (str(got), request)
+
+
+def _fill(message: Message, path: tuple[str, ...], text: str) -> None:
+    *above, last = path
+    if "update_mask" in message.DESCRIPTOR.fields_by_name:
+        getattr(message, "update_mask").paths[:] = [last]  # noqa: B009 - not every message has it
+    for name in above:
+        inner = getattr(message, name)
+        message = inner if isinstance(inner, Message) else (inner[0] if inner else inner.add())
+    field = message.DESCRIPTOR.fields_by_name[last]
+    if field.is_repeated:
+        getattr(message, last)[:] = [text]
+    else:
+        setattr(message, last, text)
+
+
+def has_ids(plan: Plan) -> bool:
+    return bool(plan.ids or plan.lists) or any(has_ids(inner) for _, inner in (*plan.inner, *plan.many))
+
+
+@pytest.mark.parametrize("method", [one for one in METHODS if has_ids(plan_of(one.input_type))], ids=name_of)
 async def test_capitals_ask_for_the_same(method: MethodDescriptor, ours: Company) -> None:
     policy, sample = policy_of(method), SAMPLES[name_of(method)]
     client = await right_caller(ours, method, policy)

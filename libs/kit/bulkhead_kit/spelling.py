@@ -1,16 +1,19 @@
 """One spelling for what can be written in several, given to a request before anybody compares it.
 
-An id is the same in capitals. Rules (are the ids of a list different?), the digest of a request_id, page tokens and
-handlers all see small letters, so none of them has to think of it. Which fields are ids is said by the contracts.
+An id is the same in capitals, and a text is the same in Unicode's forms NFC and NFD. Rules (are the ids of a list
+different?), the digest of a request_id, page tokens, filters and handlers all see small letters and NFC, so none of
+them has to think of it. Which fields are ids, and which are kept as they come, is said by the contracts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from buf.validate import validate_pb2
+from bulkhead.rpc.v1 import options_pb2
 from google.protobuf.message import Message
 
 if TYPE_CHECKING:
@@ -24,16 +27,18 @@ _OWN: Final = "bulkhead."
 
 @dataclass(slots=True)
 class Plan:
-    """The fields of one kind of message that hold ids, or messages with ids in them."""
+    """The fields of one kind of message that hold ids or texts, or messages with such in them."""
 
     ids: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    text_lists: tuple[str, ...] = ()
     inner: tuple[tuple[str, Plan], ...] = ()
     many: tuple[tuple[str, Plan], ...] = ()
 
     @property
     def is_empty(self) -> bool:
-        return not (self.ids or self.lists or self.inner or self.many)
+        return self == Plan()
 
 
 _plans: dict[type[Message], Plan] = {}
@@ -62,6 +67,11 @@ def plan_of(descriptor: Descriptor | UpbDescriptor, _above: frozenset[str] = fro
                 plan.lists += (field.name,)
             else:
                 plan.ids += (field.name,)
+        elif is_text(field):
+            if field.is_repeated:
+                plan.text_lists += (field.name,)
+            else:
+                plan.texts += (field.name,)
         elif (kind := field.message_type) is not None and kind.full_name.startswith(_OWN):
             if kind.full_name in above:
                 raise ValueError(f"{kind.full_name} holds itself: plans are made for messages of a known depth")
@@ -84,16 +94,16 @@ def is_id(field: FieldDescriptor | UpbFieldDescriptor) -> bool:
     return bool(rules.repeated.items.string.uuid if field.is_repeated else rules.string.uuid)
 
 
+def is_text(field: FieldDescriptor | UpbFieldDescriptor) -> bool:
+    return field.type == field.TYPE_STRING and not field.GetOptions().Extensions[options_pb2.verbatim]
+
+
 def _apply(plan: Plan, message: Any) -> None:
-    for name in plan.ids:
-        text = getattr(message, name)
-        if (small := _small(text)) != text:
-            setattr(message, name, small)
-    for name in plan.lists:
-        texts = getattr(message, name)
-        for position, text in enumerate(texts):
-            if (small := _small(text)) != text:
-                texts[position] = small
+    _write(message, plan.ids, _small)
+    _write(message, plan.texts, _composed)
+    for names, spelt in ((plan.lists, _small), (plan.text_lists, _composed)):
+        for name in names:
+            _write_list(getattr(message, name), spelt)
     for name, inner in plan.inner:
         if message.HasField(name):
             _apply(inner, getattr(message, name))
@@ -102,5 +112,22 @@ def _apply(plan: Plan, message: Any) -> None:
             _apply(inner, one)
 
 
+def _write(message: Any, names: tuple[str, ...], spelt: Callable[[str], str]) -> None:
+    for name in names:
+        text = getattr(message, name)
+        if text and (right := spelt(text)) != text:
+            setattr(message, name, right)
+
+
+def _write_list(texts: Any, spelt: Callable[[str], str]) -> None:
+    for position, text in enumerate(texts):
+        if (right := spelt(text)) != text:
+            texts[position] = right
+
+
 def _small(text: str) -> str:
     return text.lower() if len(text) == _LENGTH else text
+
+
+def _composed(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFC", text)

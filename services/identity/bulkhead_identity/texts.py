@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-from bulkhead_kit import wire
+from bulkhead_kit import texts
 from bulkhead_kit.errors import InvalidArgument
 from email_validator import EmailNotValidError, validate_email
 
@@ -30,9 +30,7 @@ def address_key(text: str) -> str:
 
 def name(text: str, field: str) -> str:
     """One line with something to see on it."""
-    found = wire.line(text, field).strip()
-    if not found:
-        raise InvalidArgument.field(field, "must not be blank")
+    found = texts.name(text, field)
     if found.endswith(SUPPORT):
         raise InvalidArgument.field(field, "must not end like the names of those who come to help")
     return found
@@ -40,7 +38,7 @@ def name(text: str, field: str) -> str:
 
 def web_address(text: str, field: str, *, schemes: Sequence[str] = ("http", "https")) -> str:
     """What a browser may be sent to: never javascript: or data:, no login in it. Empty stays empty."""
-    found = wire.line(text, field).strip()
+    found = texts.optional_line(text, field)
     if not found:
         return ""
     try:

@@ -8,7 +8,7 @@ from typing import Any
 from bulkhead.identity.v1 import membership_pb2 as member_pb
 from bulkhead.identity.v1 import membership_service_pb2 as pb
 from bulkhead.identity.v1.membership_service_pb2_grpc import MembershipServiceServicer
-from bulkhead_kit import wire as kit_wire
+from bulkhead_kit import texts
 from bulkhead_kit.caller import current_caller
 from bulkhead_kit.db import Database
 from bulkhead_kit.errors import NotFound
@@ -143,5 +143,5 @@ class MembershipHandler(MembershipServiceServicer):
         caller = current_caller()
         if caller.tenant_id is None:
             raise malformed(TENANT_ID, "must name the tenant the authors belong to")
-        source = kit_wire.line(request.external_source, "external_source")
+        source = texts.name(request.external_source, "external_source")
         return wire.imported(await actions.import_members(self._database, caller, source, wire.authors(request)))

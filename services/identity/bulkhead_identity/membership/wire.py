@@ -8,7 +8,7 @@ from datetime import timedelta
 from bulkhead.identity.v1 import membership_pb2 as member_pb
 from bulkhead.identity.v1 import membership_service_pb2 as pb
 from bulkhead.rpc.v1 import options_pb2
-from bulkhead_kit import wire
+from bulkhead_kit import texts as kit_texts
 from bulkhead_kit.etags import etag, expected_version
 from bulkhead_kit.ids import parse_id
 from bulkhead_kit.wire import timestamp
@@ -42,9 +42,9 @@ def role_change(request: pb.ChangeRoleRequest) -> RoleChange:
 def authors(request: pb.ImportMembersRequest) -> list[Author]:
     return [
         Author(
-            external_id=wire.line(author.external_id, f"authors[{position}].external_id"),
+            external_id=kit_texts.name(author.external_id, f"authors[{position}].external_id"),
             display_name=texts.name(author.display_name, f"authors[{position}].display_name"),
-            avatar_url=wire.line(author.avatar_url, f"authors[{position}].avatar_url") or None,
+            avatar_url=kit_texts.optional_line(author.avatar_url, f"authors[{position}].avatar_url") or None,
         )
         for position, author in enumerate(request.authors)
     ]

@@ -8,7 +8,7 @@ from bulkhead.identity.v1 import auth_pb2 as auth_pb
 from bulkhead.identity.v1 import platform_pb2 as platform_pb
 from bulkhead.identity.v1 import platform_service_pb2 as pb
 from bulkhead.rpc.v1 import options_pb2
-from bulkhead_kit import wire
+from bulkhead_kit import texts as kit_texts
 from bulkhead_kit.etags import etag, expected_version
 from bulkhead_kit.wire import timestamp
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -25,7 +25,7 @@ def reason(request: pb.SuspendTenantRequest) -> str:
 def plan_change(request: pb.ChangePlanRequest) -> PlanChange:
     limits = request.overrides
     return PlanChange(
-        plan_code=wire.line(request.plan_code, "plan_code"),
+        plan_code=kit_texts.line(request.plan_code, "plan_code"),
         max_users=limits.max_users if limits.HasField("max_users") else None,
         max_projects=limits.max_projects if limits.HasField("max_projects") else None,
         max_storage_bytes=limits.max_storage_bytes if limits.HasField("max_storage_bytes") else None,

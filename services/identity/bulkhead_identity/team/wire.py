@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from bulkhead.identity.v1 import team_pb2 as team_pb
 from bulkhead.identity.v1 import team_service_pb2 as pb
-from bulkhead_kit import wire
+from bulkhead_kit import texts as kit_texts
 from bulkhead_kit.etags import etag
 from bulkhead_kit.ids import parse_id
 from bulkhead_kit.masks import MutableFields
@@ -71,7 +71,7 @@ def _name(message: team_pb.Team) -> str:
 
 
 def _description(message: team_pb.Team) -> str:
-    return wire.prose(message.description, "team.description")
+    return kit_texts.optional_prose(message.description, "team.description")
 
 
 _READ: Mapping[str, Callable[[team_pb.Team], str]] = {"name": _name, "description": _description}

@@ -9,7 +9,7 @@ from bulkhead.identity.v1 import platform_pb2 as platform_pb
 from bulkhead.identity.v1 import tenant_pb2 as tenant_pb
 from bulkhead.identity.v1 import tenant_service_pb2 as pb
 from bulkhead.rpc.v1 import options_pb2
-from bulkhead_kit import wire
+from bulkhead_kit import texts as kit_texts
 from bulkhead_kit.errors import InvalidArgument
 from bulkhead_kit.etags import etag
 from bulkhead_kit.masks import MutableFields
@@ -52,7 +52,7 @@ def new_tenant(message: tenant_pb.Tenant) -> NewTenant:
 
 
 def confirmed_slug(request: pb.DeleteTenantRequest) -> str:
-    return wire.line(request.slug, "slug")
+    return kit_texts.line(request.slug, "slug")
 
 
 def changes(request: pb.UpdateTenantRequest) -> dict[str, object]:
@@ -153,7 +153,7 @@ def _name(message: tenant_pb.Tenant) -> str:
 
 
 def _line(field: str) -> Callable[[tenant_pb.Tenant], str | None]:
-    return lambda message: wire.line(getattr(message, field), f"tenant.{field}").strip() or None
+    return lambda message: kit_texts.optional_line(getattr(message, field), f"tenant.{field}") or None
 
 
 def _object(field: Literal["branding", "settings"]) -> Callable[[tenant_pb.Tenant], object]:
@@ -170,7 +170,7 @@ _READ: Mapping[str, Callable[[tenant_pb.Tenant], object]] = {
     "domain": lambda m: m.domain.lower() or None,
     "branding": _object("branding"),
     "settings": _object("settings"),
-    "description": lambda m: wire.prose(m.description, "tenant.description"),
+    "description": lambda m: kit_texts.optional_prose(m.description, "tenant.description"),
     "logo_url": lambda m: texts.web_address(m.logo_url, "tenant.logo_url", schemes=("https",)) or None,
     "website_url": lambda m: texts.web_address(m.website_url, "tenant.website_url") or None,
     "industry": _line("industry"),

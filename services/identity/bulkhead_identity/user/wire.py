@@ -7,7 +7,7 @@ from uuid import UUID
 
 from bulkhead.identity.v1 import user_pb2 as user_pb
 from bulkhead.identity.v1 import user_service_pb2 as pb
-from bulkhead_kit import wire
+from bulkhead_kit import texts as kit_texts
 from bulkhead_kit.etags import etag
 from bulkhead_kit.ids import parse_id
 from bulkhead_kit.masks import MutableFields
@@ -78,7 +78,7 @@ Read = Callable[[user_pb.User], object]
 
 
 def _line(field: str) -> Read:
-    return lambda message: wire.line(getattr(message, field), f"user.{field}").strip() or None
+    return lambda message: kit_texts.optional_line(getattr(message, field), f"user.{field}") or None
 
 
 _READ: Mapping[str, Read] = {
@@ -86,7 +86,7 @@ _READ: Mapping[str, Read] = {
     "first_name": _line("first_name"),
     "last_name": _line("last_name"),
     "avatar_url": lambda m: texts.web_address(m.avatar_url, "user.avatar_url", schemes=["https"]) or None,
-    "bio": lambda message: wire.prose(message.bio, "user.bio") or None,
+    "bio": lambda message: kit_texts.optional_prose(message.bio, "user.bio") or None,
     "phone": _line("phone"),
     "company": _line("company"),
     "department": _line("department"),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from bulkhead.issues.v1 import comment_pb2, comment_service_pb2
-from bulkhead_kit import wire
-from bulkhead_kit.errors import InvalidArgument
+from bulkhead_kit import texts, wire
 from bulkhead_kit.etags import etag
 from bulkhead_kit.ids import parse_id
 from bulkhead_kit.masks import MutableFields
@@ -53,7 +52,4 @@ def new_body(request: comment_service_pb2.UpdateCommentRequest) -> str | None:
 
 
 def _body(message: comment_pb2.Comment) -> str:
-    body = wire.prose(message.body, "comment.body")
-    if not body.strip():
-        raise InvalidArgument.field("comment.body", "must have 1 to 100,000 characters")
-    return body
+    return texts.body(message.body, "comment.body")

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from bulkhead.identity.v1 import membership_service_pb2
 from bulkhead.issues.v1 import comment_pb2, import_pb2, import_service_pb2, issue_pb2, project_pb2
-from bulkhead_kit import clock, wire
+from bulkhead_kit import clock, texts, wire
 from bulkhead_kit.errors import InvalidArgument
 from google.protobuf.message import Message
 
@@ -124,14 +124,14 @@ def _comment(message: import_pb2.ImportComment, path: str) -> Comment:
 
 
 def _line(text: str, field: str, longest: int) -> str:
-    text = wire.line(text, field).strip()
+    text = texts.name(text, field)
     if not 1 <= len(text) <= longest:
         raise InvalidArgument.field(field, f"must have 1 to {longest:,} characters")
     return text
 
 
 def _text(text: str, field: str, longest: int) -> str:
-    text = wire.prose(text, field)
+    text = texts.optional_prose(text, field)
     if len(text) > longest:
         raise InvalidArgument.field(field, f"must have at most {longest:,} characters")
     return text

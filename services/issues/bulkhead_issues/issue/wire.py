@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from bulkhead.issues.v1 import issue_pb2, issue_service_pb2, project_pb2, workflow_pb2
-from bulkhead_kit import wire
-from bulkhead_kit.errors import InvalidArgument
+from bulkhead_kit import texts, wire
 from bulkhead_kit.etags import etag
 from bulkhead_kit.ids import parse_id
 from bulkhead_kit.masks import MutableFields
@@ -112,10 +111,7 @@ def changes(request: issue_service_pb2.UpdateIssueRequest) -> dict[str, object]:
 
 
 def _title(message: issue_pb2.Issue) -> str:
-    title = wire.line(message.title, "issue.title").strip()
-    if not title:
-        raise InvalidArgument.field("issue.title", "must have 1 to 500 characters")
-    return title
+    return texts.name(message.title, "issue.title")
 
 
 def _time(field: str) -> Callable[[Message], object]:
@@ -131,7 +127,7 @@ def _time(field: str) -> Callable[[Message], object]:
 _READ: Mapping[str, tuple[str, Callable[[issue_pb2.Issue], object]]] = {
     "type": ("type", lambda m: m.type or TASK),
     "title": ("title", _title),
-    "description": ("description", lambda m: wire.prose(m.description, "issue.description")),
+    "description": ("description", lambda m: texts.optional_prose(m.description, "issue.description")),
     "priority": ("priority", lambda m: m.priority),
     "parent_id": ("parent_id", lambda m: optional_id(m, "parent_id", "issue")),
     "estimate_minutes": (

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from bulkhead.issues.v1 import label_pb2, label_service_pb2
-from bulkhead_kit import wire
-from bulkhead_kit.errors import InvalidArgument
+from bulkhead_kit import texts, wire
 from bulkhead_kit.etags import etag
 from bulkhead_kit.masks import MutableFields
 
@@ -44,14 +43,11 @@ def _color(message: label_pb2.Label) -> str:
 
 
 def _name(message: label_pb2.Label) -> str:
-    name = wire.line(message.name, "label.name").strip()
-    if not name:
-        raise InvalidArgument.field("label.name", "must have 1 to 100 characters")
-    return name
+    return texts.name(message.name, "label.name")
 
 
 def _description(message: label_pb2.Label) -> str:
-    return wire.prose(message.description, "label.description")
+    return texts.optional_prose(message.description, "label.description")
 
 
 _READ: Mapping[str, Callable[[label_pb2.Label], str]] = {"name": _name, "description": _description, "color": _color}

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import cast
 
 from bulkhead.issues.v1 import project_pb2, project_service_pb2
-from bulkhead_kit import wire
+from bulkhead_kit import texts, wire
 from bulkhead_kit.errors import InvalidArgument
 from bulkhead_kit.etags import etag
 from bulkhead_kit.masks import MutableFields
@@ -62,10 +62,7 @@ def changes(request: project_service_pb2.UpdateProjectRequest) -> dict[str, obje
 
 
 def _name(message: project_pb2.Project) -> str:
-    name = wire.line(message.name, "project.name").strip()
-    if not name:
-        raise InvalidArgument.field("project.name", "must have 1 to 200 characters")
-    return name
+    return texts.name(message.name, "project.name")
 
 
 def _day(text: str, field: str) -> date | None:
@@ -79,7 +76,7 @@ def _day(text: str, field: str) -> date | None:
 
 _READ: Mapping[str, Callable[[project_pb2.Project], object]] = {
     "name": _name,
-    "description": lambda m: wire.prose(m.description, "project.description"),
+    "description": lambda m: texts.optional_prose(m.description, "project.description"),
     "status": lambda m: m.status or ACTIVE,
     "priority": lambda m: m.priority,
     "lead_id": lambda m: optional_id(m, "lead_id", "project"),

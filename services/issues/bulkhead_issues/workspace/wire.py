@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from bulkhead.issues.v1 import workspace_pb2
-from bulkhead_kit import wire
-from bulkhead_kit.errors import InvalidArgument
+from bulkhead_kit import texts, wire
 from bulkhead_kit.etags import etag
 
 from bulkhead_issues.workspace.rules import NewWorkspace, WorkspaceRow
@@ -22,7 +21,6 @@ def workspace(row: WorkspaceRow) -> workspace_pb2.Workspace:
 
 
 def new_workspace(message: workspace_pb2.Workspace) -> NewWorkspace:
-    name = wire.line(message.name, "workspace.name").strip()
-    if not name:
-        raise InvalidArgument.field("workspace.name", "must have 1 to 100 characters")
-    return NewWorkspace(name, wire.prose(message.description, "workspace.description"))
+    return NewWorkspace(
+        texts.name(message.name, "workspace.name"), texts.optional_prose(message.description, "workspace.description")
+    )

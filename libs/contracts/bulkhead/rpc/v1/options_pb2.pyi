@@ -151,9 +151,14 @@ Global___Policy: _TypeAlias = Policy  # noqa: Y015
 POLICY_FIELD_NUMBER: _builtins.int
 SENSITIVE_FIELD_NUMBER: _builtins.int
 REFERS_TO_FIELD_NUMBER: _builtins.int
+VERBATIM_FIELD_NUMBER: _builtins.int
 policy: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Policy]
 """Required on every method of a Bulkhead service; a server with a method that lacks it does not start."""
 sensitive: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 """The value never appears in a log, a trace or an error."""
 refers_to: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.str]
 """The value is the id of a resource of this kind, such as "issue"; the id's tenant is always the caller's."""
+verbatim: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
+"""The text is kept as it comes, byte for byte: something was computed of it. Every other text is brought into
+Unicode's form NFC before anything else looks at it.
+"""
