@@ -844,7 +844,7 @@ comment on column identity.memberships.disabled_at is
 comment on column identity.memberships.disabled_by is
 'Who disabled her; set by trigger.';
 comment on column identity.memberships.version is
-'Raised when role, status, left_at or support_until change or a key of the account is revoked, and only then: tokens carry it, and one with an older version is refused.';
+'Raised when role, status, left_at or support_until change, a key of the account is revoked or the maker of one may less, and only then: tokens carry it, and one with an older version is refused.';
 comment on column identity.memberships.left_at is
 'When she left the tenant or closed her account; set by trigger. She comes back by an invitation only.';
 comment on column identity.memberships.support_until is
@@ -915,7 +915,7 @@ create table identity.api_keys (
     constraint api_keys_secret_hash_check check (octet_length(secret_hash) = 32)
 );
 comment on table identity.api_keys is
-'Keys of service accounts. What a key may do is what its account''s membership says; here is how it is known.';
+'Keys of service accounts. What a key may do is what its account''s membership says and its maker''s allows; here is how it is known.';
 comment on column identity.api_keys.user_id is
 'The service account that acts by the key.';
 comment on column identity.api_keys.display_name is
@@ -934,6 +934,9 @@ comment on column identity.api_keys.revoked_at is
 'When it was revoked; set by trigger, once.';
 comment on column identity.api_keys.revoked_by is
 'Who revoked it; set by trigger.';
+comment on column identity.api_keys.created_by is
+'Who made it: a key opens at most what its maker may now, and nothing while she is no active member.';
+create index api_keys_created_by_idx on identity.api_keys (tenant_id, created_by) where revoked_at is null;
 create index api_keys_user_id_idx on identity.api_keys (tenant_id, user_id);
 alter table identity.api_keys enable row level security;
 alter table identity.api_keys force row level security;
@@ -962,7 +965,7 @@ grant
     update (revoked_at)
 on identity.api_keys to identity_app;
 grant
-    select (tenant_id, api_key_id, user_id, secret_hash, ip_ranges, expires_at, last_used_at, revoked_at),
+    select (tenant_id, api_key_id, user_id, secret_hash, ip_ranges, expires_at, last_used_at, revoked_at, created_by),
     update (last_used_at)
 on identity.api_keys to identity_definer;
 
@@ -2311,6 +2314,34 @@ revoke all on function identity.fence_api_key() from public;
 comment on function identity.fence_api_key() is
 'No write by a key commits after it was revoked: its account''s membership gets another version, behind the lock that every write of the account holds.';
 
+create or replace function identity.fence_makings()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    -- The limits are locked, by aa_stamp at the latest. A write that was let in by a key has long ended a day after it.
+    update identity.memberships as m set version = m.version + 1
+    where m.tenant_id = new.tenant_id and m.kind = 'service' and m.user_id in (
+        select k.user_id from identity.api_keys as k
+        where
+            k.tenant_id = new.tenant_id and k.created_by = new.user_id and k.revoked_at is null
+            and (k.expires_at is null or k.expires_at > now() - interval '1 day')
+    );
+    if old.role = 5 then
+        update identity.support_grants as g set revoked_at = now()
+        where
+            g.tenant_id = new.tenant_id and g.created_by = new.user_id and g.revoked_at is null
+            and g.expires_at > now();
+    end if;
+    return null;
+end
+$function$;
+revoke all on function identity.fence_makings() from public;
+comment on function identity.fence_makings() is
+'Whoever may less from now on has given no more by keys: their accounts get another version, behind the lock that every write by them holds. Support access that an owner granted ends with her ownership.';
+
 create or replace function identity.fence_own_person()
  returns trigger
  language plpgsql
@@ -2847,6 +2878,7 @@ create trigger ad_mark_support before insert or update on identity.memberships f
 create trigger count_seats after insert or update on identity.memberships for each row execute function identity.count_member();
 create trigger demand_colleague after insert on identity.memberships for each row when (new.kind = 'service'::text) execute function identity.demand_colleague();
 create trigger demand_colleague_to_lift after update on identity.memberships for each row when (new.support_until is null and (new.role > old.role or old.status = 'disabled'::text and new.status = 'active'::text)) execute function identity.demand_colleague();
+create trigger fence_makings after update on identity.memberships for each row when (old.kind = 'person'::text and old.status = 'active'::text and (new.status <> 'active'::text or new.role < old.role)) execute function identity.fence_makings();
 create constraint trigger keep_owner after update on identity.memberships deferrable initially deferred for each row when (old.role = 5 and old.status = 'active'::text and (new.role <> 5 or new.status <> 'active'::text)) execute function identity.require_owner();
 create trigger zz_capture after insert or delete or update on identity.memberships for each row execute function identity.capture_memberships();
 
@@ -3154,6 +3186,7 @@ create or replace function identity.check_membership(p_tenant uuid, p_user uuid,
  set search_path to 'pg_catalog', 'pg_temp'
 as $function$
 declare
+    v_kind text;
     v_version integer;
     v_tenant_status text;
     v_support_until timestamptz;
@@ -3165,16 +3198,20 @@ begin
             pg_advisory_xact_lock_shared(identity.membership_key(p_tenant, p_user));
     end if;
     select
-        m.role, m.status, m.version, m.support_until, t.status,
+        m.kind, m.role, m.status, m.version, m.support_until, t.status,
         array(
             select tm.team_id from identity.team_members as tm
             where tm.tenant_id = p_tenant and tm.user_id = p_user and tm.removed_at is null
         )
-    into check_membership.role, check_membership.status, v_version, v_support_until,
+    into v_kind, check_membership.role, check_membership.status, v_version, v_support_until,
         v_tenant_status, check_membership.team_ids
     from identity.memberships as m
     inner join identity.tenants as t on t.tenant_id = m.tenant_id
     where m.tenant_id = p_tenant and m.user_id = p_user;
+    if v_kind = 'service' and p_role < check_membership.role then
+        -- By a key whose maker may less by now; what she may less from now on raises the version.
+        check_membership.role := p_role;
+    end if;
     if not found or check_membership.status <> 'active' or check_membership.role <> p_role or v_version <> p_version
         -- By the clock, not by the transaction's beginning: it may have waited for a lock.
         or v_support_until <= clock_timestamp()
@@ -3612,17 +3649,21 @@ declare
     v_api_key_id uuid;
     v_last_used_at timestamptz;
 begin
-    select k.tenant_id, k.user_id, m.role, m.version, k.expires_at, k.api_key_id, k.last_used_at
+    select k.tenant_id, k.user_id, least(m.role, c.role), m.version, k.expires_at, k.api_key_id, k.last_used_at
     into
         find_api_key.tenant_id, find_api_key.user_id, find_api_key.role, find_api_key.version,
         find_api_key.expires_at, v_api_key_id, v_last_used_at
     from identity.api_keys as k
     inner join identity.memberships as m on m.tenant_id = k.tenant_id and m.user_id = k.user_id
     inner join identity.users as u on u.user_id = k.user_id
+    -- Who made it, as she is now.
+    inner join identity.memberships as c on c.tenant_id = k.tenant_id and c.user_id = k.created_by
+    inner join identity.users as cu on cu.user_id = k.created_by
     where
         k.secret_hash = p_secret_hash and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
         and (cardinality(k.ip_ranges) = 0 or p_ip <<= any(k.ip_ranges))
-        and m.kind = 'service' and m.status = 'active' and u.status = 'active';
+        and m.kind = 'service' and m.status = 'active' and u.status = 'active'
+        and c.kind = 'person' and c.status = 'active' and cu.status = 'active';
     if not found then
         return;
     end if;
@@ -3643,7 +3684,7 @@ alter function identity.find_api_key(bytea, inet) owner to identity_definer;
 revoke all on function identity.find_api_key(bytea, inet) from public;
 grant execute on function identity.find_api_key(bytea, inet) to audit_app, identity_app, issues_app;
 comment on function identity.find_api_key(bytea, inet) is
-'First step of every call with an API key: the membership it stands for. No row for one that is unknown, revoked, expired, used from elsewhere, or of an account that is disabled.';
+'First step of every call with an API key: the membership it stands for, with the lower of its account''s and its maker''s role. No row for one that is unknown, revoked, expired, used from elsewhere, or of an account or a maker that is disabled.';
 
 create or replace function identity.find_credentials(p_email text)
  returns table(user_id uuid, password_hash text, is_active boolean, is_platform_admin boolean)

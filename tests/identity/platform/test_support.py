@@ -45,6 +45,32 @@ async def expire(house: House, tenant: Tenant) -> None:
             await connection.execute(statement.encode(), (tenant.tenant_id,))
 
 
+@pytest.mark.parametrize("rpc", ["ChangeRole", "DisableMember", "LeaveTenant"])
+async def test_it_ends_with_the_ownership_of_who_granted_it(house: House, rpc: str) -> None:
+    """An owner who is one no more has let nobody in that stays."""
+    tenant, second = await house.tenant("granted"), await house.person("Olga")
+    tenant.lift_limits()
+    await people.add_member(await house.connection(), tenant.tenant_id, tenant.people[Role.OWNER], second, Role.OWNER)
+    helper, _, grant = await helper_in(tenant)
+    await helper.issues.ListLabels()
+    granter = str(tenant.people[Role.OWNER].user_id)
+    other = house.member(second.user_id, tenant.tenant_id, Role.OWNER).identity
+    if rpc == "ChangeRole":
+        await other.ChangeRole(user_id=granter, role=Role.ADMIN.value)
+    elif rpc == "DisableMember":
+        await other.DisableMember(user_id=granter)
+    else:
+        signed_in = await house.signed_in(tenant.people[Role.OWNER])
+        await signed_in.identity.LeaveTenant(tenant_id=str(tenant.tenant_id))
+    with refused(*OUT):
+        await helper.issues.ListLabels()
+    client, _ = await administrator(house)
+    with refused("FAILED_PRECONDITION", "STATE_NOT_ALLOWED") as refusal:
+        await client.identity.EnterSupportAccess(tenant_id=str(tenant.tenant_id))
+    assert refusal.metadata == {"state": "not_granted"}
+    assert [action for action, _, _ in await events(house.database, grant.grant_id)][1:] == ["support_grant.revoked"]
+
+
 async def test_the_whole_story(house: House) -> None:
     tenant, (client, person) = await house.tenant("story"), await administrator(house)
     tenant_id = str(tenant.tenant_id)

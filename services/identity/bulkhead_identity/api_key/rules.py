@@ -18,6 +18,7 @@ ROLES: Final = {"VIEWER": 1, "MEMBER": 2, "MANAGER": 3, "ADMIN": 4}
 STATES: Final = {
     "ACTIVE": "active",
     "ACCOUNT_DISABLED": "account_disabled",
+    "MAKER_DISABLED": "maker_disabled",
     "EXPIRED": "expired",
     "REVOKED": "revoked",
 }
@@ -33,6 +34,7 @@ class ApiKeyRow(NamedTuple):
     display_name: str
     prefix: str
     role: int
+    effective_role: int
     state: str
     ip_ranges: list[str]
     expires_at: int | None

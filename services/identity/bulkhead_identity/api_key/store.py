@@ -52,15 +52,19 @@ API_KEYS = Table(
     Column("revoked_by", Id),
 )
 
+_MAKERS = MEMBERSHIPS.alias("makers")
 _STATE = case(
     (API_KEYS.c.revoked_at.is_not(None), literal("revoked", Text)),
     (API_KEYS.c.expires_at <= func.now(), literal("expired", Text)),
     (MEMBERSHIPS.c.status != literal("active", Text), literal("account_disabled", Text)),
+    (_MAKERS.c.status.is_distinct_from(literal("active", Text)), literal("maker_disabled", Text)),
     else_=literal("active", Text),
 )
+_EFFECTIVE_ROLE = func.least(MEMBERSHIPS.c.role, _MAKERS.c.role, type_=SmallInteger)
 _COLUMNS: dict[str, ColumnElement[Any]] = {
     **dict(API_KEYS.c.items()),
     "role": MEMBERSHIPS.c.role,
+    "effective_role": _EFFECTIVE_ROLE.label("effective_role"),
     "state": _STATE.label("state"),
     "ip_ranges": cast(API_KEYS.c.ip_ranges, ARRAY(Text)).label("ip_ranges"),
 }
@@ -69,6 +73,7 @@ FILTERS = FilterSchema(
         "user_id": FilterField(ID, API_KEYS.c.user_id, words=frozenset({"me"})),
         "created_by": FilterField(ID, API_KEYS.c.created_by, words=frozenset({"me"})),
         "role": FilterField(enum(ROLES, ordered=True), MEMBERSHIPS.c.role),
+        "effective_role": FilterField(enum(ROLES, ordered=True), _EFFECTIVE_ROLE, nullable=False),
         "state": FilterField(enum(STATES), _STATE, nullable=False),
         "display_name": FilterField(TEXT, API_KEYS.c.display_name),
         "prefix": FilterField(TEXT, API_KEYS.c.prefix),
@@ -86,6 +91,9 @@ def _rows() -> Select[Any]:
         .join(
             MEMBERSHIPS,
             and_(MEMBERSHIPS.c.tenant_id == API_KEYS.c.tenant_id, MEMBERSHIPS.c.user_id == API_KEYS.c.user_id),
+        )
+        .outerjoin(
+            _MAKERS, and_(_MAKERS.c.tenant_id == API_KEYS.c.tenant_id, _MAKERS.c.user_id == API_KEYS.c.created_by)
         )
         .where(API_KEYS.c.tenant_id == bindparam("tenant_id"))
     )

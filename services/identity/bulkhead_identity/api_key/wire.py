@@ -36,6 +36,7 @@ def api_key(row: ApiKeyRow) -> key_pb.ApiKey:
         display_name=row.display_name,
         prefix=row.prefix,
         role=options_pb2.Role.ValueType(row.role),
+        effective_role=options_pb2.Role.ValueType(row.effective_role),
         state=_STATES[row.state],
         ip_ranges=row.ip_ranges,
         expire_time=timestamp(row.expires_at),

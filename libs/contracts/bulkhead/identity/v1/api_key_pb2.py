@@ -26,7 +26,7 @@ from bulkhead.rpc.v1 import options_pb2 as bulkhead_dot_rpc_dot_v1_dot_options__
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"bulkhead/identity/v1/api_key.proto\x12\x14\x62ulkhead.identity.v1\x1a\x1d\x62ulkhead/rpc/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa0\x04\n\x06\x41piKey\x12\x12\n\napi_key_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x0e\n\x06prefix\x18\x04 \x01(\t\x12#\n\x04role\x18\x05 \x01(\x0e\x32\x15.bulkhead.rpc.v1.Role\x12\x31\n\x05state\x18\x06 \x01(\x0e\x32\".bulkhead.identity.v1.ApiKey.State\x12\x11\n\tip_ranges\x18\x07 \x03(\t\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x0b \x01(\t\x12/\n\x0brevoke_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrevoked_by\x18\r \x01(\t\"r\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x1a\n\x16STATE_ACCOUNT_DISABLED\x10\x02\x12\x11\n\rSTATE_EXPIRED\x10\x03\x12\x11\n\rSTATE_REVOKED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"bulkhead/identity/v1/api_key.proto\x12\x14\x62ulkhead.identity.v1\x1a\x1d\x62ulkhead/rpc/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xea\x04\n\x06\x41piKey\x12\x12\n\napi_key_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x0e\n\x06prefix\x18\x04 \x01(\t\x12#\n\x04role\x18\x05 \x01(\x0e\x32\x15.bulkhead.rpc.v1.Role\x12\x31\n\x05state\x18\x06 \x01(\x0e\x32\".bulkhead.identity.v1.ApiKey.State\x12\x11\n\tip_ranges\x18\x07 \x03(\t\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x0b \x01(\t\x12/\n\x0brevoke_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrevoked_by\x18\r \x01(\t\x12-\n\x0e\x65\x66\x66\x65\x63tive_role\x18\x0e \x01(\x0e\x32\x15.bulkhead.rpc.v1.Role\"\x8c\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x1a\n\x16STATE_ACCOUNT_DISABLED\x10\x02\x12\x11\n\rSTATE_EXPIRED\x10\x03\x12\x11\n\rSTATE_REVOKED\x10\x04\x12\x18\n\x14STATE_MAKER_DISABLED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bulkhead.identity.v1.api_ke
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_APIKEY']._serialized_start=125
-  _globals['_APIKEY']._serialized_end=669
-  _globals['_APIKEY_STATE']._serialized_start=555
-  _globals['_APIKEY_STATE']._serialized_end=669
+  _globals['_APIKEY']._serialized_end=743
+  _globals['_APIKEY_STATE']._serialized_start=603
+  _globals['_APIKEY_STATE']._serialized_end=743
 # @@protoc_insertion_point(module_scope)

@@ -23,8 +23,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ApiKey(_message.Message):
-    """A key by which a service account calls Bulkhead in one tenant. What the key may do is what its account may: the role
-    is the account's, and ChangeRole, DisableMember and EnableMember of the account hold for all its keys at once.
+    """A key by which a service account calls Bulkhead in one tenant. What the key may do is what its account may, and no more
+    than whoever made it may now: ChangeRole, DisableMember and EnableMember of the account hold for all its keys at once,
+    and those of a maker for all the keys they have made. From the next call on, and no write by a key is late.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -45,6 +46,10 @@ class ApiKey(_message.Message):
         """Is past its expire_time."""
         STATE_REVOKED: ApiKey._State.ValueType  # 4
         """Was revoked, for good."""
+        STATE_MAKER_DISABLED: ApiKey._State.ValueType  # 5
+        """The member who made it is disabled, has left or has closed their account; once they are an active member again, the
+        key works again. What needs it without them gets a new key of the same account, by CreateApiKey with its user_id.
+        """
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """Whether a key opens anything."""
@@ -59,6 +64,10 @@ class ApiKey(_message.Message):
     """Is past its expire_time."""
     STATE_REVOKED: ApiKey.State.ValueType  # 4
     """Was revoked, for good."""
+    STATE_MAKER_DISABLED: ApiKey.State.ValueType  # 5
+    """The member who made it is disabled, has left or has closed their account; once they are an active member again, the
+    key works again. What needs it without them gets a new key of the same account, by CreateApiKey with its user_id.
+    """
 
     API_KEY_ID_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
@@ -73,6 +82,7 @@ class ApiKey(_message.Message):
     CREATED_BY_FIELD_NUMBER: _builtins.int
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
     REVOKED_BY_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_ROLE_FIELD_NUMBER: _builtins.int
     api_key_id: _builtins.str
     """UUID, given by the server."""
     user_id: _builtins.str
@@ -86,9 +96,11 @@ class ApiKey(_message.Message):
     state: Global___ApiKey.State.ValueType
     """Whether the key opens anything."""
     created_by: _builtins.str
-    """UUID of the member who made it. It lives on when she is disabled or gets another role."""
+    """UUID of the member who made it; the key opens no more than their role of now does."""
     revoked_by: _builtins.str
     """UUID of the member who revoked it; empty: it was not."""
+    effective_role: _options_pb2.Role.ValueType
+    """What the key opens while its state is ACTIVE: the lower of the account's role and its maker's, both as they are now."""
     @_builtins.property
     def ip_ranges(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The networks it can be used from, such as "203.0.113.0/24"; none: from anywhere."""
@@ -125,10 +137,11 @@ class ApiKey(_message.Message):
         created_by: _builtins.str = ...,
         revoke_time: _timestamp_pb2.Timestamp | None = ...,
         revoked_by: _builtins.str = ...,
+        effective_role: _options_pb2.Role.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "last_use_time", b"last_use_time", "revoke_time", b"revoke_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "expire_time", b"expire_time", "ip_ranges", b"ip_ranges", "last_use_time", b"last_use_time", "prefix", b"prefix", "revoke_time", b"revoke_time", "revoked_by", b"revoked_by", "role", b"role", "state", b"state", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "create_time", b"create_time", "created_by", b"created_by", "display_name", b"display_name", "effective_role", b"effective_role", "expire_time", b"expire_time", "ip_ranges", b"ip_ranges", "last_use_time", b"last_use_time", "prefix", b"prefix", "revoke_time", b"revoke_time", "revoked_by", b"revoked_by", "role", b"role", "state", b"state", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

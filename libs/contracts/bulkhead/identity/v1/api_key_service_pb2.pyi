@@ -109,10 +109,10 @@ class ListApiKeysRequest(_message.Message):
       state = ACTIVE AND role >= MANAGER
       user_id = "0190163d-8694-739b-aea5-966c26f8ad91"
       last_use_time < "2026-01-01T00:00:00Z"
-    Fields: user_id, created_by (UUID: =, !=; me stands for the caller); role (enum name without prefix: =, !=, <, <=, >,
-    >=); state (enum name without prefix: =, !=); display_name, prefix (=, !=, and :"abc*" for a beginning); create_time,
-    expire_time, last_use_time, revoke_time (RFC 3339: =, !=, <, <=, >, >=). OR binds tighter than AND. Up to 2,000
-    characters. Empty: every key, revoked and expired ones too.
+    Fields: user_id, created_by (UUID: =, !=; me stands for the caller); role, effective_role (enum name without prefix:
+    =, !=, <, <=, >, >=); state (enum name without prefix: =, !=); display_name, prefix (=, !=, and :"abc*" for a
+    beginning); create_time, expire_time, last_use_time, revoke_time (RFC 3339: =, !=, <, <=, >, >=). OR binds tighter than
+    AND. Up to 2,000 characters. Empty: every key, revoked and expired ones too.
     """
     def __init__(
         self,

@@ -15,10 +15,11 @@ GRPC_VERSION: str
 
 class ApiKeyServiceStub:
     """API keys of service accounts. A key is sent like a token, `authorization: Bearer bh_...`, to any service, and opens
-    every method of a tenant that its account's role opens; methods of a person, such as CreateTenant, it does not. It
-    needs no tenant in the metadata: it belongs to one. Every call looks it up, so that a key is refused from the moment
-    on at which it is revoked; UNAUTHENTICATED (TOKEN_INVALID) says no more about a key than that it is of no use: unknown,
-    revoked, expired, used from elsewhere or of a disabled account.
+    every method of a tenant that its effective role opens: its account's, and no more than that of whoever made it. Methods
+    of a person, such as CreateTenant, it does not open. It needs no tenant in the metadata: it belongs to one. Every call
+    looks it up, so that a key is refused from the moment on at which it is revoked or its maker is disabled;
+    UNAUTHENTICATED (TOKEN_INVALID) says no more about a key than that it is of no use: unknown, revoked, expired, used from
+    elsewhere, of a disabled account, or made by somebody who is disabled or has left.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -59,10 +60,11 @@ class ApiKeyServiceStub:
 
 class ApiKeyServiceServicer(metaclass=_abc_1.ABCMeta):
     """API keys of service accounts. A key is sent like a token, `authorization: Bearer bh_...`, to any service, and opens
-    every method of a tenant that its account's role opens; methods of a person, such as CreateTenant, it does not. It
-    needs no tenant in the metadata: it belongs to one. Every call looks it up, so that a key is refused from the moment
-    on at which it is revoked; UNAUTHENTICATED (TOKEN_INVALID) says no more about a key than that it is of no use: unknown,
-    revoked, expired, used from elsewhere or of a disabled account.
+    every method of a tenant that its effective role opens: its account's, and no more than that of whoever made it. Methods
+    of a person, such as CreateTenant, it does not open. It needs no tenant in the metadata: it belongs to one. Every call
+    looks it up, so that a key is refused from the moment on at which it is revoked or its maker is disabled;
+    UNAUTHENTICATED (TOKEN_INVALID) says no more about a key than that it is of no use: unknown, revoked, expired, used from
+    elsewhere, of a disabled account, or made by somebody who is disabled or has left.
     """
 
     @_abc_1.abstractmethod

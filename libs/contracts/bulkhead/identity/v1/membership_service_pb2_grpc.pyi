@@ -85,7 +85,9 @@ class MembershipServiceStub:
     A read: repeating it is safe.
     """
     ChangeRole: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.ChangeRoleRequest, _membership_pb2.Member]
-    """Gives a member another role. Her tokens are refused from now on until she gets new ones.
+    """Gives a member another role. Their tokens are refused from now on until they get new ones. Given less, what they have
+    handed out is worth less as well, at once: API keys they have made open no more than the new role does, and support
+    access that they granted as an owner is ended.
 
     Permission: admins and above; neither the member's role nor the new one may be above the caller's. To a higher role
     by persons only, as an API key gives nobody more.
@@ -99,8 +101,9 @@ class MembershipServiceStub:
     Idempotent.
     """
     DisableMember: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.DisableMemberRequest, _membership_pb2.Member]
-    """Takes a member's rights in this tenant, at once; other tenants are untouched, and so are her things and her teams.
-    Gives a seat of the plan back. Works in a suspended tenant too.
+    """Takes a member's rights in this tenant, at once, and with them the API keys they have made, their open invitations and
+    support access they granted: nothing of these opens anything any more. Other tenants are untouched, and so are their
+    things and their teams. Gives a seat of the plan back. Works in a suspended tenant too.
 
     Permission: admins and above, for members up to their own role.
 
@@ -111,7 +114,8 @@ class MembershipServiceStub:
     Idempotent.
     """
     EnableMember: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.EnableMemberRequest, _membership_pb2.Member]
-    """Gives a disabled member her rights back, with the role she had.
+    """Gives a disabled member their rights back, with the role they had. API keys they have made, unless revoked, and
+    invitations they have sent are worth again what they may; support access they granted stays ended.
 
     Permission: admins and above, for members up to their own role; persons only, as an API key lets nobody in.
 
@@ -125,7 +129,8 @@ class MembershipServiceStub:
     """
     LeaveTenant: _aio.UnaryUnaryMultiCallable[_membership_service_pb2.LeaveTenantRequest, _membership_service_pb2.LeaveTenantResponse]
     """Ends the caller's own membership, at once. Her things and her teams stay as they are, her seat is free, and her tokens
-    for this tenant are refused; only an invitation brings her back. Works in a suspended tenant too.
+    for this tenant are refused, and so are API keys she has made; only an invitation brings her back. Works in a suspended
+    tenant too.
 
     Permission: the signed-in person, in every tenant she is an active member of.
 
@@ -257,7 +262,9 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _membership_service_pb2.ChangeRoleRequest,
         context: _aio.ServicerContext[_membership_service_pb2.ChangeRoleRequest, _abc.Awaitable[_membership_pb2.Member]],
     ) -> _abc.Awaitable[_membership_pb2.Member]:
-        """Gives a member another role. Her tokens are refused from now on until she gets new ones.
+        """Gives a member another role. Their tokens are refused from now on until they get new ones. Given less, what they have
+        handed out is worth less as well, at once: API keys they have made open no more than the new role does, and support
+        access that they granted as an owner is ended.
 
         Permission: admins and above; neither the member's role nor the new one may be above the caller's. To a higher role
         by persons only, as an API key gives nobody more.
@@ -277,8 +284,9 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _membership_service_pb2.DisableMemberRequest,
         context: _aio.ServicerContext[_membership_service_pb2.DisableMemberRequest, _abc.Awaitable[_membership_pb2.Member]],
     ) -> _abc.Awaitable[_membership_pb2.Member]:
-        """Takes a member's rights in this tenant, at once; other tenants are untouched, and so are her things and her teams.
-        Gives a seat of the plan back. Works in a suspended tenant too.
+        """Takes a member's rights in this tenant, at once, and with them the API keys they have made, their open invitations and
+        support access they granted: nothing of these opens anything any more. Other tenants are untouched, and so are their
+        things and their teams. Gives a seat of the plan back. Works in a suspended tenant too.
 
         Permission: admins and above, for members up to their own role.
 
@@ -295,7 +303,8 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _membership_service_pb2.EnableMemberRequest,
         context: _aio.ServicerContext[_membership_service_pb2.EnableMemberRequest, _abc.Awaitable[_membership_pb2.Member]],
     ) -> _abc.Awaitable[_membership_pb2.Member]:
-        """Gives a disabled member her rights back, with the role she had.
+        """Gives a disabled member their rights back, with the role they had. API keys they have made, unless revoked, and
+        invitations they have sent are worth again what they may; support access they granted stays ended.
 
         Permission: admins and above, for members up to their own role; persons only, as an API key lets nobody in.
 
@@ -315,7 +324,8 @@ class MembershipServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_membership_service_pb2.LeaveTenantRequest, _abc.Awaitable[_membership_service_pb2.LeaveTenantResponse]],
     ) -> _abc.Awaitable[_membership_service_pb2.LeaveTenantResponse]:
         """Ends the caller's own membership, at once. Her things and her teams stay as they are, her seat is free, and her tokens
-        for this tenant are refused; only an invitation brings her back. Works in a suspended tenant too.
+        for this tenant are refused, and so are API keys she has made; only an invitation brings her back. Works in a suspended
+        tenant too.
 
         Permission: the signed-in person, in every tenant she is an active member of.
 

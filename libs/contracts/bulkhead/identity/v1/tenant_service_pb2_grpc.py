@@ -213,6 +213,7 @@ class TenantServiceServicer:
         """Lets the platform's administrators into the tenant for a while, with a role below owner. Without it they see nothing
         of what is in it. One grant is open at a time. Who uses it, and all she does, is in the tenant's own log. Whatever the
         role, she leaves no door open behind her: she invites nobody, makes no API key, and gives no member more than before.
+        The grant ends when it is revoked, when its time is over, and when the owner who gave it is no active owner any more.
 
         Permission: owners.
 
