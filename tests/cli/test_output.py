@@ -69,7 +69,7 @@ def test_a_letter_that_the_terminal_lacks_ends_nothing(tmp_path: Path, locale: s
     quiet = {"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     if locale != "C.UTF-8":
         quiet["PYTHONIOENCODING"] = "ascii"
-    command = [sys.executable, "-m", "bulkhead_cli", "keys", "--directory", folder]
+    command: list[str | bytes] = [sys.executable, "-m", "bulkhead_cli", "keys", "--directory", folder]
     ended = subprocess.run(command, env=os.environ | quiet, capture_output=True, check=False, timeout=60)
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert b"files made in" in ended.stdout

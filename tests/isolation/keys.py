@@ -196,6 +196,7 @@ RULES = [
             "identity.sessions.last_seen_at": "would be an event for every call",
             "identity.user_credentials.password_hash": "a secret; that it changed is captured",
             "identity.users.last_login_at": "the session's creation says it",
+            "issues.comments.external_body_digest": "how an import knows what it brought, no state",
             "issues.comments.external_digest": "how an import knows what it brought, no state",
             "issues.comments.revision": "counts the edits, which are captured",
             "issues.issues.external_digest": "how an import knows what it brought, no state",

@@ -174,7 +174,7 @@ NEW_ISSUE = (
         ),
         ("update issues.comment_revisions set body = 'x'", DENIED),
         ("update issues.comments set visibility = 1", DENIED),
-        ("update issues.comments set author_id = %(user)s", DENIED),
+        ("update issues.comments set author_id = %(member)s", DENIED),
         ("update issues.comments set revision = 9", DENIED),
         (
             "insert into issues.outbox (tenant_id, action, entity_type, entity_id) "
@@ -210,7 +210,7 @@ NEW_ISSUE = (
         ("delete from issues.issues", DENIED),
         ("delete from issues.comments", DENIED),
         ("truncate issues.labels", DENIED),
-        ("update issues.issues set reporter_id = %(user)s", DENIED),
+        ("update issues.issues set reporter_id = %(member)s", DENIED),
         ("update issues.issues set number = 7", DENIED),
         ("update issues.issues set version = 7", DENIED),
         ("update issues.projects set key = 'OTHER'", DENIED),
@@ -279,6 +279,11 @@ async def test_the_database_refuses(app: Connection, place: Place, statement: st
             CHECK,
             "issues_external_digest_check",
         ),
+        (
+            "update issues.comments set external_body_digest = 'short' where comment_id = %(comment)s",
+            CHECK,
+            "comments_external_body_digest_check",
+        ),
     ],
 )
 async def test_the_database_refuses_importers(
@@ -317,6 +322,23 @@ async def test_who_may_not_import_brings_no_times_and_no_reporters(house: House,
         assert await cursor.fetchone() == (True,)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             await connection.execute(new, {**place.values, "reporter": another})
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update issues.issues set reporter_id = %(another)s where issue_id = %(first)s",
+        "update issues.comments set author_id = %(another)s where comment_id = %(comment)s",
+    ],
+)
+async def test_nobody_signs_over_what_somebody_said_but_an_import(house: House, place: Place, statement: str) -> None:
+    values = {**place.values, "another": place.tenant.people[Role.VIEWER].user_id}
+    for role, importing in ((Role.ADMIN, False), (Role.OWNER, False), (Role.MANAGER, True)):
+        async with as_app(house, place.tenant, role, importing=importing) as connection:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="by an import only"):
+                await connection.execute(statement, values)
+    async with as_app(house, place.tenant, importing=True) as connection:
+        assert (await connection.execute(statement, values)).rowcount == 1
 
 
 async def test_an_edit_keeps_the_earlier_text_whoever_makes_it(app: Connection, place: Place) -> None:

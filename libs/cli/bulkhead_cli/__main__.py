@@ -262,6 +262,7 @@ def import_github_archive(
     project: str,
     user: str,
     password_file: Path | None = None,
+    source: str | None = None,
     dry_run: bool = False,
     json: Json = False,
     state: State = None,
@@ -271,7 +272,7 @@ def import_github_archive(
     Parameters
     ----------
     file
-        A GitHub archive in JSON.
+        A GitHub archive in JSON, with or without pull requests. What it lacks or has in excess is mended and told.
     tenant
         Its slug.
     project
@@ -279,7 +280,10 @@ def import_github_archive(
     user
         E-mail address of an admin of the tenant.
     password_file
-        A file with her password; without it she is asked.
+        A file with the password; without it you are asked.
+    source
+        Where the items come from (github/owner/repository, of the file). Items with GitHub's ids are known again after
+        their repository got another name; for others name it as it was at the first import.
     dry_run
         Say what would happen and write nothing.
     """
@@ -289,7 +293,15 @@ def import_github_archive(
     place = endpoints.read(settings_with(state, None).state.resolve())
     password = command.ask_password(user, password_file)
     return command.import_github_archive(
-        place, file, tenant=tenant, project=project, email=user, password=password, dry_run=dry_run, json=json
+        place,
+        file,
+        tenant=tenant,
+        project=project,
+        email=user,
+        password=password,
+        source=source,
+        dry_run=dry_run,
+        json=json,
     )
 
 

@@ -497,6 +497,7 @@ comment on column issues.issues.external_digest is
 'SHA-256 of the item as last imported: the same item again changes nothing.';
 create index issues_by_assignee_due_idx on issues.issues (tenant_id, assignee_id, priority desc, due_at);
 create index issues_by_assignee_idx on issues.issues (tenant_id, assignee_id, status_id, updated_at desc, issue_id desc);
+create index issues_by_external_id_idx on issues.issues (tenant_id, external_id) where external_id is not null;
 create index issues_by_status_idx on issues.issues (tenant_id, project_id, status_id, updated_at desc, issue_id desc);
 create index issues_by_update_idx on issues.issues (tenant_id, project_id, updated_at desc, issue_id desc) where deleted_at is null;
 create index issues_due_idx on issues.issues (tenant_id, due_at) where breached_at is null and resolved_at is null;
@@ -528,8 +529,8 @@ grant
     insert (tenant_id, issue_id, project_id, number, type, title, description, status_id, priority, reporter_id,
         assignee_id, parent_id, estimate_minutes, spent_minutes, start_at, due_at, metadata, external_source,
         external_id, external_digest, created_at, updated_at),
-    update (type, title, description, status_id, priority, assignee_id, parent_id, estimate_minutes, spent_minutes,
-        start_at, due_at, resolved_at, metadata, external_digest, deleted_at, updated_at)
+    update (type, title, description, status_id, priority, reporter_id, assignee_id, parent_id, estimate_minutes,
+        spent_minutes, start_at, due_at, resolved_at, metadata, external_digest, deleted_at, updated_at)
 on issues.issues to issues_app;
 
 -- issues.comments
@@ -550,6 +551,7 @@ create table issues.comments (
     created_by uuid,
     updated_at timestamptz not null,
     version integer not null,
+    external_body_digest bytea,
     constraint comments_pkey primary key (tenant_id, comment_id),
     constraint comments_tenant_id_author_id_fkey
     foreign key (tenant_id, author_id)
@@ -558,6 +560,7 @@ create table issues.comments (
     foreign key (tenant_id, issue_id)
     references issues.issues(tenant_id, issue_id) on delete restrict,
     constraint comments_body_check check (length(body) between 1 and 100000),
+    constraint comments_external_body_digest_check check (octet_length(external_body_digest) = 32),
     constraint comments_external_digest_check check (octet_length(external_digest) = 32),
     constraint comments_external_id_check
     check ((external_source is null) = (external_id is null) and length(external_source) between 1 and 200 and length(external_id) between 1 and 500),
@@ -574,6 +577,8 @@ comment on column issues.comments.revision is
 'Number of the text in body; earlier ones are in comment_revisions.';
 comment on column issues.comments.external_digest is
 'SHA-256 of the comment as last imported.';
+comment on column issues.comments.external_body_digest is
+'SHA-256 of the text as last imported, by which a comment without an id of its own is known again.';
 create index comments_by_issue_idx on issues.comments (tenant_id, issue_id, created_at, comment_id);
 create index comments_tenant_id_author_id_idx on issues.comments (tenant_id, author_id);
 create unique index comments_tenant_id_external_key on issues.comments (tenant_id, external_source, external_id) where external_id is not null;
@@ -594,10 +599,10 @@ using (app.role_level() >= 2 and (author_id = app.current_user_id() or app.role_
 with check (app.role_level() >= 2 and (author_id = app.current_user_id() or app.role_level() >= 3));
 grant
     select (tenant_id, comment_id, issue_id, author_id, visibility, body, revision, external_source, external_id,
-        external_digest, deleted_at, created_at, created_by, updated_at, version),
+        external_digest, deleted_at, created_at, created_by, updated_at, version, external_body_digest),
     insert (tenant_id, comment_id, issue_id, author_id, visibility, body, external_source, external_id,
-        external_digest, created_at, updated_at),
-    update (body, external_digest, deleted_at, updated_at)
+        external_digest, created_at, updated_at, external_body_digest),
+    update (author_id, body, external_digest, deleted_at, updated_at, external_body_digest)
 on issues.comments to issues_app;
 
 -- issues.comment_revisions
@@ -1349,6 +1354,22 @@ revoke all on function issues.hold_team() from public;
 comment on function issues.hold_team() is
 'No project comes to an archived team, nor to one that is being archived; those it has it keeps.';
 
+create or replace function issues.keep_person()
+ returns trigger
+ language plpgsql
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    if not app.importing() then
+        raise insufficient_privilege using message = 'who reported or said it is changed by an import only';
+    end if;
+    return new;
+end
+$function$;
+revoke all on function issues.keep_person() from public;
+comment on function issues.keep_person() is
+'Keeps the reporter of an issue and the author of a comment.';
+
 create or replace function issues.number_issue()
  returns trigger
  language plpgsql
@@ -1557,12 +1578,14 @@ create trigger bb_status before insert or update of status_id, resolved_at on is
 create trigger bc_parent before insert or update of parent_id, project_id on issues.issues for each row when (new.parent_id is not null) execute function issues.check_parent();
 create trigger bd_family before update of deleted_at on issues.issues for each row when ((new.deleted_at is null) <> (old.deleted_at is null)) execute function issues.check_family();
 create trigger be_resolution before insert or update of resolved_at on issues.issues for each row when (new.resolved_at is not null) execute function issues.check_resolution();
+create trigger bf_reporter before update of reporter_id on issues.issues for each row when (new.reporter_id is distinct from old.reporter_id) execute function issues.keep_person();
 create trigger ya_record_status after insert or update of status_id on issues.issues for each row execute function issues.record_status();
 create trigger yb_record_changes after update on issues.issues for each row execute function issues.record_changes();
 create trigger zz_capture after insert or delete or update on issues.issues for each row execute function issues.capture_issues();
 
 create trigger aa_stamp before insert or update on issues.comments for each row execute function app.stamp();
 create trigger ba_number_revision before update of body on issues.comments for each row when (new.body is distinct from old.body) execute function issues.number_revision();
+create trigger bb_author before update of author_id on issues.comments for each row when (new.author_id is distinct from old.author_id) execute function issues.keep_person();
 create trigger ya_record_revision after update of body on issues.comments for each row when (new.body is distinct from old.body) execute function issues.record_revision();
 create trigger zz_capture after insert or delete or update on issues.comments for each row execute function issues.capture_comments();
 

@@ -99,6 +99,7 @@ COMMENTS = Table(
     Column("external_source", Text),
     Column("external_id", Text),
     Column("external_digest", LargeBinary),
+    Column("external_body_digest", LargeBinary),
     Column("deleted_at", Time),
     Column("created_at", Time, nullable=False),
     Column("updated_at", Time, nullable=False),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import re
 import sys
 from pathlib import Path
 
@@ -29,11 +30,14 @@ def import_github_archive(
     project: str,
     email: str,
     password: str,
+    source: str | None = None,
     dry_run: bool = False,
     json: bool = False,
 ) -> int:
     """The exit status: 1 when items were left out. Raises MendableError."""
     found = archive.read(file)
+    if source is not None:
+        found = found.under(_source(source))
     console = console_of(stderr=json)
     console.print(plain(found.line()))
     try:
@@ -45,6 +49,12 @@ def import_github_archive(
     else:
         report.show(console)
     return int(report.failed > 0)
+
+
+def _source(given: str) -> str:
+    if re.fullmatch("[!-~]{1,200}", given) is None:
+        raise MendableError(f"{given} is no source.", "name one of 1 to 200 visible ASCII characters.")
+    return given
 
 
 def ask_password(email: str, file: Path | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -20,7 +19,6 @@ STATE = "states nobody knows, told by the times"
 TIMES = "times missing or before the beginning, moved"
 
 _color = re.compile("#?([0-9A-Fa-f]{6})").fullmatch
-_not_in_id = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class Reading:
@@ -34,7 +32,7 @@ class Reading:
     def take_labels(self, labels: list[github.Label]) -> None:
         for position, label in enumerate(labels):
             place = f"labels[{position}]"
-            name = texts.line(label.name, self._repairs, place, most=100, otherwise="(without name)")
+            name = texts.label(label.name, self._repairs, place)
             if texts.key(name) in self.labels:
                 self._repairs.note(SAME, f"{place}: {name}")
                 continue
@@ -56,9 +54,11 @@ class Reading:
         if state != import_pb2.IMPORT_STATE_OPEN:
             closed_at = self._first(place, item.merged_at or item.closed_at, updated_at)
             closed_at = self._later(place, created_at, closed_at)
+        external_id = _id(item, is_pull=is_pull)
         assignees = [name for name in item.assignees if name and texts.shows(name)]
         return import_pb2.ImportIssue(
-            external_id=_id(item, is_pull=is_pull),
+            external_id=external_id,
+            global_id=nodes.is_node_id(external_id),
             number=item.number,
             type=issue_pb2.ISSUE_TYPE_PULL_REQUEST if is_pull else issue_pb2.ISSUE_TYPE_TASK,
             title=texts.line(item.title, self._repairs, f"{place} title", most=500, otherwise="(without title)"),
@@ -78,7 +78,7 @@ class Reading:
         """As the labels are called that the archive lists; those it has no more are added."""
         found: dict[str, str] = {}
         for given in item.labels:
-            name = texts.line(given, self._repairs, f"{place} label", most=100, otherwise="(without name)")
+            name = texts.label(given, self._repairs, f"{place} label")
             key = texts.key(name)
             if key not in self.labels:
                 self._repairs.note(ADDED, name)
@@ -98,17 +98,12 @@ class Reading:
         return import_pb2.IMPORT_STATE_CANCELLED
 
     def _comments(self, item: github.Item, made_at: datetime) -> Iterator[import_pb2.ImportComment]:
-        """The format gives comments no ids: who said something on what, and when, is what stays the same."""
-        same: Counter[str] = Counter()
+        """The format gives them no ids; the service knows them again by time and text."""
         for position, comment in enumerate(item.comments, start=1):
             place = f"#{item.number} comment {position}"
-            author = self._person(comment.author, place)
             created_at = self._first(place, comment.created_at, comment.updated_at, made_at)
-            name = f"{_id(item, is_pull=isinstance(item, github.PullRequest))}/{created_at.isoformat()}/{author}"
-            same[name] += 1
             yield import_pb2.ImportComment(
-                external_id=name if same[name] == 1 else f"{name}/{same[name]}",
-                author=author,
+                author=self._person(comment.author, place),
                 body=texts.prose(comment.body, self._repairs, place, otherwise="(empty)"),
                 create_time=_stamp(created_at),
                 update_time=_stamp(self._later(place, created_at, comment.updated_at)),
@@ -134,8 +129,8 @@ class Reading:
 
 
 def _id(item: github.Item, *, is_pull: bool) -> str:
-    given = _not_in_id.sub("\N{REPLACEMENT CHARACTER}", item.id or "").strip()
-    return nodes.canonical(given)[:500] if texts.shows(given) else f"{'pull' if is_pull else 'issue'}/{item.number}"
+    given = nodes.canonical(texts.mended_line(item.id or ""))[:500]
+    return given or f"{'pull' if is_pull else 'issue'}/{item.number}"
 
 
 def _stamp(moment: datetime) -> Timestamp:

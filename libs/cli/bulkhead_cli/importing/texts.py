@@ -11,14 +11,17 @@ from bulkhead_kit.texts import mended_line, mended_prose, shows
 
 from bulkhead_cli.importing.repairs import Repairs
 
-__all__ = ["key", "line", "prose", "shows", "whole"]
+__all__ = ["key", "label", "line", "mended_line", "prose", "shows", "whole"]
 
 SURROGATE: Final = "half of a letter made \N{REPLACEMENT CHARACTER}"
 CONTROL: Final = "control characters taken out"
 CUT: Final = "longer than what fits, cut"
+UNSEEN: Final = "invisible characters taken out of labels"
 NOTHING: Final = "nothing to see, named"
 
 _surrogate = re.compile("[\ud800-\udfff]")
+# Without any effect on their neighbours, as joiners of emoji have.
+_unseen = re.compile("[\u00ad\u180e\u200b\u2060\ufeff]")
 
 
 def whole(value: Any, repairs: Repairs, place: str = "") -> Any:
@@ -49,6 +52,15 @@ def line(text: str | None, repairs: Repairs, place: str, *, most: int, otherwise
     if made != given:
         repairs.note(CONTROL, place)
     return _fitting(made, repairs, place, most)
+
+
+def label(text: str | None, repairs: Repairs, place: str) -> str:
+    """A name that people type to find it."""
+    given = text or ""
+    made = _unseen.sub("", given)
+    if made != given:
+        repairs.note(UNSEEN, place)
+    return line(made, repairs, place, most=100, otherwise="(without name)")
 
 
 def prose(text: str | None, repairs: Repairs, place: str, *, most: int = 100_000, otherwise: str = "") -> str:

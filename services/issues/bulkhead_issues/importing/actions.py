@@ -9,11 +9,12 @@ from uuid import UUID
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
 from bulkhead_kit.caller import Caller
 from bulkhead_kit.db import Database, Reader, Transaction
-from bulkhead_kit.errors import AlreadyExists, DomainError, FailedPrecondition, InvalidArgument, NotFound
+from bulkhead_kit.errors import Aborted, AlreadyExists, DomainError, FailedPrecondition, InvalidArgument, NotFound
 from bulkhead_kit.ids import new_id
 
-from bulkhead_issues.importing import rules, store
-from bulkhead_issues.importing.rules import OPEN, Issue, Label, Options, Outcome, Plan, Report
+from bulkhead_issues.importing import matching, rules, store
+from bulkhead_issues.importing.plan import Plan, plan
+from bulkhead_issues.importing.rules import OPEN, Issue, Label, Options, Outcome, Report
 from bulkhead_issues.label import store as labels
 from bulkhead_issues.label.rules import DEFAULT_COLOR, NewLabel
 from bulkhead_issues.project import store as projects
@@ -25,6 +26,9 @@ MAX_AUTHORS: Final = 500
 
 ENTRY_BYTES: Final = 250
 """What a name or an id that is remembered takes besides its letters, in this process's tables."""
+
+MAX_TRIES: Final = 4
+"""Of an item that another import of the same source writes at the same time."""
 
 MakePeople = Callable[[str, Sequence[str]], Awaitable[Mapping[str, str]]]
 """Of a source and the names there: the members' ids."""
@@ -80,11 +84,12 @@ class Import:
 
     async def take_issue(self, position: int, item: Issue) -> None:
         try:
-            plan = await self._issue(item)
+            done = await self._issue(item)
         except DomainError as error:
             self._fail(position, item.external_id, error)
         else:
-            self.report.add_issue(plan)
+            new, edited = len(done.new_comments), len(done.edited_comments)
+            self.report.add_issue(done.outcome, item, new=new, edited=edited)
 
     def fail(self, position: int, item: str, error: DomainError) -> None:
         """An item that could not even be read."""
@@ -101,9 +106,15 @@ class Import:
         if self._options.dry_run:
             self._promised_labels.add(rules.label_key(label.name))
             return Outcome.CREATED
-        async with self._database.transaction(self._caller) as tx:
-            new = NewLabel(label.name, label.description, label.color or DEFAULT_COLOR)
-            made = await labels.add(tx, new_id(), new)
+        new = NewLabel(label.name, label.description, label.color or DEFAULT_COLOR)
+        try:
+            async with self._database.transaction(self._caller) as tx:
+                made = await labels.add(tx, new_id(), new)
+        except AlreadyExists:
+            # Another import was first.
+            if await self._find_labels([label.name]):
+                raise
+            return Outcome.UNCHANGED
         self._label_ids[label.name] = made.label_id
         return Outcome.CREATED
 
@@ -117,56 +128,72 @@ class Import:
                 "the workflow has no status for the item's state",
                 metadata={"state": "no_status"},
             )
-        found, comments = await store.find(
-            self._reader, source=self._options.source, project_id=self._options.project_id, item=item
-        )
-        plan = rules.plan(self._options, item, found, comments)
-        await self._demand_labels(item)
-        if not self._options.dry_run and plan.outcome is not Outcome.UNCHANGED:
-            await self._demand_people(item)
-            async with self._database.transaction(self._caller, importing=True) as tx:
-                self._apply(tx, plan)
+        done = await self._settle(item)
         # Only now: an item that failed may come again in a better form.
         self._seen |= {item.external_id, item.number}
         self._letters += len(item.external_id)
-        return plan
+        return done
 
-    def _apply(self, tx: Transaction, plan: Plan) -> None:
-        item, issue_id = plan.item, new_id() if plan.issue_id is None else UUID(plan.issue_id)
-        if plan.issue_id is None:
+    async def _settle(self, item: Issue) -> Plan:
+        """Looks, plans, writes. Another import may write the same item meanwhile: what it did is found then."""
+        await self._demand_labels(item)
+        for left in range(MAX_TRIES - 1, -1, -1):
+            found, comments = await store.find(self._reader, self._options, item)
+            made = plan(self._options, item, found, comments)
+            if self._options.dry_run or made.outcome is Outcome.UNCHANGED:
+                break
+            await self._demand_people(item)
+            try:
+                async with self._database.transaction(self._caller, importing=True) as tx:
+                    self._apply(tx, made)
+            except (Aborted, AlreadyExists):
+                if not left:
+                    raise
+            else:
+                break
+        return made
+
+    def _apply(self, tx: Transaction, made: Plan) -> None:
+        item, here = made.item, made.here
+        issue_id = new_id() if here is None else UUID(here.issue_id)
+        if here is None:
             store.add_issue(
                 tx,
                 issue_id,
                 item,
                 project_id=self._options.project_id,
-                source=self._options.source,
+                source=made.source,
                 people=self._people,
             )
-        elif plan.fields:
-            store.write_fields(tx, issue_id, item, self._people)
-        if plan.moves:
-            store.move(tx, issue_id, self._status_ids[item.state], item)
-        if plan.fields:
-            self._apply_labels(tx, plan, issue_id)
-        if plan.new_comments:
-            comments = [(new_id(), comment) for comment in plan.new_comments]
-            store.add_comments(tx, issue_id, comments, source=self._options.source, people=self._people)
-        for comment_id, comment in plan.edited_comments:
-            store.edit_comment(tx, comment_id, comment)
+        elif made.fields:
+            store.write_fields(tx, issue_id, item, self._people, seen=here.external_digest)
+        if made.reopened_at is not None:
+            store.move(tx, issue_id, self._status_ids[OPEN], None, made.reopened_at)
+        if made.moves:
+            store.move(tx, issue_id, self._status_ids[item.state], item.closed_at, item.updated_at)
+        if made.fields:
+            self._apply_labels(tx, made, issue_id)
+        if made.new_comments:
+            names = matching.named(str(issue_id), made.new_comments, made.names)
+            new = [(new_id(), name, comment) for name, comment in zip(names, made.new_comments, strict=True)]
+            store.add_comments(tx, issue_id, new, source=made.source, people=self._people)
+        for edit in made.edited_comments:
+            store.edit_comment(tx, edit, self._people)
 
-    def _apply_labels(self, tx: Transaction, plan: Plan, issue_id: UUID) -> None:
-        label_ids = sorted({self._label_ids[name] for name in plan.item.label_names})
-        if plan.issue_id is None:
+    def _apply_labels(self, tx: Transaction, made: Plan, issue_id: UUID) -> None:
+        label_ids = sorted({self._label_ids[name] for name in made.item.label_names})
+        if made.here is None:
             if label_ids:
-                store.put_labels(tx, issue_id, label_ids, plan.item.created_at)
+                store.put_labels(tx, issue_id, label_ids, made.item.created_at)
             return
-        store.take_other_labels(tx, issue_id, label_ids, plan.item.updated_at)
-        store.put_labels(tx, issue_id, label_ids, plan.item.updated_at)
+        store.take_other_labels(tx, issue_id, label_ids, made.item.updated_at)
+        store.put_labels(tx, issue_id, label_ids, made.item.updated_at)
 
     async def _demand_labels(self, item: Issue) -> None:
         missing = await self._find_labels(item.label_names)
-        if any(rules.label_key(name) not in self._promised_labels for name in missing):
-            raise InvalidArgument.reference("label_names", "label")
+        unknown = sorted(name for name in missing if rules.label_key(name) not in self._promised_labels)
+        if unknown:
+            raise InvalidArgument.reference("label_names", f"label as {', '.join(map(repr, unknown))}"[:200])
 
     async def _find_labels(self, names: Sequence[str]) -> set[str]:
         """Makes sure of the ids of these labels; those that are not here."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
 from bulkhead_kit.errors import Aborted, AlreadyExists, DomainError, FailedPrecondition, InvalidArgument
@@ -38,9 +38,14 @@ class Options:
     dry_run: bool
 
     @property
+    def kind(self) -> str:
+        """github, of github/owner/repository."""
+        return self.source.partition("/")[0]
+
+    @property
     def author_source(self) -> str:
         """github/owner/repository: a person of GitHub is the same in all its repositories."""
-        return self.source.partition("/")[0]
+        return self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class Label:
 @dataclass(frozen=True, slots=True)
 class Comment:
     external_id: str
+    """Empty: the source has none."""
     author: str
     body: str
     visibility: int
@@ -63,6 +69,10 @@ class Comment:
     @property
     def digest(self) -> bytes:
         return _digest(self.author, self.body, self.visibility, self.created_at, self.updated_at)
+
+    @property
+    def body_digest(self) -> bytes:
+        return hashlib.sha256(self.body.encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +91,8 @@ class Issue:
     updated_at: datetime
     closed_at: datetime | None
     comments: Sequence[Comment]
+    global_id: bool = False
+    """Nothing else in all sources of this kind has its external id."""
 
     @property
     def digest(self) -> bytes:
@@ -115,98 +127,10 @@ def label_key(name: str) -> str:
     return unicodedata.normalize("NFKC", name).lower()
 
 
-class IssueHere(NamedTuple):
-    """An issue that the source's item may be."""
-
-    issue_id: str
-    project_id: str
-    external_source: str | None
-    external_id: str | None
-    external_digest: bytes | None
-    status_category: int
-    deleted_at: int | None
-
-
-class CommentHere(NamedTuple):
-    comment_id: str
-    issue_id: str
-    external_id: str
-    external_digest: bytes | None
-    visibility: int
-    deleted_at: int | None
-
-
 class Outcome(Enum):
     CREATED = "created"
     UPDATED = "updated"
     UNCHANGED = "unchanged"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What has to be done so that one issue is as the source says."""
-
-    item: Issue
-    issue_id: str | None
-    """None: it is not here yet."""
-    fields: bool
-    """Its fields and labels have to be written."""
-    moves: bool
-    """It has to change between open and resolved."""
-    new_comments: Sequence[Comment]
-    edited_comments: Sequence[tuple[str, Comment]]
-    """With their ids here."""
-
-    @property
-    def outcome(self) -> Outcome:
-        if self.issue_id is None:
-            return Outcome.CREATED
-        changed = self.fields or self.new_comments or self.edited_comments
-        return Outcome.UPDATED if changed else Outcome.UNCHANGED
-
-
-def plan(options: Options, item: Issue, found: Sequence[IssueHere], comments: Sequence[CommentHere]) -> Plan:
-    """`found`: the issues here with the item's external id or with its number."""
-    here = next(
-        (one for one in found if (one.external_source, one.external_id) == (options.source, item.external_id)), None
-    )
-    if here is None:
-        if found:
-            raise AlreadyExists.field("number", f"another issue of the project has number {item.number}")
-        return Plan(item, None, fields=True, moves=item.state != OPEN, new_comments=item.comments, edited_comments=())
-    if here.project_id != options.project_id:
-        raise AlreadyExists.field("external_id", "the issue was imported into another project")
-    if here.deleted_at is not None:
-        # Whoever deleted it here does not want it back by the next import.
-        return Plan(item, here.issue_id, fields=False, moves=False, new_comments=(), edited_comments=())
-    known = {comment.external_id: comment for comment in comments}
-    if any(comment.issue_id != here.issue_id for comment in comments):
-        raise AlreadyExists.field("comments.external_id", "a comment was imported into another issue")
-    # Whoever deleted a comment here does not want it back either.
-    both = [
-        (known[comment.external_id], comment)
-        for comment in item.comments
-        if comment.external_id in known and known[comment.external_id].deleted_at is None
-    ]
-    for comment_here, comment in both:
-        if comment_here.visibility != comment.visibility:
-            # A text meant for few must not replace one that everyone reads.
-            raise InvalidArgument.field(
-                "comments.visibility", f"comment {comment.external_id[:100]} is here with another, which never changes"
-            )
-    fields = here.external_digest != item.digest
-    return Plan(
-        item,
-        here.issue_id,
-        fields=fields,
-        moves=fields and (here.status_category in CATEGORY_OF.values()) != (item.state != OPEN),
-        new_comments=[comment for comment in item.comments if comment.external_id not in known],
-        edited_comments=[
-            (comment_here.comment_id, comment)
-            for comment_here, comment in both
-            if comment_here.external_digest != comment.digest
-        ],
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,13 +161,13 @@ class Report:
     failures: list[Failure] = field(default_factory=list)
     failures_left_out: int = 0
 
-    def add_issue(self, done: Plan) -> None:
-        self.issues.add(done.outcome)
-        new, edited = len(done.new_comments), len(done.edited_comments)
+    def add_issue(self, outcome: Outcome, item: Issue, *, new: int, edited: int) -> None:
+        """`new` and `edited`: how many comments."""
+        self.issues.add(outcome)
         self.comments.add(Outcome.CREATED, new)
         self.comments.add(Outcome.UPDATED, edited)
-        self.comments.add(Outcome.UNCHANGED, len(done.item.comments) - new - edited)
-        self.people |= done.item.people
+        self.comments.add(Outcome.UNCHANGED, len(item.comments) - new - edited)
+        self.people |= item.people
 
     def add_failure(self, position: int, item: str, error: DomainError) -> None:
         if len(self.failures) < MAX_FAILURES:

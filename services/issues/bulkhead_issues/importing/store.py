@@ -11,6 +11,7 @@ from bulkhead_kit.db import Id, Query, Reader, Time, Transaction, unnested
 from bulkhead_kit.errors import AlreadyExists
 from sqlalchemy import (
     ARRAY,
+    Boolean,
     LargeBinary,
     SmallInteger,
     Text,
@@ -23,12 +24,15 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    union,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.types import TypeEngine
 
-from bulkhead_issues.importing.rules import Comment, CommentHere, Issue, IssueHere
+from bulkhead_issues.importing.matching import CommentHere
+from bulkhead_issues.importing.plan import Edit, IssueHere
+from bulkhead_issues.importing.rules import Comment, Issue, Options
 from bulkhead_issues.refusals import conflict
 from bulkhead_issues.store import COMMENTS, ISSUE_LABELS, ISSUES, LABELS
 
@@ -41,21 +45,38 @@ _REFUSE = {
     "comments_tenant_id_external_key": conflict,
 }
 
+# An id that is global is looked for under every source.
+_IS_ITEM = and_(
+    ISSUES.c.external_id == bindparam("external_id", type_=Text),
+    or_(ISSUES.c.external_source == _SOURCE, bindparam("global_id", type_=Boolean)),
+)
 _FIND_ISSUES = Query(
     select(*(ISSUES.c[name] for name in IssueHere._fields)).where(
         ISSUES.c.tenant_id == _TENANT,
         or_(
-            and_(ISSUES.c.external_source == _SOURCE, ISSUES.c.external_id == bindparam("external_id")),
+            _IS_ITEM,
             and_(ISSUES.c.project_id == bindparam("project_id"), ISSUES.c.number == bindparam("number")),
         ),
     ),
     row=IssueHere,
 )
+_BODY_DIGEST = func.coalesce(COMMENTS.c.external_body_digest, func.sha256(func.convert_to(COMMENTS.c.body, "UTF8")))
+_COMMENT_HERE = select(
+    *(
+        _BODY_DIGEST.label(name) if name == "body_digest" else COMMENTS.c[name].label(name)
+        for name in CommentHere._fields
+    )
+).where(COMMENTS.c.tenant_id == _TENANT, COMMENTS.c.external_id.is_not(None))
+# Those of the item, and those of its names that are another issue's.
 _FIND_COMMENTS = Query(
-    select(*(COMMENTS.c[name] for name in CommentHere._fields)).where(
-        COMMENTS.c.tenant_id == _TENANT,
-        COMMENTS.c.external_source == _SOURCE,
-        COMMENTS.c.external_id == any_(bindparam("external_ids", type_=ARRAY(Text))),
+    union(
+        _COMMENT_HERE.where(
+            COMMENTS.c.issue_id.in_(select(ISSUES.c.issue_id).where(ISSUES.c.tenant_id == _TENANT, _IS_ITEM))
+        ),
+        _COMMENT_HERE.where(
+            COMMENTS.c.external_source == _SOURCE,
+            COMMENTS.c.external_id == any_(bindparam("external_ids", type_=ARRAY(Text))),
+        ),
     ),
     row=CommentHere,
 )
@@ -78,11 +99,13 @@ _FIND_LABELS = Query(
 )
 
 
-async def find(tx: Reader, *, source: str, project_id: str, item: Issue) -> tuple[list[IssueHere], list[CommentHere]]:
+async def find(tx: Reader, options: Options, item: Issue) -> tuple[list[IssueHere], list[CommentHere]]:
     """What is here of the item, and what has its number."""
+    asked = {"source": options.source, "external_id": item.external_id, "global_id": item.global_id}
+    names = [comment.external_id for comment in item.comments if comment.external_id]
     return await tx.together(
-        _FIND_ISSUES.bind(source=source, external_id=item.external_id, project_id=project_id, number=item.number),
-        _FIND_COMMENTS.bind(source=source, external_ids=[comment.external_id for comment in item.comments]),
+        _FIND_ISSUES.bind(**asked, project_id=options.project_id, number=item.number),
+        _FIND_COMMENTS.bind(**asked, external_ids=names),
     )
 
 
@@ -112,8 +135,13 @@ _ADD_ISSUE: Query[Any] = Query(
     insert(ISSUES).values({name: bindparam(name) for name in _ISSUE_COLUMNS}), refuse=_REFUSE
 )
 _THIS = and_(ISSUES.c.tenant_id == _TENANT, ISSUES.c.issue_id == bindparam("issue_id", type_=Id))
-_FIELDS = ("type", "title", "description", "priority", "assignee_id", "external_digest", "updated_at")
-_WRITE_FIELDS: Query[Any] = Query(update(ISSUES).where(_THIS).values({name: bindparam(name) for name in _FIELDS}))
+_FIELDS = ("type", "title", "description", "priority", "reporter_id", "assignee_id", "external_digest", "updated_at")
+# Of two imports at once the second finds that the item is not any more what it planned upon.
+_WRITE_FIELDS: Query[Any] = Query(
+    update(ISSUES)
+    .where(_THIS, ISSUES.c.external_digest.is_not_distinct_from(bindparam("seen", type_=LargeBinary)))
+    .values({name: bindparam(name) for name in _FIELDS})
+)
 _MOVE: Query[Any] = Query(
     update(ISSUES)
     .where(_THIS)
@@ -155,6 +183,7 @@ _COMMENT_COLUMNS: dict[str, TypeEngine[Any]] = {
     "body": Text(),
     "external_id": Text(),
     "external_digest": LargeBinary(),
+    "external_body_digest": LargeBinary(),
     "created_at": Time(),
     "updated_at": Time(),
 }
@@ -171,6 +200,7 @@ _ADD_COMMENTS: Query[Any] = Query(
     ),
     refuse=_REFUSE,
 )
+_EDITED = ("body", "author_id", "external_digest", "external_body_digest", "updated_at")
 # The plan has looked at visibility and deletion, but not in this transaction.
 _EDIT_COMMENT: Query[Any] = Query(
     update(COMMENTS)
@@ -179,8 +209,9 @@ _EDIT_COMMENT: Query[Any] = Query(
         COMMENTS.c.comment_id == bindparam("comment_id", type_=Id),
         COMMENTS.c.visibility == bindparam("visibility", type_=SmallInteger),
         COMMENTS.c.deleted_at.is_(None),
+        COMMENTS.c.external_digest.is_not_distinct_from(bindparam("seen", type_=LargeBinary)),
     )
-    .values(body=bindparam("body"), external_digest=bindparam("external_digest"), updated_at=bindparam("updated_at"))
+    .values({name: bindparam(name) for name in _EDITED})
 )
 
 
@@ -192,7 +223,6 @@ def add_issue(
         issue_id=issue_id,
         project_id=project_id,
         number=item.number,
-        reporter_id=people[item.author],
         external_source=source,
         external_id=item.external_id,
         created_at=item.created_at,
@@ -200,8 +230,10 @@ def add_issue(
     )
 
 
-def write_fields(tx: Transaction, issue_id: UUID, item: Issue, people: Mapping[str, str]) -> None:
-    tx.send(_WRITE_FIELDS, must_touch=conflict(), issue_id=issue_id, **_fields(item, people))
+def write_fields(
+    tx: Transaction, issue_id: UUID, item: Issue, people: Mapping[str, str], *, seen: bytes | None
+) -> None:
+    tx.send(_WRITE_FIELDS, must_touch=conflict(), issue_id=issue_id, seen=seen, **_fields(item, people))
 
 
 def _fields(item: Issue, people: Mapping[str, str]) -> dict[str, Any]:
@@ -210,20 +242,21 @@ def _fields(item: Issue, people: Mapping[str, str]) -> dict[str, Any]:
         "title": item.title,
         "description": item.description,
         "priority": item.priority,
+        "reporter_id": people[item.author],
         "assignee_id": people[item.assignee] if item.assignee else None,
         "external_digest": item.digest,
         "updated_at": item.updated_at,
     }
 
 
-def move(tx: Transaction, issue_id: UUID, status_id: str, item: Issue) -> None:
+def move(tx: Transaction, issue_id: UUID, status_id: str, resolved_at: datetime | None, at: datetime) -> None:
     tx.send(
         _MOVE,
         must_touch=conflict(),
         issue_id=issue_id,
         status_id=status_id,
-        resolved_at=item.closed_at,
-        updated_at=item.updated_at,
+        resolved_at=resolved_at,
+        updated_at=at,
     )
 
 
@@ -238,7 +271,7 @@ def take_other_labels(tx: Transaction, issue_id: UUID, label_ids: Sequence[str],
 def add_comments(
     tx: Transaction,
     issue_id: UUID,
-    comments: Sequence[tuple[UUID, Comment]],
+    comments: Sequence[tuple[UUID, str, Comment]],
     *,
     source: str,
     people: Mapping[str, str],
@@ -247,24 +280,29 @@ def add_comments(
         _ADD_COMMENTS,
         issue_id=issue_id,
         source=source,
-        comment_id=[comment_id for comment_id, _ in comments],
-        author_id=[people[comment.author] for _, comment in comments],
-        visibility=[comment.visibility for _, comment in comments],
-        body=[comment.body for _, comment in comments],
-        external_id=[comment.external_id for _, comment in comments],
-        external_digest=[comment.digest for _, comment in comments],
-        created_at=[comment.created_at for _, comment in comments],
-        updated_at=[comment.updated_at for _, comment in comments],
+        comment_id=[comment_id for comment_id, _, _ in comments],
+        author_id=[people[comment.author] for _, _, comment in comments],
+        visibility=[comment.visibility for _, _, comment in comments],
+        body=[comment.body for _, _, comment in comments],
+        external_id=[name for _, name, _ in comments],
+        external_digest=[comment.digest for _, _, comment in comments],
+        external_body_digest=[comment.body_digest for _, _, comment in comments],
+        created_at=[comment.created_at for _, _, comment in comments],
+        updated_at=[comment.updated_at for _, _, comment in comments],
     )
 
 
-def edit_comment(tx: Transaction, comment_id: str, comment: Comment) -> None:
+def edit_comment(tx: Transaction, edit: Edit, people: Mapping[str, str]) -> None:
+    comment = edit.comment
     tx.send(
         _EDIT_COMMENT,
         must_touch=conflict(),
-        comment_id=comment_id,
+        comment_id=edit.comment_id,
+        seen=edit.seen,
         visibility=comment.visibility,
         body=comment.body,
+        author_id=people[comment.author],
         external_digest=comment.digest,
+        external_body_digest=comment.body_digest,
         updated_at=comment.updated_at,
     )

@@ -93,8 +93,10 @@ def issue(message: import_pb2.ImportIssue, comments: Comments) -> Issue:
         updated_at=_time(message, "update_time", "", least=created_at),
         closed_at=_closed_at(message, created_at),
         comments=comments.all(),
+        global_id=message.global_id,
     )
-    if len({one.external_id for one in read.comments}) != len(read.comments):
+    names = [one.external_id for one in read.comments if one.external_id]
+    if len(set(names)) != len(names):
         raise InvalidArgument.field("comments.external_id", "must be another for each comment")
     return read
 
@@ -113,7 +115,7 @@ def _comment(message: import_pb2.ImportComment, path: str) -> Comment:
     if not body.strip():
         raise InvalidArgument.field(f"{path}body", "must not be blank")
     return Comment(
-        external_id=_line(message.external_id, f"{path}external_id", 500),
+        external_id=_line(message.external_id, f"{path}external_id", 500) if message.external_id else "",
         author=_line(message.author, f"{path}author", 100),
         body=body,
         visibility=_enum(message.visibility, comment_pb2.Visibility.values(), f"{path}visibility")

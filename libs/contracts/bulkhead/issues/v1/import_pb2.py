@@ -28,25 +28,25 @@ from bulkhead.issues.v1 import project_pb2 as bulkhead_dot_issues_dot_v1_dot_pro
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62ulkhead/issues/v1/import.proto\x12\x12\x62ulkhead.issues.v1\x1a bulkhead/issues/v1/comment.proto\x1a\x1e\x62ulkhead/issues/v1/issue.proto\x1a bulkhead/issues/v1/project.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"?\n\x0bImportLabel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\r\n\x05\x63olor\x18\x03 \x01(\t\"\xff\x03\n\x0bImportIssue\x12\x13\n\x0b\x65xternal_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12+\n\x04type\x18\x03 \x01(\x0e\x32\x1d.bulkhead.issues.v1.IssueType\x12\r\n\x05title\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12.\n\x08priority\x18\x06 \x01(\x0e\x32\x1c.bulkhead.issues.v1.Priority\x12.\n\x05state\x18\x07 \x01(\x0e\x32\x1f.bulkhead.issues.v1.ImportState\x12\x0e\n\x06\x61uthor\x18\x08 \x01(\t\x12\x10\n\x08\x61ssignee\x18\t \x01(\t\x12\x13\n\x0blabel_names\x18\n \x03(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nclose_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x08\x63omments\x18\x0e \x03(\x0b\x32!.bulkhead.issues.v1.ImportComment\x12\x1c\n\x14more_comments_follow\x18\x0f \x01(\x08\"g\n\x12ImportMoreComments\x12\x33\n\x08\x63omments\x18\x01 \x03(\x0b\x32!.bulkhead.issues.v1.ImportComment\x12\x1c\n\x14more_comments_follow\x18\x02 \x01(\x08\"\xd8\x01\n\rImportComment\x12\x13\n\x0b\x65xternal_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x02 \x01(\t\x12\x0c\n\x04\x62ody\x18\x03 \x01(\t\x12\x32\n\nvisibility\x18\x04 \x01(\x0e\x32\x1e.bulkhead.issues.v1.Visibility\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"P\n\rImportFailure\x12\x10\n\x08position\x18\x01 \x01(\x05\x12\x0c\n\x04item\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"C\n\x0cImportCounts\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x05\x12\x0f\n\x07updated\x18\x02 \x01(\x05\x12\x11\n\tunchanged\x18\x03 \x01(\x05*u\n\x0bImportState\x12\x1c\n\x18IMPORT_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11IMPORT_STATE_OPEN\x10\x01\x12\x15\n\x11IMPORT_STATE_DONE\x10\x02\x12\x1a\n\x16IMPORT_STATE_CANCELLED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62ulkhead/issues/v1/import.proto\x12\x12\x62ulkhead.issues.v1\x1a bulkhead/issues/v1/comment.proto\x1a\x1e\x62ulkhead/issues/v1/issue.proto\x1a bulkhead/issues/v1/project.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"?\n\x0bImportLabel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\r\n\x05\x63olor\x18\x03 \x01(\t\"\x92\x04\n\x0bImportIssue\x12\x13\n\x0b\x65xternal_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12+\n\x04type\x18\x03 \x01(\x0e\x32\x1d.bulkhead.issues.v1.IssueType\x12\r\n\x05title\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12.\n\x08priority\x18\x06 \x01(\x0e\x32\x1c.bulkhead.issues.v1.Priority\x12.\n\x05state\x18\x07 \x01(\x0e\x32\x1f.bulkhead.issues.v1.ImportState\x12\x0e\n\x06\x61uthor\x18\x08 \x01(\t\x12\x10\n\x08\x61ssignee\x18\t \x01(\t\x12\x13\n\x0blabel_names\x18\n \x03(\t\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nclose_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x08\x63omments\x18\x0e \x03(\x0b\x32!.bulkhead.issues.v1.ImportComment\x12\x1c\n\x14more_comments_follow\x18\x0f \x01(\x08\x12\x11\n\tglobal_id\x18\x10 \x01(\x08\"g\n\x12ImportMoreComments\x12\x33\n\x08\x63omments\x18\x01 \x03(\x0b\x32!.bulkhead.issues.v1.ImportComment\x12\x1c\n\x14more_comments_follow\x18\x02 \x01(\x08\"\xd8\x01\n\rImportComment\x12\x13\n\x0b\x65xternal_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x02 \x01(\t\x12\x0c\n\x04\x62ody\x18\x03 \x01(\t\x12\x32\n\nvisibility\x18\x04 \x01(\x0e\x32\x1e.bulkhead.issues.v1.Visibility\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"P\n\rImportFailure\x12\x10\n\x08position\x18\x01 \x01(\x05\x12\x0c\n\x04item\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\"C\n\x0cImportCounts\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x05\x12\x0f\n\x07updated\x18\x02 \x01(\x05\x12\x11\n\tunchanged\x18\x03 \x01(\x05*u\n\x0bImportState\x12\x1c\n\x18IMPORT_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11IMPORT_STATE_OPEN\x10\x01\x12\x15\n\x11IMPORT_STATE_DONE\x10\x02\x12\x1a\n\x16IMPORT_STATE_CANCELLED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bulkhead.issues.v1.import_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_IMPORTSTATE']._serialized_start=1242
-  _globals['_IMPORTSTATE']._serialized_end=1359
+  _globals['_IMPORTSTATE']._serialized_start=1261
+  _globals['_IMPORTSTATE']._serialized_end=1378
   _globals['_IMPORTLABEL']._serialized_start=188
   _globals['_IMPORTLABEL']._serialized_end=251
   _globals['_IMPORTISSUE']._serialized_start=254
-  _globals['_IMPORTISSUE']._serialized_end=765
-  _globals['_IMPORTMORECOMMENTS']._serialized_start=767
-  _globals['_IMPORTMORECOMMENTS']._serialized_end=870
-  _globals['_IMPORTCOMMENT']._serialized_start=873
-  _globals['_IMPORTCOMMENT']._serialized_end=1089
-  _globals['_IMPORTFAILURE']._serialized_start=1091
-  _globals['_IMPORTFAILURE']._serialized_end=1171
-  _globals['_IMPORTCOUNTS']._serialized_start=1173
-  _globals['_IMPORTCOUNTS']._serialized_end=1240
+  _globals['_IMPORTISSUE']._serialized_end=784
+  _globals['_IMPORTMORECOMMENTS']._serialized_start=786
+  _globals['_IMPORTMORECOMMENTS']._serialized_end=889
+  _globals['_IMPORTCOMMENT']._serialized_start=892
+  _globals['_IMPORTCOMMENT']._serialized_end=1108
+  _globals['_IMPORTFAILURE']._serialized_start=1110
+  _globals['_IMPORTFAILURE']._serialized_end=1190
+  _globals['_IMPORTCOUNTS']._serialized_start=1192
+  _globals['_IMPORTCOUNTS']._serialized_end=1259
 # @@protoc_insertion_point(module_scope)

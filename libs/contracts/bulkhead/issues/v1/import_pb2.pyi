@@ -108,10 +108,11 @@ class ImportIssue(_message.Message):
     CLOSE_TIME_FIELD_NUMBER: _builtins.int
     COMMENTS_FIELD_NUMBER: _builtins.int
     MORE_COMMENTS_FOLLOW_FIELD_NUMBER: _builtins.int
+    GLOBAL_ID_FIELD_NUMBER: _builtins.int
     external_id: _builtins.str
     """What the source calls it, 1 to 500 characters; the same again is the same issue."""
     number: _builtins.int
-    """Its number in the source, which it keeps; 1 to 999,999,999."""
+    """Its number in the source, which it keeps; 1 to 999,999,999. The same issue with another number is left out."""
     type: _issue_pb2.IssueType.ValueType
     """What kind of work it is."""
     title: _builtins.str
@@ -123,11 +124,16 @@ class ImportIssue(_message.Message):
     state: Global___ImportState.ValueType
     """Where it stands."""
     author: _builtins.str
-    """Who reported it, as the source calls her, 1 to 100 characters. Becomes a member who cannot log in."""
+    """Who reported it, as the source calls them, 1 to 100 characters: a name that may change. Becomes a member who cannot log in."""
     assignee: _builtins.str
     """Who it is given to, as the source calls her; empty: nobody."""
     more_comments_follow: _builtins.bool
     """The next message holds more comments of this issue, as one message has no room for all."""
+    global_id: _builtins.bool
+    """Nothing else has its external_id in any source of one kind, which is what stands before the first slash: so it is
+    with GitHub's node ids. The issue is known again after its repository was renamed or transferred, and keeps the
+    source that it was first imported from.
+    """
     @_builtins.property
     def label_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of its labels, at most 100; each has been sent before as a label, or exists."""
@@ -166,10 +172,11 @@ class ImportIssue(_message.Message):
         close_time: _timestamp_pb2.Timestamp | None = ...,
         comments: _abc.Iterable[Global___ImportComment] | None = ...,
         more_comments_follow: _builtins.bool = ...,
+        global_id: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee", b"assignee", "author", b"author", "close_time", b"close_time", "comments", b"comments", "create_time", b"create_time", "description", b"description", "external_id", b"external_id", "label_names", b"label_names", "more_comments_follow", b"more_comments_follow", "number", b"number", "priority", b"priority", "state", b"state", "title", b"title", "type", b"type", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee", b"assignee", "author", b"author", "close_time", b"close_time", "comments", b"comments", "create_time", b"create_time", "description", b"description", "external_id", b"external_id", "global_id", b"global_id", "label_names", b"label_names", "more_comments_follow", b"more_comments_follow", "number", b"number", "priority", b"priority", "state", b"state", "title", b"title", "type", b"type", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -216,7 +223,10 @@ class ImportComment(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     external_id: _builtins.str
-    """What the source calls it, 1 to 500 characters; the same again is the same comment."""
+    """What the source calls it, up to 500 characters; the same again is the same comment. Empty: the source has no ids of
+    comments. Such a one is known again by its issue, its create_time and its text, and where the text of that time
+    changed, by its place among those of that time; here it gets a name made of these.
+    """
     author: _builtins.str
     """Who said it, as the source calls her, 1 to 100 characters. Becomes a member who cannot log in."""
     body: _builtins.str

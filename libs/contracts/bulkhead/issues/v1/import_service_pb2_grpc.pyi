@@ -24,7 +24,10 @@ class ImportServiceStub:
     and external_id: the same item again changes nothing, even if people have worked on it here since; an item that
     changed in the source is brought to what the source says; what was deleted here stays deleted. A comment's
     visibility never changes: an issue with a comment that is here with another one is left out. A closed issue gets a
-    status history of two spans: open from create_time, closed from close_time.
+    status history of two spans: open from create_time, closed from close_time. One that was closed here and has a later
+    close_time now was open between: it gets a span from when it was last known to be closed, and one from close_time;
+    one that is closed otherwise now gets a span from close_time. Of several imports of the same items at once each item
+    goes in once, and the others find it unchanged.
 
     Permission: admins and above.
 
@@ -53,7 +56,10 @@ class ImportServiceServicer(metaclass=_abc_1.ABCMeta):
         and external_id: the same item again changes nothing, even if people have worked on it here since; an item that
         changed in the source is brought to what the source says; what was deleted here stays deleted. A comment's
         visibility never changes: an issue with a comment that is here with another one is left out. A closed issue gets a
-        status history of two spans: open from create_time, closed from close_time.
+        status history of two spans: open from create_time, closed from close_time. One that was closed here and has a later
+        close_time now was open between: it gets a span from when it was last known to be closed, and one from close_time;
+        one that is closed otherwise now gets a span from close_time. Of several imports of the same items at once each item
+        goes in once, and the others find it unchanged.
 
         Permission: admins and above.
 
