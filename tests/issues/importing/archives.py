@@ -211,7 +211,8 @@ class Maker:
             said = thing.comments.pop(0)
             thing.left.append(said)
             raw["comments"] = [one for one in _list(raw["comments"]) if one is not said.raw]
-        for one in (thing, *thing.comments):
+        signed: list[Thing | Said] = [thing, *thing.comments]
+        for one in signed:
             if one.author in renamed:
                 one.author = renamed[one.author]
                 one.raw["author"] = None if one.author == github.GHOST else one.author
