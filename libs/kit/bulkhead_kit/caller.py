@@ -62,12 +62,15 @@ class Caller:
             raise LookupError("a call outside any tenant asked for its tenant")
         return self.tenant_id
 
-    def share(self) -> Hashable:
-        """Whose part of what is shared a call takes: the tenant's, before one is known the user's, service's or
-        address's."""
-        known = self.tenant_id or self.user_id
-        # The number, as a UUID's own hash is computed in Python.
-        return known.int if known is not None else self.service or self.ip
+    def shares(self) -> tuple[Hashable, ...]:
+        """Whose parts of what is shared a call takes: the tenant's and that of the person who acts in it, who may have
+        any number of tenants. Of a service that acts in a tenant the tenant's alone; before anybody is known the
+        service's or the address's."""
+        tenant, person = self.tenant_id, self.user_id
+        # The numbers, as a UUID's own hash is computed in Python.
+        if tenant is None:
+            return (self.service or self.ip if person is None else person.int,)
+        return (tenant.int,) if person is None else (tenant.int, person.int)
 
     def user(self) -> UUID:
         """The user of a call whose policy demands one; the caller interceptor has made sure of it."""

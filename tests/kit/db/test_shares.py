@@ -6,7 +6,7 @@ import asyncio
 import random
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 
 import pytest
@@ -25,7 +25,7 @@ _SLEEP = Query[tuple[str]](text("select pg_sleep(0.03)::text as slept"))
 _QUICK = Query[tuple[int]](text("select 1 as one"))
 
 
-def waits(shares: Shares, holder: str) -> asyncio.Task[None]:
+def waits(shares: Shares, holder: Hashable) -> asyncio.Task[None]:
     return asyncio.create_task(shares.take(holder, 5.0))
 
 
@@ -89,10 +89,57 @@ async def test_nobody_gets_more_than_half_while_another_waits(rng: random.Random
         task.cancel()
 
 
+async def test_a_person_with_many_tenants_has_one_persons_share() -> None:
+    shares = Shares(8)
+    for tenant in range(400):
+        shares.take_now((tenant, "many"))
+    assert shares._held["many"] == 7
+    theirs = [waits(shares, (f"tenant {n}", "many")) for n in range(400)]
+    await settle()
+    others = [waits(shares, ("one", "one's")) for _ in range(4)]
+    await settle()
+    assert [task.done() for task in others] == [True, False, False, False]
+    for tenant in range(3):
+        shares.give_back((tenant, "many"))
+        await settle()
+    assert all(task.done() for task in others)
+    assert not any(task.done() for task in theirs)
+    # Even: from here on they go in turns.
+    shares.give_back((3, "many"))
+    await settle()
+    assert sum(task.done() for task in theirs) == 1
+    for task in theirs:
+        task.cancel()
+    await settle()
+
+
+async def test_turns_go_round_the_persons_where_nobody_holds_more() -> None:
+    shares = Shares(1)
+    assert shares.take_now(("t", "p"))
+    theirs = [waits(shares, (f"tenant {n}", "many")) for n in range(50)]
+    others = [waits(shares, ("one", "one's")) for _ in range(3)]
+    await settle()
+    order: list[str] = []
+    held: tuple[str, ...] = ("t", "p")
+    for _ in range(6):
+        shares.give_back(held)
+        await settle()
+        held = next(
+            key
+            for key in [*((f"tenant {n}", "many") for n in range(50)), ("one", "one's")]
+            if all(shares._held.get(part) for part in key)
+        )
+        order.append(held[1])
+    assert order == ["many", "one's"] * 3
+    for task in [*theirs, *others]:
+        task.cancel()
+    await settle()
+
+
 async def test_everything_comes_back_whatever_happens(rng: random.Random) -> None:
     shares, most = Shares(6), 0
 
-    async def call(holder: str) -> None:
+    async def call(holder: Hashable) -> None:
         nonlocal most
         with suppress(TimeoutError):
             if not shares.take_now(holder):
@@ -104,7 +151,10 @@ async def test_everything_comes_back_whatever_happens(rng: random.Random) -> Non
                 shares.give_back(holder)
 
     for _ in range(40):
-        calls = [asyncio.create_task(call(rng.choice("aaaabc"))) for _ in range(50)]
+        calls = [
+            asyncio.create_task(call(rng.choice(["a", ("x", "a"), ("y", "a"), "a", "b", ("c", "d")])))
+            for _ in range(50)
+        ]
         await asyncio.sleep(rng.uniform(0, 0.005))
         for task in rng.sample(calls, 15):
             task.cancel()
@@ -144,6 +194,18 @@ async def outcome(task: asyncio.Task[None]) -> str:
     if not task.done():
         return "waits"
     return "full" if isinstance(task.exception(), FullError) else "served"
+
+
+async def test_a_person_who_waits_in_many_tenants_is_turned_away_before_others() -> None:
+    shares = Shares(1, room=6)
+    assert shares.take_now("somebody")
+    crowd = [waits(shares, (f"tenant {n}", "many")) for n in range(6)]
+    await settle()
+    assert await outcome(waits(shares, ("one", "one's"))) == "waits"
+    assert [task.done() for task in crowd].count(True) == 1
+    assert await outcome(waits(shares, ("another", "many"))) == "full"
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
 
 
 @pytest.mark.parametrize("holders", [2, 5, 17])

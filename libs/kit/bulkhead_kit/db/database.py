@@ -150,7 +150,7 @@ class Database:
 
     @asynccontextmanager
     async def session(self, caller: Caller) -> AsyncIterator[Session]:
-        holder = caller.share()
+        holder = caller.shares()
         connection = await self._checkout(caller, holder)
         session = Session(connection)
         try:
@@ -169,7 +169,7 @@ class Database:
             if not session.at_rest:
                 await asyncio.shield(returning)
 
-    async def _checkout(self, caller: Caller, holder: Hashable) -> Connection:
+    async def _checkout(self, caller: Caller, holder: tuple[Hashable, ...]) -> Connection:
         patience = min(self._settings.wait, caller.time_left())
         ends = clock.monotonic() + patience
         try:
@@ -206,7 +206,7 @@ class Database:
         task.add_done_callback(self._returning.discard)
         return task
 
-    async def _bring_back(self, session: Session, holder: Hashable) -> None:
+    async def _bring_back(self, session: Session, holder: tuple[Hashable, ...]) -> None:
         try:
             if not session.at_rest:
                 await session.abandon()

@@ -104,13 +104,13 @@ class Chain:
                 check(caller)
                 if rate_limit is not None:
                     await rate_limit(caller, policy)
-                holder = slots.take(caller)
+                slots.take(caller, call)
                 try:
                     return await body(incoming, context)
                 finally:
-                    slots.give_back(holder)
+                    slots.give_back(call)
             except BaseException as error:
-                if policy.client_streaming and isinstance(error, Exception):
+                if policy.client_streaming and (call.displaced or isinstance(error, Exception)):
                     await _hear_out(incoming)
                 await answer(error, call, context)
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import grpc
@@ -23,8 +24,12 @@ class Call:
     ended: float = 0.0
     expired: bool = False
     """Stopped by us because its deadline had passed."""
+    displaced: bool = False
+    """Stopped by us because somebody who holds less asked for its slot."""
     code: grpc.StatusCode = grpc.StatusCode.OK
     reason: str = ""
     request_id: str = ""
     caller: Caller | None = None
+    holder: tuple[Hashable, ...] = ()
+    """Under whom its slot counts: nobody, before it has one."""
     trace: TraceLater | None = None

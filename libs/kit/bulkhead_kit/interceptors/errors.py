@@ -19,6 +19,7 @@ from google.rpc.status_pb2 import Status
 from bulkhead_kit import clock, metadata
 from bulkhead_kit.errors import DeadlineExceeded, DomainError, FieldViolation
 from bulkhead_kit.interceptors.call import Call
+from bulkhead_kit.interceptors.limits import overloaded
 from bulkhead_kit.logs import error_id
 
 DOMAIN = "bulkhead"
@@ -52,7 +53,7 @@ async def answer(error: BaseException, call: Call, context: grpc.aio.ServicerCon
     """Gives the call the status that stands for what escaped from it. The caller raises the error again; that only
     ends the task, as grpc has its status by then."""
     if isinstance(error, asyncio.CancelledError):
-        if call.task is not None and call.task.cancelling() and not call.expired:
+        if call.task is not None and call.task.cancelling() and not call.expired and not call.displaced:
             # The client has gone or her own deadline has passed: nobody is left to be told.
             late = clock.monotonic() >= call.deadline - TRANSIT
             call.code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
@@ -82,6 +83,8 @@ def to_domain_error(error: BaseException, call: Call) -> DomainError:
         if not isinstance(error, asyncio.CancelledError | DomainError):
             log.warning("error_after_deadline", rpc=call.policy.method, exc_info=error)
         return DeadlineExceeded()
+    if call.displaced and not isinstance(error, DomainError):
+        return overloaded("others have need of the place of this stream, try again shortly")
     # A CancelledError that nobody asked for comes from work the handler waited on: a fault like any other.
     return error if isinstance(error, DomainError) else _fault(error, call)
 
