@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from uuid import UUID
 
 import pytest
 from bulkhead_audit.event import encoding
 from bulkhead_kit import canonical_json
+from bulkhead_kit.db.context import PLATFORM_LOG
 from bulkhead_kit.outbox.large_values import KEPT, cut_to
 from bulkhead_kit.outbox.messages import MAX_EVENTS
-from bulkhead_kit.outbox.tenants import LATEST, PARKED_LONGEST, Gate, Tenant, parking_time, pause
+from bulkhead_kit.outbox.tenants import LATEST, PARKED_LONGEST, Gate, Tenant, Turns, parking_time, pause
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,6 +53,51 @@ def test_a_parked_tenant_starts_again_with_one_row() -> None:
     for _ in range(20):
         tenant.delivered()
     assert tenant.rows == MAX_EVENTS
+
+
+MANY, ONE = (UUID(int=n) for n in (1001, 1002))
+
+
+def served(turns: Turns, count: int, now: float = 0.0) -> list[int]:
+    """Whose batches go, each done before the next."""
+    chosen = [turns.next(now, ()) for _ in range(count)]
+    return [one[0].int for one in chosen if one is not None]
+
+
+def test_who_fills_many_tenants_has_one_turn_and_so_has_everybody_else() -> None:
+    turns = Turns(4)
+    for n in range(2, 402):
+        turns.know(UUID(int=n), MANY)
+    assert served(turns, 3) == [2, 3, 4]
+    turns.know(UUID(int=500), ONE)
+    turns.know(UUID(int=501), None)
+    turns.know(PLATFORM_LOG, MANY)
+    log = PLATFORM_LOG.int
+    assert served(turns, 9) == [5, 500, 501, log, 6, 500, 501, log, 7]
+
+
+def test_one_cause_never_takes_all_that_are_served_at_once() -> None:
+    turns = Turns(4)
+    busy: set[UUID] = set()
+    for n in range(2, 402):
+        turns.know(UUID(int=n), MANY)
+    while (chosen := turns.next(0.0, busy)) is not None:
+        busy.add(chosen[0])
+    assert (len(busy), turns.due(busy)) == (4, [])
+    turns.know(UUID(int=500), ONE)
+    assert turns.due(busy) == [0.0]
+    assert turns.next(0.0, busy) == (UUID(int=500), Tenant())
+
+
+def test_a_tenant_keeps_what_is_remembered_when_another_causes_its_next_row() -> None:
+    turns = Turns(4)
+    tenant = turns.know(UUID(int=5), MANY)
+    tenant.not_before = 7.0
+    assert turns.know(UUID(int=5), ONE) is tenant is turns.find(UUID(int=5))
+    assert (len(turns), list(turns), turns.next(6.0, ())) == (1, [UUID(int=5)], None)
+    assert turns.next(7.0, ()) == (UUID(int=5), tenant)
+    assert turns.forget(UUID(int=5)) is tenant
+    assert (len(turns), turns.find(UUID(int=5)), turns.forget(UUID(int=5)), turns._causes) == (0, None, None, {})
 
 
 def test_the_gate_lets_one_try_before_it_lets_all() -> None:

@@ -8,7 +8,6 @@ tenants are served side by side.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -20,7 +19,7 @@ from bulkhead_kit import clock
 from bulkhead_kit.outbox.calls import Append, Failure, Meaning
 from bulkhead_kit.outbox.messages import MAX_BATCH_BYTES, request_of
 from bulkhead_kit.outbox.rows import Outbox, Row
-from bulkhead_kit.outbox.tenants import FAULTS_BEFORE_PARKING, Gate, Tenant
+from bulkhead_kit.outbox.tenants import FAULTS_BEFORE_PARKING, Gate, Tenant, Turns
 from bulkhead_kit.telemetry import RelayMetrics
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.relay")
@@ -49,8 +48,8 @@ class Relay:
         self._metrics = metrics
         self._tuning = tuning
         self._gate = Gate()
-        self._tenants: OrderedDict[UUID, Tenant] = OrderedDict()
-        """Those known to have rows, in the order of their turns."""
+        self._tenants = Turns(max(1, tuning.parallel // 2))
+        """Those known to have rows."""
         self._parked: set[UUID] = set()
         self._running: dict[asyncio.Task[bool], UUID] = {}
         self._poll_after = tuning.poll_fastest
@@ -94,7 +93,7 @@ class Relay:
         self._metrics.parked.set(len(parked))
         self._parked = {one.tenant_id for one in parked}
         for one in parked:
-            tenant = self._tenants.setdefault(one.tenant_id, Tenant(rows=1))
+            tenant = self._tenants.find(one.tenant_id) or self._tenants.know(one.tenant_id, None, Tenant(rows=1))
             tenant.attempts = one.attempts
             tenant.not_before = 0.0 if one.is_due else now + 2 * self._tuning.parked_every
 
@@ -102,9 +101,9 @@ class Relay:
         waiting = await self._outbox.waiting()
         known = {one.tenant_id for one in waiting} | self._parked | set(self._running.values())
         for tenant_id in [one for one in self._tenants if one not in known]:
-            del self._tenants[tenant_id]
+            self._tenants.forget(tenant_id)
         for one in waiting:
-            self._tenants.setdefault(one.tenant_id, Tenant())
+            self._tenants.know(one.tenant_id, one.cause)
         oldest = min((one.oldest for one in waiting), default=None)
         self._metrics.oldest_seconds.set(0.0 if oldest is None else max(0.0, (clock.now() - oldest).total_seconds()))
         slower = min(self._tuning.poll_slowest, self._poll_after * 1.25)
@@ -114,14 +113,11 @@ class Relay:
     def _start_deliveries(self, now: float) -> None:
         free = self._gate.width(now, self._tuning.parallel) - len(self._running)
         busy = set(self._running.values())
-        for tenant_id, tenant in list(self._tenants.items()):
-            if free <= 0:
-                return
-            if tenant_id in busy or tenant.not_before > now:
-                continue
-            self._tenants.move_to_end(tenant_id)
+        while free > 0 and (chosen := self._tenants.next(now, busy)) is not None:
+            tenant_id, tenant = chosen
             task = asyncio.create_task(self._deliver(tenant_id, tenant), name=f"deliver {tenant_id}")
             self._running[task] = tenant_id
+            busy.add(tenant_id)
             free -= 1
 
     def _rest(self, now: float) -> float:
@@ -130,7 +126,7 @@ class Relay:
         due = [max(opens, self._next_look), self._next_parked, self._next_gauge]
         if len(self._running) < max(1, self._gate.width(now, self._tuning.parallel)):
             busy = set(self._running.values())
-            due += [max(opens, one.not_before) for id_, one in self._tenants.items() if id_ not in busy]
+            due += [max(opens, at) for at in self._tenants.due(busy)]
         return min(self._tuning.poll_slowest, max(0.001, min(due) - now))
 
     def _reap(self) -> None:
@@ -138,7 +134,7 @@ class Relay:
             tenant_id = self._running.pop(task)
             if not task.result():
                 # Nothing of it is left; the next look finds it when there is something new.
-                self._tenants.pop(tenant_id, None)
+                self._tenants.forget(tenant_id)
                 if not self._tenants:
                     self._next_look = min(self._next_look, clock.monotonic() + self._tuning.poll_fastest)
 

@@ -53,10 +53,11 @@ class Row:
 
 
 class Waiting(NamedTuple):
-    """A tenant with rows to deliver, and the time of the first."""
+    """A tenant with rows to deliver, and of the first of them when it was written and who caused it."""
 
     tenant_id: UUID
     oldest: datetime
+    cause: UUID | None
 
 
 class Parked(NamedTuple):
@@ -74,14 +75,17 @@ class Backlog(NamedTuple):
 # One row a tenant by its index, however many rows each has.
 _WAITING = """
 with recursive firsts as (
-    (select o.tenant_id, o.occurred_at from {outbox} as o order by o.tenant_id, o.outbox_id limit 1)
+    (
+        select o.tenant_id, o.occurred_at, coalesce(o.on_behalf_of, o.actor_id) as cause
+        from {outbox} as o order by o.tenant_id, o.outbox_id limit 1
+    )
     union all
-    select n.tenant_id, n.occurred_at from firsts as f cross join lateral (
-        select o.tenant_id, o.occurred_at from {outbox} as o
-        where o.tenant_id > f.tenant_id order by o.tenant_id, o.outbox_id limit 1
+    select n.tenant_id, n.occurred_at, n.cause from firsts as f cross join lateral (
+        select o.tenant_id, o.occurred_at, coalesce(o.on_behalf_of, o.actor_id) as cause
+        from {outbox} as o where o.tenant_id > f.tenant_id order by o.tenant_id, o.outbox_id limit 1
     ) as n
 )
-select tenant_id, occurred_at as oldest from firsts
+select tenant_id, occurred_at as oldest, cause from firsts
 """
 # The first rows of a tenant that fit into one message together; always at least one.
 _BATCH = """

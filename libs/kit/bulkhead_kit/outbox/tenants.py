@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
+from bulkhead_kit.db.context import PLATFORM_LOG
 from bulkhead_kit.outbox.messages import MAX_EVENTS
 
 SOON: Final = 0.1
@@ -66,6 +69,72 @@ class Tenant:
         seconds = parking_time(self.attempts)
         self.not_before = now + seconds
         return seconds
+
+
+class Turns:
+    """Whose batch is next: in turns those who caused what waits, and in turns the tenants each of them caused it in.
+    Who writes in four hundred tenants at once so gets one turn, where another has one as well."""
+
+    def __init__(self, most: int) -> None:
+        """`most` tenants of one cause are served at once: the rest is there for who comes new."""
+        self._most = most
+        self._causes: OrderedDict[UUID, OrderedDict[UUID, Tenant]] = OrderedDict()
+        self._cause_of: dict[UUID, UUID] = {}
+
+    def __len__(self) -> int:
+        return len(self._cause_of)
+
+    def __iter__(self) -> Iterator[UUID]:
+        return iter(list(self._cause_of))
+
+    def find(self, tenant_id: UUID) -> Tenant | None:
+        cause = self._cause_of.get(tenant_id)
+        return None if cause is None else self._causes[cause][tenant_id]
+
+    def due(self, busy: Collection[UUID]) -> list[float]:
+        """When each of those that could be served may be: none of a cause that has its most."""
+        return [
+            tenant.not_before
+            for tenants in self._causes.values()
+            if not self._has_most(tenants, busy)
+            for tenant_id, tenant in tenants.items()
+            if tenant_id not in busy
+        ]
+
+    def know(self, tenant_id: UUID, cause: UUID | None, new: Tenant | None = None) -> Tenant:
+        """The tenant with this id. What nobody caused, and what is outside any tenant, has turns of its own."""
+        if cause is None or tenant_id == PLATFORM_LOG:
+            cause = tenant_id
+        if self._cause_of.get(tenant_id) == cause:
+            return self._causes[cause][tenant_id]
+        tenant = self.forget(tenant_id) or new or Tenant()
+        self._causes.setdefault(cause, OrderedDict())[tenant_id] = tenant
+        self._cause_of[tenant_id] = cause
+        return tenant
+
+    def forget(self, tenant_id: UUID) -> Tenant | None:
+        cause = self._cause_of.pop(tenant_id, None)
+        if cause is None:
+            return None
+        tenants = self._causes[cause]
+        tenant = tenants.pop(tenant_id)
+        if not tenants:
+            del self._causes[cause]
+        return tenant
+
+    def next(self, now: float, busy: Collection[UUID]) -> tuple[UUID, Tenant] | None:
+        for cause, tenants in self._causes.items():
+            if self._has_most(tenants, busy):
+                continue
+            for tenant_id, tenant in tenants.items():
+                if tenant_id not in busy and tenant.not_before <= now:
+                    tenants.move_to_end(tenant_id)
+                    self._causes.move_to_end(cause)
+                    return tenant_id, tenant
+        return None
+
+    def _has_most(self, tenants: Collection[UUID], busy: Collection[UUID]) -> bool:
+        return sum(one in tenants for one in busy) >= self._most
 
 
 @dataclass(slots=True)
