@@ -1340,6 +1340,25 @@ revoke all on function issues.count_labels() from public;
 comment on function issues.count_labels() is
 'Keeps an issue from carrying more than 100 labels.';
 
+create or replace function issues.hold_issue()
+ returns trigger
+ language plpgsql
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    -- Whoever is deleting the issue waits for this change, or it finds the issue deleted.
+    perform 1 from issues.issues as i
+    where i.tenant_id = new.tenant_id and i.issue_id = new.issue_id and i.deleted_at is null for share;
+    if not found then
+        perform app.refuse(5, 'RESOURCE_NOT_FOUND', 'no such issue', '{"resource": "issue"}');
+    end if;
+    return new;
+end
+$function$;
+revoke all on function issues.hold_issue() from public;
+comment on function issues.hold_issue() is
+'A comment of a deleted issue is neither edited nor deleted; an import brings what it brings.';
+
 create or replace function issues.hold_team()
  returns trigger
  language plpgsql
@@ -1586,6 +1605,7 @@ create trigger zz_capture after insert or delete or update on issues.issues for 
 create trigger aa_stamp before insert or update on issues.comments for each row execute function app.stamp();
 create trigger ba_number_revision before update of body on issues.comments for each row when (new.body is distinct from old.body) execute function issues.number_revision();
 create trigger bb_author before update of author_id on issues.comments for each row when (new.author_id is distinct from old.author_id) execute function issues.keep_person();
+create trigger bb_hold_issue before update of body, deleted_at on issues.comments for each row when (not app.importing()) execute function issues.hold_issue();
 create trigger ya_record_revision after update of body on issues.comments for each row when (new.body is distinct from old.body) execute function issues.record_revision();
 create trigger zz_capture after insert or delete or update on issues.comments for each row execute function issues.capture_comments();
 

@@ -48,6 +48,24 @@ async def test_a_comment_is_made_read_edited_and_kept(tenant: Tenant, issue: Any
     assert [*page.revisions, *rest.revisions] == list(revisions)
 
 
+async def test_what_was_said_of_a_deleted_issue_stays(tenant: Tenant, issue: Any) -> None:
+    """One rule for every write: CreateComment refused what UpdateComment did."""
+    api = tenant.owner.issues
+    made = await make_comment(tenant.owner, issue.issue_id)
+    await api.DeleteIssue(issue_id=issue.issue_id)
+    for write in (
+        api.CreateComment(comment={"issue_id": issue.issue_id, "body": "More."}),
+        api.UpdateComment(comment=edited(made, "Changed")),
+        api.DeleteComment(comment_id=made.comment_id),
+    ):
+        with refused("NOT_FOUND", "RESOURCE_NOT_FOUND") as refusal:
+            await write
+        assert refusal.metadata == {"resource": "issue"}
+    assert await api.GetComment(comment_id=made.comment_id) == made
+    await api.UndeleteIssue(issue_id=issue.issue_id)
+    assert (await api.UpdateComment(comment=edited(made, "Changed"))).body == "Changed"
+
+
 async def test_an_internal_comment_does_not_exist_for_viewers(house: House, tenant: Tenant, issue: Any) -> None:
     member, viewer = tenant.member(Role.MEMBER).issues, tenant.member(Role.VIEWER).issues
     shown = await make_comment(tenant.owner, issue.issue_id)

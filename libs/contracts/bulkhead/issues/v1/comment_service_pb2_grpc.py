@@ -119,9 +119,9 @@ class CommentServiceServicer:
 
         Permission: its author, as a member or above; managers and above.
 
-        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "comment"; a deleted one too), PERMISSION_DENIED (ROLE_TOO_LOW),
-        ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT (INVALID_FIELD, INVALID_UPDATE_MASK, REQUEST_ID_REUSED),
-        FAILED_PRECONDITION (TENANT_SUSPENDED).
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "comment"; a deleted one too; resource "issue": the comment's issue is
+        deleted), PERMISSION_DENIED (ROLE_TOO_LOW), ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT (INVALID_FIELD,
+        INVALID_UPDATE_MASK, REQUEST_ID_REUSED), FAILED_PRECONDITION (TENANT_SUSPENDED).
 
         Idempotent with a request_id.
         """
@@ -134,9 +134,9 @@ class CommentServiceServicer:
 
         Permission: its author, as a member or above; managers and above.
 
-        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "comment"; deleted already too), PERMISSION_DENIED (ROLE_TOO_LOW),
-        ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED), FAILED_PRECONDITION
-        (TENANT_SUSPENDED).
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "comment"; deleted already too; resource "issue": the comment's issue is
+        deleted), PERMISSION_DENIED (ROLE_TOO_LOW), ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT (INVALID_FIELD,
+        REQUEST_ID_REUSED), FAILED_PRECONDITION (TENANT_SUSPENDED).
 
         Idempotent with a request_id.
         """

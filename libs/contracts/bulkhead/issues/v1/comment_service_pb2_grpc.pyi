@@ -52,9 +52,9 @@ class CommentServiceStub:
 
     Permission: its author, as a member or above; managers and above.
 
-    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "comment"; a deleted one too), PERMISSION_DENIED (ROLE_TOO_LOW),
-    ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT (INVALID_FIELD, INVALID_UPDATE_MASK, REQUEST_ID_REUSED),
-    FAILED_PRECONDITION (TENANT_SUSPENDED).
+    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "comment"; a deleted one too; resource "issue": the comment's issue is
+    deleted), PERMISSION_DENIED (ROLE_TOO_LOW), ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT (INVALID_FIELD,
+    INVALID_UPDATE_MASK, REQUEST_ID_REUSED), FAILED_PRECONDITION (TENANT_SUSPENDED).
 
     Idempotent with a request_id.
     """
@@ -63,9 +63,9 @@ class CommentServiceStub:
 
     Permission: its author, as a member or above; managers and above.
 
-    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "comment"; deleted already too), PERMISSION_DENIED (ROLE_TOO_LOW),
-    ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED), FAILED_PRECONDITION
-    (TENANT_SUSPENDED).
+    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "comment"; deleted already too; resource "issue": the comment's issue is
+    deleted), PERMISSION_DENIED (ROLE_TOO_LOW), ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT (INVALID_FIELD,
+    REQUEST_ID_REUSED), FAILED_PRECONDITION (TENANT_SUSPENDED).
 
     Idempotent with a request_id.
     """
@@ -140,9 +140,9 @@ class CommentServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Permission: its author, as a member or above; managers and above.
 
-        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "comment"; a deleted one too), PERMISSION_DENIED (ROLE_TOO_LOW),
-        ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT (INVALID_FIELD, INVALID_UPDATE_MASK, REQUEST_ID_REUSED),
-        FAILED_PRECONDITION (TENANT_SUSPENDED).
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "comment"; a deleted one too; resource "issue": the comment's issue is
+        deleted), PERMISSION_DENIED (ROLE_TOO_LOW), ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT (INVALID_FIELD,
+        INVALID_UPDATE_MASK, REQUEST_ID_REUSED), FAILED_PRECONDITION (TENANT_SUSPENDED).
 
         Idempotent with a request_id.
         """
@@ -157,9 +157,9 @@ class CommentServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Permission: its author, as a member or above; managers and above.
 
-        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "comment"; deleted already too), PERMISSION_DENIED (ROLE_TOO_LOW),
-        ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED), FAILED_PRECONDITION
-        (TENANT_SUSPENDED).
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "comment"; deleted already too; resource "issue": the comment's issue is
+        deleted), PERMISSION_DENIED (ROLE_TOO_LOW), ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT (INVALID_FIELD,
+        REQUEST_ID_REUSED), FAILED_PRECONDITION (TENANT_SUSPENDED).
 
         Idempotent with a request_id.
         """
