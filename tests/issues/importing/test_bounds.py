@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from typing import Any
 
 import grpc
@@ -70,21 +71,42 @@ def test_behind_a_fault_nothing_is_read(name: str, monkeypatch: pytest.MonkeyPat
         found.all()
 
 
-def test_a_tenant_has_half_of_the_room_and_gives_it_back() -> None:
-    room, one, other, third = Room(100), new_id(), new_id(), new_id()
+def test_nobody_has_more_of_the_room_than_is_left() -> None:
+    room, one, other, third = Room(120), new_id(), new_id(), new_id()
     with room.part(one) as first, room.part(one) as second, room.part(other) as foreign, room.part(third) as last:
         first(20)
         first(30)
-        second(20)
+        second(30)
+        for hold in (first, second):
+            with pytest.raises(ResourceExhausted):
+                hold(31)
+        # Half is left, of which whoever comes next has half, and so on.
+        foreign(30)
         with pytest.raises(ResourceExhausted):
-            second(21)
-        foreign(50)
+            foreign(31)
+        last(15)
         with pytest.raises(ResourceExhausted):
-            last(1)
+            last(16)
+        # What is given back is everybody's, in equal parts.
         first(0)
-        second(50)
-    with room.part(third) as again:
-        again(50)
+        last(30)
+        second(30)
+        assert room._free == 30
+        for hold in (foreign, last, second):
+            with pytest.raises(ResourceExhausted):
+                hold(31)
+    assert (room._free, room._held) == (120, {})
+
+
+def test_many_tenants_of_one_person_are_one() -> None:
+    room, person, other = Room(100), new_id(), new_id()
+    with ExitStack() as streams:
+        holds = [streams.enter_context(room.part(new_id(), person)) for _ in range(20)]
+        for hold in holds[:10]:
+            hold(5)
+        with pytest.raises(ResourceExhausted):
+            holds[10](1)
+        streams.enter_context(room.part(new_id(), other))(25)
 
 
 async def test_a_stream_that_finds_no_room_ends_and_the_next_one_does_not(
@@ -92,7 +114,7 @@ async def test_a_stream_that_finds_no_room_ends_and_the_next_one_does_not(
 ) -> None:
     part = Room.part
     small = Room(2_200_000)
-    monkeypatch.setattr(Room, "part", lambda _, tenant_id: part(small, tenant_id))
+    monkeypatch.setattr(Room, "part", lambda _, *payers: part(small, *payers))
     with refused("RESOURCE_EXHAUSTED", "OVERLOADED"):
         await run(tenant, project.project_id, [issue(1), *long_item(2, 4)])
     report = await run(tenant, project.project_id, [*long_item(3, 2), *long_item(4, 2), issue(1)])
@@ -104,7 +126,7 @@ async def test_what_a_stream_remembers_takes_room_to_its_end(
 ) -> None:
     part = Room.part
     small = Room(2 * 40 * ENTRY_BYTES)
-    monkeypatch.setattr(Room, "part", lambda _, tenant_id: part(small, tenant_id))
+    monkeypatch.setattr(Room, "part", lambda _, *payers: part(small, *payers))
     with refused("RESOURCE_EXHAUSTED", "OVERLOADED"):
         await run(tenant, project.project_id, [issue(number) for number in range(1, 30)], dry_run=True)
     report = await run(tenant, project.project_id, [issue(number) for number in range(1, 10)], dry_run=True)

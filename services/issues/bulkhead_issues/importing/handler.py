@@ -46,10 +46,11 @@ class ImportHandler(ImportServiceServicer):
         running = Import(self._database, caller, wire.options(first.options), make_people)
         await running.begin()
         position = 0
-        with self._room.part(caller.tenant()) as remember:
+        payers = {caller.tenant(), caller.user_id or caller.tenant()}
+        with self._room.part(*payers) as remember:
             async for request in requests:
                 position += 1
-                with self._room.part(caller.tenant()) as hold:
+                with self._room.part(*payers) as hold:
                     await _take(running, position, request, requests, hold)
                 remember(running.remembered)
         return wire.report(running.report)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Protocol
-from uuid import UUID
 
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
 from bulkhead_kit.errors import ResourceExhausted
@@ -22,20 +21,23 @@ class Hold(Protocol):
 
 
 class Room:
-    """One tenant has no more than half of it, whatever the number of its streams."""
+    """Nobody takes more than is left free then: one alone has a half, two have a third each, and whoever comes next
+    finds room, whatever the number of their streams. Counted by tenant and by person, or a person with many tenants
+    would have as many parts."""
 
     def __init__(self, size: int = BYTES) -> None:
         self._size = size
-        self._held: dict[UUID, int] = {}
+        self._free = size
+        self._held: dict[Hashable, int] = {}
 
     @contextmanager
-    def part(self, tenant: UUID) -> Iterator[Hold]:
+    def part(self, *payers: Hashable) -> Iterator[Hold]:
         """Of an item or of a stream, for as long as it is in memory. Holding more than there is raises OVERLOADED."""
         own = 0
 
         def hold(length: int) -> None:
             nonlocal own
-            self._change(tenant, length - own)
+            self._change(payers, length - own)
             own = length
 
         try:
@@ -43,14 +45,17 @@ class Room:
         finally:
             hold(0)
 
-    def _change(self, tenant: UUID, by: int) -> None:
-        held = self._held.get(tenant, 0) + by
-        if by > 0 and (held > self._size // 2 or sum(self._held.values()) + by > self._size):
+    def _change(self, payers: Sequence[Hashable], by: int) -> None:
+        free = self._free - by
+        held = {payer: self._held.get(payer, 0) + by for payer in payers}
+        if by > 0 and max(held.values()) > free:
             raise ResourceExhausted(
                 ErrorReason.OVERLOADED,
                 "too much is being imported at once: send the items again later",
                 retry_after=RETRY_AFTER,
             )
-        self._held[tenant] = held
-        if held == 0:
-            del self._held[tenant]
+        self._free = free
+        self._held.update(held)
+        for payer in payers:
+            if self._held[payer] == 0:
+                del self._held[payer]
