@@ -118,8 +118,8 @@ async def test_a_redis_url_that_is_none_is_refused_without_showing_it(house: Hou
 
 
 async def test_a_rate_for_a_method_that_is_not_there_is_no_rate(house: House) -> None:
-    with pytest.raises(SettingsError, match=r"IDENTITY_RATE_PER_METHOD names .* of identity: CreateTenant, Log$"):
-        house.build("identity", {}, rate_per_method="Log=20/hour,CreateTenant=1/hour,Login=5/minute")
+    with pytest.raises(SettingsError, match=r"IDENTITY_RATE_PER_METHOD names .* of identity: ListIssues, Log$"):
+        house.build("identity", {}, rate_per_method="Log=20/hour,ListIssues=1/hour,Login=5/minute,GetMe=9/minute")
 
 
 async def test_the_defaults_name_methods_that_are_there(house: House) -> None:

@@ -103,7 +103,8 @@ class House:
             "grace_seconds": 1.0,
             # Counted as anywhere, and never too many: tests come from one address.
             **dict.fromkeys(
-                ("rate_per_ip", "rate_per_principal", "rate_per_tenant", "rate_failed_keys"), "999999999/minute"
+                ("rate_per_ip", "rate_per_principal", "rate_per_tenant", "rate_failed_keys", "rate_refused"),
+                "999999999/minute",
             ),
             "rate_per_method": "*=999999999/minute",
             **({"platform_database_url": self.database.dsn("platform_app")} if name == "identity" else {}),

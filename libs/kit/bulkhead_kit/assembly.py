@@ -25,10 +25,11 @@ from bulkhead_kit.interceptors.limits import Limits
 from bulkhead_kit.interceptors.telemetry import RpcMetrics
 from bulkhead_kit.keyfiles import ACCESS, SERVICES, load_public_keys, load_signer
 from bulkhead_kit.page_tokens import PageTokens
-from bulkhead_kit.policy import Scope, read_policies
+from bulkhead_kit.policy import read_policies
 from bulkhead_kit.rates.keys import LimitedLookup
 from bulkhead_kit.rates.limiter import RateLimits, Rates
 from bulkhead_kit.rates.rate import ANY_METHOD
+from bulkhead_kit.rates.refusals import Refusals
 from bulkhead_kit.rates.shared import RedisCounts
 from bulkhead_kit.readiness import Readiness
 from bulkhead_kit.server import Close, ServerOptions, Service
@@ -91,10 +92,12 @@ def build(
     rate_limit = _rate_limits(settings, parts.closing)
     record = denied(database) if denied is not None else through_outbox(settings.service, database)
     denials = Denials(record, _denied_calls())
+    refusals = _refusals(settings)
+    limits = Limits(calls=settings.max_calls, streams=settings.max_streams, rate_limit=rate_limit, refusals=refusals)
     chain = Chain(
-        callers=Callers(_authenticator(settings), api_keys=_key_lookup(settings, database)),
+        callers=Callers(_authenticator(settings), api_keys=_key_lookup(settings, database), refusals=refusals),
         services=allowed,
-        limits=Limits(calls=settings.max_calls, streams=settings.max_streams, rate_limit=rate_limit),
+        limits=limits,
         metrics=_rpc_metrics(),
         denials=denials,
     )
@@ -107,7 +110,7 @@ def build(
         register=lambda server: register(parts, server),
         close=parts.closing,
     )
-    _demand_public(settings, service.server.services)
+    _demand_methods(settings, service.server.services)
     return service
 
 
@@ -147,6 +150,12 @@ def _rate_limits(settings: ServiceSettings, closing: list[Close]) -> RateLimits 
     return RateLimits(rates, _rate_metrics(), shared=shared)
 
 
+def _refusals(settings: ServiceSettings) -> Refusals | None:
+    if not settings.rate_limits or settings.rate_refused is None:
+        return None
+    return Refusals(settings.rate_refused, _rate_metrics())
+
+
 def _key_lookup(settings: ServiceSettings, database: Database) -> ApiKeys:
     lookup = ApiKeyLookup(database)
     if not settings.rate_limits:
@@ -156,15 +165,12 @@ def _key_lookup(settings: ServiceSettings, database: Database) -> ApiKeys:
     )
 
 
-def _demand_public(settings: ServiceSettings, services: Iterable[str]) -> None:
-    """A rate for a method that is not there, or that no address is counted for, would limit nothing."""
-    policies = read_policies(services).values()
-    public = {policy.method.partition("/")[2] for policy in policies if policy.scope == Scope.SCOPE_PUBLIC}
-    if strange := settings.method_rates().keys() - public - {ANY_METHOD}:
+def _demand_methods(settings: ServiceSettings, services: Iterable[str]) -> None:
+    """A rate for a method that is not there would limit nothing."""
+    methods = {method.partition("/")[2] for method in read_policies(services)}
+    if strange := settings.method_rates().keys() - methods - {ANY_METHOD}:
         name = settings.variable("rate_per_method")
-        raise SettingsError(
-            f"{name} names what is no public method of {settings.service}: {', '.join(sorted(strange))}"
-        )
+        raise SettingsError(f"{name} names what is no method of {settings.service}: {', '.join(sorted(strange))}")
 
 
 def open_database(settings: ServiceSettings, url: str = "database_url", *, application: str = "") -> Database:

@@ -165,8 +165,13 @@ class ServiceSettings(Settings):
     rate_failed_keys: RateSetting = Field(
         Rate(300, MINUTE), description="API keys of an address that are not valid, or off."
     )
+    rate_refused: RateSetting = Field(
+        Rate(300, MINUTE),
+        description="Calls of an address or a person that are refused for their token or a missing right, or off.",
+    )
     rate_per_method: MethodRatesSetting = Field(
-        {ANY_METHOD: Rate(300, MINUTE)}, description="Calls of public methods by an address, by method; * is any other."
+        {ANY_METHOD: Rate(300, MINUTE)},
+        description="Calls of public methods by an address, of others by a person; * is any other public method.",
     )
     redis_url: SecretStr | None = Field(
         None, description="Redis that counts calls for all processes; unset: each counts its own."

@@ -31,9 +31,12 @@ class IdentitySettings(ServiceSettings, service="identity"):
             "VerifyEmail": Rate(60, MINUTE),
             "LookupTenant": Rate(300, MINUTE),
             "GetJwks": Rate(600, MINUTE),
+            # Each makes the processor work for a tenth of a second, whoever calls.
+            "ChangePassword": Rate(10, MINUTE),
+            "CloseAccount": Rate(10, MINUTE),
             ANY_METHOD: Rate(60, MINUTE),
         },
-        description="Calls of public methods by an address, by method; * is any other.",
+        description="Calls of public methods by an address, of others by a person; * is any other public method.",
     )
 
     platform_database_url: SecretStr | None = Field(

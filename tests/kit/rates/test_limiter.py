@@ -153,3 +153,14 @@ async def test_the_refusal_says_which_limit_and_when_to_come_back() -> None:
             assert await invoke(stub, "AsService", metadata=service_metadata(FRIEND)) == ["hi"]
             assert reason_of(await failed(stub, "Ask", metadata=[])) == "TOKEN_MISSING"
     assert registry.get_sample_value("bulkhead_rate_limited_total", {"limit": "principal"}) == 1
+
+
+async def test_a_method_that_is_named_is_counted_by_the_person_who_calls_it() -> None:
+    limits, ada = make(methods={"Ask": TEN, "*": Rate(3, 60)}), new_id()
+    assert await admitted(limits, caller(ada, new_id(), "192.0.2.1"), tries=6) == (6, "")
+    assert await admitted(limits, caller(ada, new_id(), "192.0.2.2")) == (4, "method:Ask")
+    assert await admitted(limits, caller(new_id(), new_id(), "192.0.2.2")) == (10, "method:Ask")
+    # What is not named is the person's own affair, unless anybody may call it.
+    change = POLICIES[f"{SERVICE}/Change"]
+    assert await admitted(limits, caller(ada, new_id()), change) == (100, "")
+    assert await admitted(limits, caller(ada), OPEN) == (3, "method:AsAnyone")

@@ -12,12 +12,14 @@ import grpc
 import grpc.aio
 from bulkhead_kit import clock
 from bulkhead_kit.caller import Role
+from bulkhead_kit.denials import Denials
 from bulkhead_kit.ids import new_id
 from bulkhead_kit.interceptors.base import Chain
 from bulkhead_kit.interceptors.caller import ApiKeys, Callers
 from bulkhead_kit.interceptors.limits import Limits, RateLimit
 from bulkhead_kit.interceptors.telemetry import RpcMetrics
 from bulkhead_kit.keysets import KeySet
+from bulkhead_kit.rates.refusals import Refusals
 from bulkhead_kit.server import ServerOptions, Service
 from bulkhead_kit.services_auth import Authenticator, ServiceAllowList, ServiceTokens, service_verifier
 from bulkhead_kit.tokens import AccessClaims, Signer, access_verifier, sign_access
@@ -114,15 +116,18 @@ def make_chain(
     calls: int = 100,
     streams: int = 100,
     rate_limit: RateLimit | None = None,
+    refusals: Refusals | None = None,
+    denials: Denials | None = None,
     api_keys: ApiKeys | None = None,
     registry: CollectorRegistry | None = None,
     allowed: Mapping[str, Sequence[str]] | None = None,
 ) -> Chain:
     return Chain(
-        callers=Callers(authenticator(), api_keys=api_keys),
+        callers=Callers(authenticator(), api_keys=api_keys, refusals=refusals),
         services=ServiceAllowList(allowed or {FRIEND: [f"{SERVICE}/AsService", f"{SERVICE}/Ask"]}),
-        limits=Limits(calls=calls, streams=streams, rate_limit=rate_limit),
+        limits=Limits(calls=calls, streams=streams, rate_limit=rate_limit, refusals=refusals),
         metrics=RpcMetrics(registry or CollectorRegistry()),
+        denials=denials,
     )
 
 

@@ -22,8 +22,8 @@ from google.protobuf.message import DecodeError, Message
 from bulkhead_kit import metadata
 from bulkhead_kit.caller import set_current_caller
 from bulkhead_kit.denials import Denials
-from bulkhead_kit.errors import InvalidArgument
-from bulkhead_kit.interceptors.caller import Callers
+from bulkhead_kit.errors import DomainError, InvalidArgument
+from bulkhead_kit.interceptors.caller import Callers, peer_address
 from bulkhead_kit.interceptors.deadline import Deadlines
 from bulkhead_kit.interceptors.errors import answer
 from bulkhead_kit.interceptors.limits import Limits
@@ -79,7 +79,7 @@ class Chain:
 
     def flush(self) -> None:
         """Counts and writes down the calls that have ended; nothing does it after the event loop."""
-        self._metrics.flush()
+        self._metrics.close()
 
     def wrap(self, policy: MethodPolicy, handler: Handler) -> Handler:
         serve = self._through_steps(policy, _body(policy, handler))
@@ -90,6 +90,7 @@ class Chain:
         streaming = policy.client_streaming or policy.server_streaming
         slots = self._limits.streams if streaming else self._limits.calls
         rate_limit = self._limits.rate
+        refusals = self._limits.refusals
         check = checker(policy, self._services)
 
         async def serve(incoming: Any, context: Context) -> bytes | None:
@@ -105,6 +106,7 @@ class Chain:
                 if rate_limit is not None:
                     await rate_limit(caller, policy)
                 slots.take(caller, call)
+                call.admitted = True
                 try:
                     return await body(incoming, context)
                 finally:
@@ -112,7 +114,13 @@ class Chain:
             except BaseException as error:
                 if policy.client_streaming and (call.displaced or isinstance(error, Exception)):
                     await _hear_out(incoming)
-                await answer(error, call, context)
+                told = error
+                if isinstance(error, DomainError) and not call.admitted:
+                    call.ip = call.ip or peer_address(context)
+                    told = error if refusals is None else refusals.judge(error, call.caller, call.ip)
+                    if told is not error and error.code is PERMISSION_DENIED and call.caller and denials is not None:
+                        denials.note_one_of_many(call.caller)
+                await answer(told, call, context)
                 raise
             finally:
                 if call.code is PERMISSION_DENIED and denials is not None and call.caller is not None:

@@ -29,6 +29,11 @@ class Call:
     code: grpc.StatusCode = grpc.StatusCode.OK
     reason: str = ""
     request_id: str = ""
+    ip: str | None = None
+    """Where it came from, as far as that is known without its token."""
+    user_agent: str | None = None
+    admitted: bool = False
+    """Past the steps before the handler."""
     caller: Caller | None = None
     holder: tuple[Hashable, ...] = ()
     """Under whom its slot counts: nobody, before it has one."""

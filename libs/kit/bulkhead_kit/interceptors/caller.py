@@ -20,6 +20,7 @@ from bulkhead_kit.caller import Caller
 from bulkhead_kit.errors import Unauthenticated
 from bulkhead_kit.interceptors.call import Call
 from bulkhead_kit.metadata import CallMetadata
+from bulkhead_kit.rates.refusals import Refusals
 from bulkhead_kit.services_auth import Authenticator, ServiceClaims
 from bulkhead_kit.tokens import AccessClaims
 
@@ -31,30 +32,50 @@ ApiKeys = Callable[[str, Caller], Awaitable[KeyOwner]]
 
 
 class Callers:
-    def __init__(self, authenticator: Authenticator, *, api_keys: ApiKeys | None = None) -> None:
+    def __init__(
+        self, authenticator: Authenticator, *, api_keys: ApiKeys | None = None, refusals: Refusals | None = None
+    ) -> None:
         self._authenticator = authenticator
         self._api_keys = api_keys
+        self._refusals = refusals
 
     def known(self, call: Call, found: CallMetadata, context: Context) -> Caller | None:
         """Without waiting for anything; None for an API key, which has to be looked up."""
+        call.ip, call.user_agent = _origin(found, context, by_gateway=False)
         token = found.token
         if token is None:
-            return _anonymous(call, found, context)
+            return _anonymous(call, found)
         if token.startswith(API_KEY_PREFIX):
             # Where nobody has to be known, nobody's key is looked up either.
-            return _anonymous(call, found, context) if call.policy.scope == Scope.SCOPE_PUBLIC else None
+            return _anonymous(call, found) if call.policy.scope == Scope.SCOPE_PUBLIC else None
         try:
-            claims = self._authenticator.verify(token)
+            claims = self._authenticator.recall(token) or self._look_at(token, call)
+            if claims is None:
+                return _anonymous(call, found)
             if isinstance(claims, ServiceClaims):
                 return _service(claims, call, found, context)
-            return _member(claims, call, found, context)
+            return _member(claims, call, found)
         except Unauthenticated as error:
-            return _anonymous_or_raise(error, call, found, context)
+            if call.policy.scope != Scope.SCOPE_PUBLIC:
+                raise
+            # Who logs in or refreshes may well send the expired token along: there it proves and spoils nothing.
+            if self._refusals is not None and error.reason == ErrorReason.TOKEN_INVALID:
+                self._refusals.count(call.ip)
+            return _anonymous(call, found)
+
+    def _look_at(self, token: str, call: Call) -> AccessClaims | ServiceClaims | None:
+        """None where the token of an address with too many bad ones need not be looked at. Raises RATE_LIMITED where it
+        would have to be."""
+        if self._refusals is not None:
+            if call.policy.scope == Scope.SCOPE_PUBLIC and self._refusals.is_over(call.ip):
+                return None
+            self._refusals.demand_look(call.ip)
+        return self._authenticator.verify(token)
 
     async def by_key(self, call: Call, found: CallMetadata, context: Context) -> Caller:
         if self._api_keys is None:
             raise Unauthenticated(ErrorReason.TOKEN_INVALID, "this server takes no API keys")
-        nobody = _anonymous(call, found, context)
+        nobody = _anonymous(call, found)
         owner = await self._api_keys(found.token or "", nobody)
         _demand_tenant(found, owner.tenant_id)
         return replace(
@@ -68,22 +89,14 @@ class Callers:
         )
 
 
-def _anonymous_or_raise(error: Unauthenticated, call: Call, found: CallMetadata, context: Context) -> Caller:
-    """Who logs in or refreshes may well send the expired token along: there it proves and spoils nothing."""
-    if call.policy.scope == Scope.SCOPE_PUBLIC:
-        return _anonymous(call, found, context)
-    raise error
-
-
-def _anonymous(call: Call, found: CallMetadata, context: Context) -> Caller:
-    ip, user_agent = _origin(found, context, by_gateway=False)
+def _anonymous(call: Call, found: CallMetadata) -> Caller:
     return Caller(
         actor_type="anonymous",
         rpc=call.policy.method,
         request_id=found.request_id,
         deadline=call.deadline,
-        ip=ip,
-        user_agent=user_agent,
+        ip=call.ip,
+        user_agent=call.user_agent,
         allowed_while_suspended=call.policy.allowed_while_suspended,
     )
 
@@ -96,9 +109,8 @@ def _demand_tenant(found: CallMetadata, tenant_id: UUID | None) -> None:
         raise Unauthenticated(ErrorReason.TENANT_MISMATCH, "the tenant of the metadata is not the token's")
 
 
-def _member(claims: AccessClaims, call: Call, found: CallMetadata, context: Context) -> Caller:
+def _member(claims: AccessClaims, call: Call, found: CallMetadata) -> Caller:
     _demand_tenant(found, claims.tid)
-    ip, user_agent = _origin(found, context, by_gateway=False)
     return Caller(
         actor_type="person",
         rpc=call.policy.method,
@@ -110,8 +122,8 @@ def _member(claims: AccessClaims, call: Call, found: CallMetadata, context: Cont
         membership_version=claims.mv,
         session_id=claims.sid,
         token_expires_at=claims.exp,
-        ip=ip,
-        user_agent=user_agent,
+        ip=call.ip,
+        user_agent=call.user_agent,
         is_platform_admin=claims.platform_admin,
         allowed_while_suspended=call.policy.allowed_while_suspended,
     )
@@ -120,7 +132,8 @@ def _member(claims: AccessClaims, call: Call, found: CallMetadata, context: Cont
 def _service(claims: ServiceClaims, call: Call, found: CallMetadata, context: Context) -> Caller:
     if claims.tid is not None and found.tenant_id != claims.tid:
         raise Unauthenticated(ErrorReason.TENANT_MISMATCH, "the tenant of the metadata is not the token's")
-    ip, user_agent = _origin(found, context, by_gateway=claims.service == GATEWAY)
+    if claims.service == GATEWAY:
+        call.ip, call.user_agent = _origin(found, context, by_gateway=True)
     return Caller(
         actor_type="service",
         rpc=call.policy.method,
@@ -128,9 +141,14 @@ def _service(claims: ServiceClaims, call: Call, found: CallMetadata, context: Co
         deadline=call.deadline,
         tenant_id=found.tenant_id,
         service=claims.service,
-        ip=ip,
-        user_agent=user_agent,
+        ip=call.ip,
+        user_agent=call.user_agent,
     )
+
+
+def peer_address(context: Context) -> str | None:
+    """Of a call whose metadata could not be read."""
+    return _peer_address(context.peer())
 
 
 def _origin(found: CallMetadata, context: Context, *, by_gateway: bool) -> tuple[str | None, str | None]:

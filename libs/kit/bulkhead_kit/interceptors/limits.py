@@ -16,6 +16,7 @@ from bulkhead_kit.caller import Caller
 from bulkhead_kit.errors import ResourceExhausted
 from bulkhead_kit.interceptors.call import Call
 from bulkhead_kit.policy import MethodPolicy
+from bulkhead_kit.rates.refusals import Refusals
 
 RETRY_AFTER: Final = 0.2
 CONTENTION: Final = 1.0
@@ -149,10 +150,13 @@ class StreamSlots(Slots):
 class Limits:
     """Streams have slots of their own: a few hundred watchers must not keep short calls out."""
 
-    def __init__(self, *, calls: int, streams: int, rate_limit: RateLimit | None = None) -> None:
+    def __init__(
+        self, *, calls: int, streams: int, rate_limit: RateLimit | None = None, refusals: Refusals | None = None
+    ) -> None:
         self.calls = Slots(calls)
         self.streams = StreamSlots(streams)
         self.rate = rate_limit
+        self.refusals = refusals
 
 
 def overloaded(message: str) -> ResourceExhausted:

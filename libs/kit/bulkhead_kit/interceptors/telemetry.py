@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from bulkhead_kit import clock, logs
 from bulkhead_kit.interceptors import access_log
 from bulkhead_kit.interceptors.call import Call
+from bulkhead_kit.interceptors.refused_lines import SECONDS, RefusedLines
 from bulkhead_kit.policy import MethodPolicy
 
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -48,6 +49,8 @@ class RpcMetrics(Collector):
         self.running = 0
         self._ended: list[Call] = []
         self._flush_is_due = False
+        self._lines = RefusedLines()
+        self._telling = False
         self._durations: dict[tuple[str, grpc.StatusCode], _Durations] = {}
         registry.register(self)
 
@@ -81,7 +84,23 @@ class RpcMetrics(Collector):
                 durations = self._durations[key] = _Durations()
             durations.counts[bisect_left(BUCKETS, seconds)] += 1
             durations.total += seconds
-        access_log.write(calls)
+        access_log.write(self._lines.choose(calls))
+        if self._lines.ends and not self._telling:
+            # When nobody calls any more, their number is told all the same.
+            self._telling = True
+            asyncio.get_running_loop().call_later(SECONDS, self._tell)
+
+    def close(self) -> None:
+        """What is left to be written at the end; nothing does it after the event loop."""
+        self.flush()
+        self._lines.tell(now=True)
+
+    def _tell(self) -> None:
+        self._telling = False
+        self._lines.tell()
+        if self._lines.ends:
+            self._telling = True
+            asyncio.get_running_loop().call_later(SECONDS, self._tell)
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("bulkhead_rpc_server_running", "RPCs that have begun and not ended.", self.running)

@@ -35,7 +35,8 @@ class Rates(NamedTuple):
     principal: Rate | None = None
     tenant: Rate | None = None
     methods: Mapping[str, Rate | None] = {}
-    """By the method's own name, or * for the ones that are not named: of public methods, for each address."""
+    """By the method's own name, or * for the public ones that are not named: for each person, or of public methods for
+    each address."""
 
 
 class Check(NamedTuple):
@@ -87,10 +88,10 @@ class RateLimits:
         if caller.actor_type == "service":
             return []
         checks = []
-        if policy.scope == Scope.SCOPE_PUBLIC:
-            method = self._method(policy.method)
-            if method is not None:
-                checks.append(Check(method, network_of(caller.ip)))
+        method = self._method(policy)
+        if method is not None:
+            person = None if policy.scope == Scope.SCOPE_PUBLIC else caller.user_id
+            checks.append(Check(method, network_of(caller.ip) if person is None else person.int))
         if caller.user_id is None:
             if self._ip is not None:
                 checks.append(Check(self._ip, network_of(caller.ip)))
@@ -101,14 +102,14 @@ class RateLimits:
             checks.append(Check(self._tenant, caller.tenant_id.int))
         return checks
 
-    def _method(self, method: str) -> Counter | None:
+    def _method(self, policy: MethodPolicy) -> Counter | None:
         try:
-            return self._methods[method]
+            return self._methods[policy.method]
         except KeyError:
-            name = method.partition("/")[2]
-            rates = self._of_methods
-            rate = rates[name] if name in rates else rates.get(ANY_METHOD)
-            counter = self._methods[method] = _counter(f"method:{name}", rate)
+            name = policy.method.partition("/")[2]
+            any_other = self._of_methods.get(ANY_METHOD) if policy.scope == Scope.SCOPE_PUBLIC else None
+            rate = self._of_methods.get(name, any_other)
+            counter = self._methods[policy.method] = _counter(f"method:{name}", rate)
             return counter
 
 
