@@ -3,13 +3,15 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bulkhead_kit import program, settings
+from bulkhead_kit import assembly, program, settings
 from bulkhead_kit.keyfiles import generate_keys
 from bulkhead_kit.rates.rate import Rate
 from bulkhead_kit.server import AddressError
+from bulkhead_kit.services_auth import ServiceAllowList
 from bulkhead_kit.settings import Address, ServiceSettings, Settings, SettingsError
 from bulkhead_kit.transport import TlsFiles
 from pydantic import Field
@@ -215,3 +217,106 @@ def test_redis_is_the_same_for_all_services(monkeypatch: pytest.MonkeyPatch) -> 
     assert url is not None
     assert url.get_secret_value() == "redis://example:6379/0"
     assert ProbeSettings.variable("redis_url") == "BULKHEAD_REDIS_URL"
+
+
+def refused_in_production(demand: Callable[[ProbeSettings], object], monkeypatch: pytest.MonkeyPatch) -> str:
+    """What is said; nothing in development, nor where something else encrypts."""
+    monkeypatch.setenv("BULKHEAD_PROBE_ENVIRONMENT", "development")
+    demand(ProbeSettings.load())
+    monkeypatch.setenv("BULKHEAD_PROBE_ENVIRONMENT", "production")
+    monkeypatch.setenv("BULKHEAD_PROBE_TLS_ELSEWHERE", "true")
+    demand(ProbeSettings.load())
+    monkeypatch.delenv("BULKHEAD_PROBE_TLS_ELSEWHERE")
+    try:
+        demand(ProbeSettings.load())
+    except SettingsError as error:
+        said = str(error)
+    else:
+        return "taken"
+    assert "BULKHEAD_PROBE_TLS_ELSEWHERE=true" in said
+    assert SECRET not in said
+    return said.partition(" ")[0].removeprefix("BULKHEAD_PROBE_")
+
+
+@pytest.mark.parametrize(
+    ("address", "taken"),
+    [
+        ("0.0.0.0:7101", False),
+        (":7101", False),
+        ("[::]:7101", False),
+        ("10.0.0.7:7101", False),
+        ("issues.example:7101", False),
+        ("127.0.0.1:7101", True),
+        ("127.8.8.8:7101", True),
+        ("[::1]:7101", True),
+        ("localhost:7101", True),
+        ("unix:/run/probe", True),
+    ],
+)
+def test_production_neither_listens_nor_calls_in_clear(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, address: str, taken: bool
+) -> None:
+    monkeypatch.setenv("BULKHEAD_PROBE_LISTEN", address)
+    monkeypatch.setenv("BULKHEAD_PROBE_AUDIT_ADDRESS", address)
+    wanted = ("taken", "taken") if taken else ("LISTEN", "AUDIT_ADDRESS")
+    listens = refused_in_production(lambda settings: settings.demand_protected_listener(), monkeypatch)
+    calls = refused_in_production(lambda settings: settings.demand_protected_call("audit"), monkeypatch)
+    assert (listens, calls) == wanted
+    for name in ("CERTIFICATE", "KEY"):
+        (tmp_path / name).write_text("PEM")
+        monkeypatch.setenv(f"BULKHEAD_PROBE_TLS_{name}", str(tmp_path / name))
+    ProbeSettings.load().demand_protected_listener()
+    ProbeSettings.load().demand_protected_call("audit")
+
+
+@pytest.mark.parametrize(
+    ("url", "taken"),
+    [
+        (f"postgresql://app:{SECRET}@db.example/bulkhead", False),
+        (f"postgresql://app:{SECRET}@db.example/bulkhead?sslmode=prefer", False),
+        (f"postgresql://app:{SECRET}@127.0.0.1,db.example/bulkhead", False),
+        (f"postgresql://app:{SECRET}@localhost/bulkhead?hostaddr=10.0.0.7", False),
+        (f"postgresql://app:{SECRET}@db.example/bulkhead?sslmode=verify-full", True),
+        (f"postgresql://app:{SECRET}@127.0.0.1/bulkhead", True),
+        ("postgresql:///bulkhead?host=/run/postgresql", True),
+        ("postgresql:///bulkhead", True),
+    ],
+)
+def test_production_asks_no_database_in_clear(monkeypatch: pytest.MonkeyPatch, url: str, taken: bool) -> None:
+    monkeypatch.setenv("BULKHEAD_PROBE_DATABASE_URL", url)
+    said = refused_in_production(lambda settings: settings.conninfo(), monkeypatch)
+    assert said == ("taken" if taken else "DATABASE_URL")
+
+
+@pytest.mark.parametrize(
+    ("url", "taken"),
+    [
+        (f"redis://:{SECRET}@redis.example:6379/0", False),
+        (f"rediss://:{SECRET}@redis.example:6379/0", True),
+        ("redis://127.0.0.1:6379/0", True),
+        ("unix:///run/redis.sock", True),
+    ],
+)
+def test_production_counts_in_no_redis_in_clear(monkeypatch: pytest.MonkeyPatch, url: str, taken: bool) -> None:
+    monkeypatch.setenv("BULKHEAD_REDIS_URL", url)
+    said = refused_in_production(lambda settings: settings.demand_protected_redis(), monkeypatch)
+    assert said == ("taken" if taken else "BULKHEAD_REDIS_URL")
+
+
+@pytest.mark.parametrize(
+    ("address", "taken"), [("0.0.0.0:9101", False), ("[::]:9101", False), (":9101", False), ("10.0.0.7:9101", True)]
+)
+def test_production_tells_metrics_on_an_inner_address(
+    monkeypatch: pytest.MonkeyPatch, address: str, taken: bool
+) -> None:
+    monkeypatch.setenv("BULKHEAD_PROBE_METRICS_LISTEN", address)
+    said = refused_in_production(lambda settings: settings.demand_inner_metrics(), monkeypatch)
+    assert said == ("taken" if taken else "METRICS_LISTEN")
+
+
+def test_who_asks_before_listening_learns_it_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is opened before: not the database, not the keys."""
+    monkeypatch.setenv("BULKHEAD_PROBE_LISTEN", "0.0.0.0:7199")
+    monkeypatch.setenv("BULKHEAD_PROBE_ENVIRONMENT", "production")
+    with pytest.raises(SettingsError, match="BULKHEAD_PROBE_LISTEN would show"):
+        assembly.build(ProbeSettings.load(), lambda _parts, _server: None, ServiceAllowList({}))

@@ -68,6 +68,7 @@ class Parts:
     def channel(self, service: str, address: str, contracts: Sequence[str]) -> Channel:
         """A channel to another service, on which we prove ourselves; closed with the process."""
         tokens = self.service_tokens
+        self.settings.demand_protected_call(service)
 
         def token(caller: Caller | None) -> str:
             return tokens.token(service, caller.tenant_id if caller is not None else None)
@@ -86,6 +87,7 @@ def build(
     settings: ServiceSettings, register: Register, allowed: ServiceAllowList, denied: RecordsDenials | None = None
 ) -> Service:
     """The service, not yet listening. Needs a running event loop. `denied` unset: by the service's own outbox."""
+    settings.demand_protected_listener()
     database = open_database(settings)
     _pool_metrics().watch(settings.service, database.stats)
     parts = Parts(settings, database)
@@ -142,6 +144,7 @@ def _rate_limits(settings: ServiceSettings, closing: list[Close]) -> RateLimits 
     rates = Rates(settings.rate_per_ip, settings.rate_per_principal, settings.rate_per_tenant, settings.method_rates())
     if settings.redis_url is None:
         return RateLimits(rates, _rate_metrics())
+    settings.demand_protected_redis()
     try:
         shared = RedisCounts(settings.redis_url.get_secret_value(), settings.service, _rate_metrics())
     except ValueError:

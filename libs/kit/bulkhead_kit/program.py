@@ -93,6 +93,7 @@ def migrate(settings: ServiceSettings) -> None:
 def start_metrics(settings: ServiceSettings) -> None:
     if settings.metrics_listen is None:
         return
+    settings.demand_inner_metrics()
     host, _, port = settings.metrics_listen.rpartition(":")
     try:
         telemetry.serve(host.strip("[]"), int(port))

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from bulkhead_kit import exposure
 from bulkhead_kit.keyfiles import LEAST_SECRET, load_page_token_key
 from bulkhead_kit.rates.rate import ANY_METHOD, MINUTE, MethodRatesSetting, Rate, RateSetting
 from bulkhead_kit.transport import TlsFiles
@@ -184,6 +185,12 @@ class ServiceSettings(Settings):
     tls_key: Path | None = Field(None, description="PEM file with the certificate's key.")
     tls_ca: Path | None = Field(None, description="PEM file; every other side must show a certificate signed by it.")
 
+    tls_elsewhere: bool = Field(
+        False,
+        description="Whether something else, such as a proxy or a mesh, encrypts what is in clear here; else production"
+        " refuses clear text over a network.",
+    )
+
     database_url: SecretStr | None = Field(None, description="PostgreSQL URL of <service>_app; for serve.")
     relay_database_url: SecretStr | None = Field(None, description="PostgreSQL URL of <service>_relay; for relay.")
     worker_database_url: SecretStr | None = Field(None, description="PostgreSQL URL of <service>_worker; for work.")
@@ -226,9 +233,40 @@ class ServiceSettings(Settings):
             parts = conninfo_to_dict(url)
         except ProgrammingError:
             raise SettingsError(f"{self.variable(field)} is not a PostgreSQL URL") from None
+        self._demand_protected(field, exposure.database_in_clear(parts), "add sslmode=verify-full to it")
         if self.database_password is not None and not parts.get("password"):
             return make_conninfo(url, password=self.database_password.get_secret_value())
         return url
+
+    def demand_protected_listener(self) -> None:
+        """In production nobody between a caller and us reads tokens."""
+        clear = exposure.leaves_this_host(self.listen) and self.tls() is None
+        self._demand_protected("listen", clear, self._mend_tls())
+
+    def demand_inner_metrics(self) -> None:
+        metrics = self.metrics_listen
+        everywhere = metrics is not None and exposure.is_everywhere(metrics)
+        self._demand_protected("metrics_listen", everywhere, "name an inner address, as metrics are told without TLS")
+
+    def demand_protected_call(self, service: str) -> None:
+        field = f"{service}_address"
+        clear = exposure.leaves_this_host(getattr(self, field)) and self.tls() is None
+        self._demand_protected(field, clear, self._mend_tls())
+
+    def demand_protected_redis(self) -> None:
+        clear = self.redis_url is not None and exposure.redis_in_clear(self.redis_url.get_secret_value())
+        self._demand_protected("redis_url", clear, "use rediss://")
+
+    def _demand_protected(self, field: str, clear: bool, mend: str) -> None:
+        if clear and self.is_production and not self.tls_elsewhere:
+            elsewhere = self.variable("tls_elsewhere")
+            raise SettingsError(
+                f"{self.variable(field)} would show what is secret to the network: {mend}; "
+                f"or set {elsewhere}=true if something else encrypts it"
+            )
+
+    def _mend_tls(self) -> str:
+        return f"set {self.variable('tls_certificate')} and {self.variable('tls_key')}, or stay on 127.0.0.1"
 
     def tls(self) -> TlsFiles | None:
         if self.tls_certificate is None and self.tls_key is None:

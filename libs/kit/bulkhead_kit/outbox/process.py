@@ -45,6 +45,7 @@ async def _run(settings: ServiceSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    settings.demand_protected_call("audit")
     program.start_metrics(settings)
     tokens = ServiceTokens(settings.service, load_signer(settings.keys_dir, settings.service))
     audit = AuditClient(settings.audit_address, tokens, settings.tls())
