@@ -1,7 +1,7 @@
 """Health for load balancers and clients: SERVING only while a probe says that the service can do its work.
 
 It answers without a token and outside of policies and limits, so that a full server is not taken for a dead one. What
-anybody may keep open is therefore bounded here: grpc holds the request of a watch as long as the watch.
+anybody may keep open is therefore bounded here: watches, and requests that come slowly.
 """
 
 from __future__ import annotations
@@ -11,9 +11,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
+import grpc
 import grpc.aio
 import structlog
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2
+
+from bulkhead_kit.errors import DomainError
+from bulkhead_kit.interceptors.bodies import Bodies
+from bulkhead_kit.interceptors.caller import peer_address
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.health")
 
@@ -64,12 +69,33 @@ class Health:
         self._every = every
         self._timeout = timeout
         self._servicer = _Servicer(self._names)
+        self._bodies = Bodies()
         self._looking: asyncio.Task[None] | None = None
         self.serving = False
         self.missing: str | None = "not probed yet"
 
     def register(self, server: grpc.aio.Server) -> None:
-        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+        check = grpc.stream_unary_rpc_method_handler(self._check, None, Status.SerializeToString)
+        watch = grpc.stream_stream_rpc_method_handler(self._watch, None, Status.SerializeToString)
+        server.add_registered_method_handlers(health.SERVICE_NAME, {"Check": check, "Watch": watch})
+
+    async def _check(self, _incoming: Any, context: Context) -> Any:
+        request = await self._request(context)
+        return await self._servicer.Check(request, context) if request is not None else Status()
+
+    async def _watch(self, _incoming: Any, context: Context) -> None:
+        request = await self._request(context)
+        if request is not None:
+            await self._servicer.Watch(request, context)
+
+    async def _request(self, context: Context) -> health_pb2.HealthCheckRequest | None:
+        """Read here, as grpc would keep any number of a megabyte each; None: the call has its status."""
+        try:
+            return health_pb2.HealthCheckRequest.FromString(await self._bodies.only(context, peer_address(context)))
+        except DomainError as error:
+            context.set_code(error.code)
+            context.set_details(error.message)
+        return None
 
     async def start(self) -> None:
         await self._tell()

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import structlog
 
-from bulkhead_kit import logs, telemetry
+from bulkhead_kit import logs, memory, telemetry
 from bulkhead_kit.assembly import Parts, RecordsDenials, Register, build, open_database
 from bulkhead_kit.db import Database
 from bulkhead_kit.keywatch import KeyFileError
@@ -54,7 +54,9 @@ async def _serve(
 ) -> None:
     service = build(settings, register, allowed, denied)
     start_metrics(settings)
+    giving_back = asyncio.create_task(memory.keep_giving_back(), name="memory")
     await service.run()
+    giving_back.cancel()
 
 
 def work(settings: ServiceSettings, duties: Callable[[Parts], Iterable[Duty]]) -> None:

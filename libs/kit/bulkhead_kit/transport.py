@@ -23,6 +23,9 @@ RECONNECT_MS: Final = (200, 3000)
 CONNECTION_AGE_SECONDS: Final = 30 * 60
 CONNECTION_GRACE_SECONDS: Final = 30
 STREAMS_A_CONNECTION: Final = 1000
+WINDOW_BYTES: Final = 32 << 10
+"""What a call may send before it is read. grpc's own 4 MB a call and more are for links that its probe finds fast, and
+let 24 connections take a gigabyte. Whatever is longer costs a round trip, after which all of its message is let in."""
 # Whoever only connects must not keep others from it: by grpc's own two minutes a thousand sockets would do.
 HANDSHAKE_MS: Final = 10_000
 """For TLS and the first words of HTTP/2."""
@@ -60,6 +63,8 @@ def server_options(*, max_message_bytes: int, share_port: bool) -> list[Option]:
         *common_options(max_message_bytes),
         # A connection that opens calls and never sends their requests holds no more than these.
         ("grpc.max_concurrent_streams", STREAMS_A_CONNECTION),
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
         # On by default in grpc, which lets two servers share a port unnoticed.
         ("grpc.so_reuseport", int(share_port)),
         ("grpc.http2.min_ping_interval_without_data_ms", LEAST_PING_SECONDS * 1000),

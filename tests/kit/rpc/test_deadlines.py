@@ -250,6 +250,9 @@ class SlowContext:
     def peer(self) -> str:
         return "unix:"
 
+    async def read(self) -> bytes:
+        return b""
+
     async def abort(self, code: grpc.StatusCode, details: str, metadata: Any) -> None:
         await asyncio.sleep(0.2)
         self.sent.append(code)
@@ -264,7 +267,7 @@ async def test_a_deadline_does_not_stop_a_status_on_its_way() -> None:
 
     servicer.script = script
     policy = read_policies([SERVICE])[f"{SERVICE}/AsAnyone"]
-    serve: Any = make_chain().wrap(policy, servicer.handler("AsAnyone")).unary_unary
+    serve: Any = make_chain().wrap(policy, servicer.handler("AsAnyone")).stream_unary
     with pytest.raises(grpc.aio.AbortError):
         await asyncio.create_task(serve(b"", context))
     assert context.sent == [grpc.StatusCode.NOT_FOUND]

@@ -10,7 +10,7 @@ from typing import Any
 import grpc.aio
 import pytest
 from bulkhead_kit.errors import NotFound
-from bulkhead_kit.interceptors.base import HEAR_OUT_SECONDS
+from bulkhead_kit.interceptors.bodies import HEAR_OUT_SECONDS
 
 from tests.kit.rpc.calls import reason_of
 from tests.kit.rpc.probe import Request

@@ -2,17 +2,17 @@
 
 telemetry -> errors -> caller -> policy -> limits -> spelling -> validation -> handler
 
-Messages are decoded and encoded here rather than by grpc: its own codecs answer a broken message with the exception's
-text, and a caller without rights should not cost the parsing of a megabyte. Replies of a stream are written here, not
-yielded: a deadline that passes while the client reads slowly must still end with a status.
+Messages are read, decoded and encoded here rather than by grpc, which is told that every call streams its requests:
+else it reads the request before it asks anybody, and a stranger's megabytes are ours to keep. Its own codecs answer a
+broken message with the exception's text. Replies of a stream are written here, not yielded: a deadline that passes
+while the client reads slowly must still end with a status.
 """
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any, TypeAlias, cast
 
 import grpc
@@ -23,6 +23,7 @@ from bulkhead_kit import metadata
 from bulkhead_kit.caller import set_current_caller
 from bulkhead_kit.denials import Denials
 from bulkhead_kit.errors import DomainError, InvalidArgument
+from bulkhead_kit.interceptors.bodies import Bodies, Hearings
 from bulkhead_kit.interceptors.caller import Callers, peer_address
 from bulkhead_kit.interceptors.deadline import Deadlines
 from bulkhead_kit.interceptors.errors import answer
@@ -38,9 +39,9 @@ from bulkhead_kit.validation import validate
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Serve = Callable[[Any, Context], Awaitable[bytes | None]]
-"""What grpc calls: raw request or raw iterator in, raw reply out, None where the replies were written already."""
+"""What grpc calls: raw request or raw iterator in, raw reply out, None where the replies were written already. The
+iterator that grpc itself gives is left alone: requests are read by the context."""
 
-HEAR_OUT_SECONDS = 0.5
 PERMISSION_DENIED = grpc.StatusCode.PERMISSION_DENIED
 
 
@@ -64,6 +65,8 @@ class Chain:
         self._metrics = metrics
         self._denials = denials
         self._deadlines = Deadlines()
+        self._bodies = Bodies()
+        self._hearings = Hearings()
 
     @property
     def running(self) -> int:
@@ -87,13 +90,14 @@ class Chain:
 
     def _through_steps(self, policy: MethodPolicy, body: Serve) -> Serve:
         callers, metrics, deadlines, denials = self._callers, self._metrics, self._deadlines, self._denials
-        streaming = policy.client_streaming or policy.server_streaming
+        bodies, hearings = self._bodies, self._hearings
+        streaming, sends_many = policy.client_streaming or policy.server_streaming, policy.client_streaming
         slots = self._limits.streams if streaming else self._limits.calls
         rate_limit = self._limits.rate
         refusals = self._limits.refusals
         check = checker(policy, self._services)
 
-        async def serve(incoming: Any, context: Context) -> bytes | None:
+        async def serve(_incoming: Any, context: Context) -> bytes | None:
             call = metrics.begin(policy, context)
             deadlines.watch(call)
             try:
@@ -105,6 +109,9 @@ class Chain:
                 check(caller)
                 if rate_limit is not None:
                     await rate_limit(caller, policy)
+                share = caller.shares()[-1]
+                # A request on its way keeps no slot from others; a stream keeps its own while it sends.
+                incoming = bodies.all(context, share) if sends_many else await bodies.only(context, share)
                 slots.take(caller, call)
                 call.admitted = True
                 try:
@@ -112,8 +119,8 @@ class Chain:
                 finally:
                     slots.give_back(call)
             except BaseException as error:
-                if policy.client_streaming and (call.displaced or isinstance(error, Exception)):
-                    await _hear_out(incoming)
+                if sends_many and (call.displaced or isinstance(error, Exception)):
+                    await hearings.hear_out(context, call.caller)
                 told = error
                 if isinstance(error, DomainError) and not call.admitted:
                     call.ip = call.ip or peer_address(context)
@@ -131,21 +138,8 @@ class Chain:
         return serve
 
 
-async def _hear_out(incoming: AsyncIterator[bytes]) -> None:
-    """Throws away what a client still sends to a call that has failed. grpc's Python client takes a status that comes
-    while it sends for a fault of its own: INTERNAL, without our reason. Who sends for longer risks that."""
-    with suppress(TimeoutError, grpc.aio.UsageError):
-        async with asyncio.timeout(HEAR_OUT_SECONDS):
-            async for _ in incoming:
-                pass
-
-
 def _make(handler: Handler) -> Callable[..., Handler]:
-    if handler.request_streaming:
-        streaming, unary = grpc.stream_stream_rpc_method_handler, grpc.stream_unary_rpc_method_handler
-    else:
-        streaming, unary = grpc.unary_stream_rpc_method_handler, grpc.unary_unary_rpc_method_handler
-    return streaming if handler.response_streaming else unary
+    return grpc.stream_stream_rpc_method_handler if handler.response_streaming else grpc.stream_unary_rpc_method_handler
 
 
 def _body(policy: MethodPolicy, handler: Handler) -> Serve:
