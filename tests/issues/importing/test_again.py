@@ -121,8 +121,32 @@ async def test_the_first_of_a_second_may_go(tenant: Tenant, project: Any) -> Non
     # What the source no longer has stays: an archive may be cut.
     assert [body for body, _ in await said(tenant, found.issue_id)] == ["One", "Two"]
     report = await run(tenant, project.project_id, [issue(1, comments=[*both, nameless("Three")])])
-    assert counts(report.comments) == (1, 0, 2)
+    # One is new, and one is in the source again.
+    assert counts(report.comments) == (1, 1, 1)
     assert [body for body, _ in await said(tenant, found.issue_id)] == ["One", "Two", "Three"]
+
+
+async def test_what_went_is_not_taken_for_another_that_is_edited_later(
+    house: House, tenant: Tenant, project: Any
+) -> None:
+    both = [nameless("One"), nameless("Two")]
+    await run(tenant, project.project_id, [issue(1, comments=both)])
+    found = await only(tenant, project.project_id)
+    events = await outbox(house, tenant)
+    report = await run(tenant, project.project_id, [issue(1, comments=both[1:])])
+    assert counts(report.issues) == (0, 0, 1)
+    assert await outbox(house, tenant) == events
+    edited = nameless("Two, edited")
+    for expected in ((0, 1, 0), (0, 0, 1)):
+        report = await run(tenant, project.project_id, [issue(1, comments=[edited])])
+        assert counts(report.comments) == expected
+    assert [body for body, _ in await said(tenant, found.issue_id)] == ["One", "Two, edited"]
+    # And back again, as the archive had only been cut.
+    report = await run(tenant, project.project_id, [issue(1, comments=[both[0], edited])])
+    assert counts(report.comments) == (0, 1, 1)
+    report = await run(tenant, project.project_id, [issue(1, comments=[both[0], edited])])
+    assert counts(report.comments) == (0, 0, 2)
+    assert [body for body, _ in await said(tenant, found.issue_id)] == ["One", "Two, edited"]
 
 
 async def test_comments_that_are_alike_stay_as_many(tenant: Tenant, project: Any) -> None:

@@ -140,7 +140,7 @@ class Import:
         for left in range(MAX_TRIES - 1, -1, -1):
             found, comments = await store.find(self._reader, self._options, item)
             made = plan(self._options, item, found, comments)
-            if self._options.dry_run or made.outcome is Outcome.UNCHANGED:
+            if self._options.dry_run or not made.writes:
                 break
             await self._demand_people(item)
             try:
@@ -179,6 +179,8 @@ class Import:
             store.add_comments(tx, issue_id, new, source=made.source, people=self._people)
         for edit in made.edited_comments:
             store.edit_comment(tx, edit, self._people)
+        if made.gone_comments:
+            store.mark_gone(tx, made.gone_comments)
 
     def _apply_labels(self, tx: Transaction, made: Plan, issue_id: UUID) -> None:
         label_ids = sorted({self._label_ids[name] for name in made.item.label_names})

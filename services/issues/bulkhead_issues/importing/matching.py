@@ -21,11 +21,16 @@ class CommentHere(NamedTuple):
     issue_id: str
     external_id: str
     external_digest: bytes | None
+    """None: the source had it no more when it was last imported."""
     body_digest: bytes
     """Of the text as last imported."""
     visibility: int
     created_at: int
     deleted_at: int | None
+
+    @property
+    def is_there(self) -> bool:
+        return self.external_digest is not None
 
 
 def match(comments: Sequence[Comment], here: Iterable[CommentHere]) -> list[CommentHere | None]:
@@ -55,7 +60,8 @@ def _named(comments: Sequence[Comment], here: Sequence[CommentHere]) -> list[Com
 def _of_one_time(
     comments: Sequence[Comment], places: list[int], here: list[CommentHere], found: list[CommentHere | None]
 ) -> None:
-    """Those that are the same in everything first, then in their text, then in their order."""
+    """Those that are the same in everything first, then in their text, then in their order; before those that the
+    source had no more, those that it had."""
     for alike in _RULES:
         for place in places:
             if found[place] is None and (one := next((one for one in here if alike(comments[place], one)), None)):
@@ -65,9 +71,21 @@ def _of_one_time(
 
 _RULES: Sequence[Callable[[Comment, CommentHere], Any]] = (
     lambda comment, one: comment.digest == one.external_digest,
+    lambda comment, one: comment.body_digest == one.body_digest and one.is_there,
     lambda comment, one: comment.body_digest == one.body_digest,
+    lambda comment, one: one.is_there,
     lambda comment, one: True,
 )
+
+
+def gone(issue_id: str, found: Iterable[CommentHere | None], here: Iterable[CommentHere]) -> list[str]:
+    """The ids of those that the source has no more. Only of those without names: others may be sent in parts."""
+    taken = {one.comment_id for one in found if one is not None}
+    return [
+        one.comment_id
+        for one in here
+        if one.comment_id not in taken and one.is_there and one.external_id.startswith(f"{issue_id}/")
+    ]
 
 
 def named(issue_id: str, comments: Sequence[Comment], taken: Iterable[str]) -> list[str]:

@@ -56,6 +56,12 @@ class Plan:
     names: Sequence[str] = ()
     """Of comments here, which new ones do not take."""
     edited_comments: Sequence[Edit] = ()
+    gone_comments: Sequence[str] = ()
+    """Ids of comments here that the source has no more. They stay, and are not taken for others later."""
+
+    @property
+    def writes(self) -> bool:
+        return self.outcome is not Outcome.UNCHANGED or bool(self.gone_comments)
 
     @property
     def outcome(self) -> Outcome:
@@ -131,7 +137,8 @@ def _moved(made: Plan) -> Plan:
 def _with_comments(made: Plan, known: Sequence[CommentHere]) -> Plan:
     new: list[Comment] = []
     edited: list[Edit] = []
-    for comment, one in zip(made.item.comments, matching.match(made.item.comments, known), strict=True):
+    found = matching.match(made.item.comments, known)
+    for comment, one in zip(made.item.comments, found, strict=True):
         if one is None:
             new.append(comment)
         elif one.deleted_at is not None:
@@ -144,4 +151,10 @@ def _with_comments(made: Plan, known: Sequence[CommentHere]) -> Plan:
             )
         elif one.external_digest != comment.digest:
             edited.append(Edit(one.comment_id, one.external_digest, comment))
-    return replace(made, new_comments=new, names=[one.external_id for one in known], edited_comments=edited)
+    return replace(
+        made,
+        new_comments=new,
+        names=[one.external_id for one in known],
+        edited_comments=edited,
+        gone_comments=matching.gone(known[0].issue_id, found, known) if known else (),
+    )

@@ -213,6 +213,16 @@ _EDIT_COMMENT: Query[Any] = Query(
     )
     .values({name: bindparam(name) for name in _EDITED})
 )
+# No change for people, so no event.
+_MARK_GONE: Query[Any] = Query(
+    update(COMMENTS)
+    .where(
+        COMMENTS.c.tenant_id == _TENANT,
+        COMMENTS.c.comment_id == any_(bindparam("comment_ids", type_=ARRAY(Id))),
+        COMMENTS.c.external_digest.is_not(None),
+    )
+    .values(external_digest=null())
+)
 
 
 def add_issue(
@@ -306,3 +316,7 @@ def edit_comment(tx: Transaction, edit: Edit, people: Mapping[str, str]) -> None
         external_body_digest=comment.body_digest,
         updated_at=comment.updated_at,
     )
+
+
+def mark_gone(tx: Transaction, comment_ids: Sequence[str]) -> None:
+    tx.send(_MARK_GONE, comment_ids=comment_ids)
