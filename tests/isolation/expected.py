@@ -49,6 +49,8 @@ RIGHTS: dict[str, dict[str, str]] = {
         "audit.event_values": "SI",
         "audit.events": "SI",
         "audit.logs": "SIU",
+        "audit.own_event_values": "S",
+        "audit.own_events": "S",
     },
     "platform_app": {
         "identity.plans": "S",
@@ -109,8 +111,8 @@ LEVELS = {
     "issues.status_transitions": Levels(1, 3, 3),
     "issues.statuses": Levels(1, 3, 3),
     "issues.workspaces": Levels(1, 3, 3),
-    "audit.event_values": Levels(3, 6),
-    "audit.events": Levels(3, 6),
+    "audit.event_values": Levels(4, 6),
+    "audit.events": Levels(4, 6),
     "audit.logs": Levels(6, 6, 6),
 }
 

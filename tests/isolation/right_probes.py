@@ -28,13 +28,15 @@ Columns = dict[str, str]
 """Type by name; generated columns left out, which nobody can write."""
 
 
-def all_tables(admin: psycopg.Connection) -> dict[str, Columns]:
+def all_tables(admin: psycopg.Connection, kinds: str = "rpvm") -> dict[str, Columns]:
+    """`kinds` as pg_class has them: views too, unless said otherwise."""
     found = admin.execute(
         "select n.nspname || '.' || c.relname, jsonb_object_agg(a.attname, format_type(a.atttypid, a.atttypmod))"
         " from pg_class as c inner join pg_namespace as n on n.oid = c.relnamespace"
         " inner join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped"
-        " where n.nspname in ('app', 'identity', 'issues', 'audit') and c.relkind in ('r', 'p', 'v', 'm')"
-        " and a.attgenerated = '' and a.attidentity = '' group by 1 order by 1"
+        " where n.nspname in ('app', 'identity', 'issues', 'audit') and strpos(%s, c.relkind::text) > 0"
+        " and a.attgenerated = '' and a.attidentity = '' group by 1 order by 1",
+        (kinds,),
     )
     return dict(found.fetchall())
 
@@ -90,15 +92,20 @@ def _allowed(connection: psycopg.Connection, statement: sql.Composed) -> bool:
         connection.execute(statement)
     except psycopg.errors.InsufficientPrivilege:
         return False
+    except (psycopg.errors.ObjectNotInPrerequisiteState, psycopg.errors.FeatureNotSupported):
+        return False  # a view, or a column of one, that nobody can write
     return True
 
 
 def _may_truncate(connection: psycopg.Connection, name: str) -> bool:
     with connection.transaction(force_rollback=True):
         try:
-            return _allowed(connection, sql.SQL("truncate {}").format(table(name)))
+            connection.execute(sql.SQL("truncate {}").format(table(name)))
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.WrongObjectType):
+            return False
         except psycopg.errors.FeatureNotSupported:
             return True  # the right is there, only another table refers to this one
+    return True
 
 
 def probe_levels(prober: Prober, tables: frozenset[str] | None = None) -> Report:
@@ -245,7 +252,7 @@ def probe_owners(database: ScratchDatabase, tables: frozenset[str] | None = None
     tried from the administrator's connection, and undone."""
     report = Report()
     with psycopg.connect(database.admin_dsn, autocommit=True) as admin:
-        for name in all_tables(admin):
+        for name in all_tables(admin, "rp"):
             if name.endswith(".alembic_version") or (tables is not None and name not in tables):
                 continue
             with admin.transaction(force_rollback=True):

@@ -6,6 +6,8 @@ from tests.isolation.catalogue import CatalogueRule
 
 # grantee on table -> why it may be outside the wall
 NOT_WALLED = {
+    "audit.event_values:audit_definer": "the values of somebody's own acts, in the context's tenant",
+    "audit.events:audit_definer": "somebody's own acts, in the context's tenant",
     "identity.api_keys:identity_definer": "a key is looked up before the tenant is known",
     "identity.invitations:identity_definer": "AcceptInvitation finds a token before the tenant is known",
     "identity.invitations:identity_worker": "finds expired ones; sees no others",
@@ -91,6 +93,15 @@ RULES = [
         "a schema's tables belong to its owner",
         "select name, 'belongs to ' || relowner::regrole from tables where relowner <> to_regrole(schema || '_owner')",
         "alter table issues.labels owner to identity_owner",
+    ),
+    CatalogueRule(
+        "views belong to definer roles",
+        """
+        select c.oid::regclass::text, 'belongs to ' || c.relowner::regrole from pg_class as c
+        inner join ours as o on o.oid = c.relnamespace
+        where c.relkind in ('v', 'm') and c.relowner::regrole::text !~ '_definer$'
+        """,
+        "alter view audit.own_events owner to audit_owner",
     ),
     CatalogueRule(
         "nobody deletes but for transport and expiry",

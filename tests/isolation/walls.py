@@ -135,6 +135,10 @@ RULES = [
             or c.relkind = 'v' and not coalesce('security_invoker=true' = any(c.reloptions), false)
         """,
         "create view issues.all_labels as select label_id from issues.labels",
+        {
+            "audit.own_events": "hides columns, which no policy can; its owner sees nothing but somebody's own acts",
+            "audit.own_event_values": "hides fields; its owner sees nothing but somebody's own acts",
+        },
     ),
     CatalogueRule(
         "nothing is leakproof",

@@ -260,6 +260,7 @@ def new_event(company: Company, **fields: Any) -> audit_writer_service_pb2.NewEv
 
 
 async def append_events(company: Company) -> None:
-    events = [new_event(company) for _ in range(2)]
+    # One by each role, as everybody sees their own.
+    events = [new_event(company, actor_id=str(person.user_id)) for person in company.tenant.people.values()]
     await company.tenant.service("issues").audit.AppendEvents(events=events)
     company.keep("audit_event", *(event.event_id for event in events))

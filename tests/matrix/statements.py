@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from typing import Any
+from uuid import UUID
 
 from bulkhead.issues.v1 import workflow_pb2
 from bulkhead_kit.ids import new_id
@@ -24,9 +25,9 @@ _LABELLED = f"{_ISSUE} and label_id = %(label)s"
 
 STATEMENTS = {
     "audit.AuditService/GetEvent": (
-        "select count(*) from audit.events where tenant_id = %(tenant)s and event_id = %(event)s"
+        "select count(*) from audit.own_events where tenant_id = %(tenant)s and event_id = any(%(events)s)"
     ),
-    "audit.AuditService/ListEvents": "select count(*) from audit.events where tenant_id = %(tenant)s",
+    "audit.AuditService/ListEvents": "select count(*) from audit.own_events where tenant_id = %(tenant)s",
     "identity.ApiKeyService/CreateApiKey": (
         "insert into identity.api_keys (tenant_id, api_key_id, user_id, display_name, prefix, secret_hash)"
         " select tenant_id, %(new)s, user_id, 'by hand', 'bh_aaaaaaaa', %(hash)s from identity.memberships"
@@ -186,5 +187,5 @@ def values(company: Company) -> dict[str, Any]:
             kind: company.one(kind)
             for kind in ("project", "workspace", "comment", "status", "invitation", "team", "api_key")
         },
-        "event": company.one("audit_event"),
+        "events": [UUID(event_id) for event_id in company.things["audit_event"]],
     }

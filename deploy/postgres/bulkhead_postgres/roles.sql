@@ -19,6 +19,7 @@ begin
             ('issues_definer', 'nologin'),
             ('issues_search', 'nologin'),
             ('audit_partition', 'nologin'),
+            ('audit_definer', 'nologin'),
             -- the RPCs
             ('identity_app', 'login'),
             ('issues_app', 'login'),
@@ -69,7 +70,7 @@ begin
     -- Migrations take the place of owners and definers with SET ROLE. A superuser may; anybody else has to be let in.
     if not (select r.rolsuper from pg_catalog.pg_roles as r where r.rolname = current_user) then
         grant app_owner, identity_owner, issues_owner, audit_owner, identity_definer, issues_definer, issues_search,
-            audit_partition
+            audit_partition, audit_definer
         to current_user;
     end if;
 

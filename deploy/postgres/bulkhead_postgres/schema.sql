@@ -5,9 +5,9 @@ set check_function_bodies = off;
 set search_path = pg_catalog;
 set role app_owner;
 
-grant usage on schema app to audit_app, audit_owner, audit_partition, audit_worker, backup, eraser, identity_app,
-    identity_definer, identity_owner, identity_relay, identity_worker, issues_app, issues_definer, issues_owner,
-    issues_relay, issues_search, issues_worker, ops, platform_app;
+grant usage on schema app to audit_app, audit_definer, audit_owner, audit_partition, audit_worker, backup, eraser,
+    identity_app, identity_definer, identity_owner, identity_relay, identity_worker, issues_app, issues_definer,
+    issues_owner, issues_relay, issues_search, issues_worker, ops, platform_app;
 
 create or replace function app.current_tenant_id()
  returns uuid
@@ -15,9 +15,9 @@ create or replace function app.current_tenant_id()
  stable parallel safe
 return (nullif(current_setting('app.tenant_id'::text, true), ''::text))::uuid;
 revoke all on function app.current_tenant_id() from public;
-grant execute on function app.current_tenant_id() to audit_app, audit_owner, audit_partition, audit_worker, eraser,
-    identity_app, identity_definer, identity_owner, identity_worker, issues_app, issues_definer, issues_owner,
-    issues_search, issues_worker, ops, platform_app;
+grant execute on function app.current_tenant_id() to audit_app, audit_definer, audit_owner, audit_partition,
+    audit_worker, eraser, identity_app, identity_definer, identity_owner, identity_worker, issues_app, issues_definer,
+    issues_owner, issues_search, issues_worker, ops, platform_app;
 comment on function app.current_tenant_id() is
 'The tenant of this transaction, or null. The only reader of app.tenant_id.';
 
@@ -27,9 +27,9 @@ create or replace function app.current_user_id()
  stable parallel safe
 return (nullif(current_setting('app.user_id'::text, true), ''::text))::uuid;
 revoke all on function app.current_user_id() from public;
-grant execute on function app.current_user_id() to audit_app, audit_owner, audit_partition, audit_worker, eraser,
-    identity_app, identity_definer, identity_owner, identity_worker, issues_app, issues_definer, issues_owner,
-    issues_search, issues_worker, ops, platform_app;
+grant execute on function app.current_user_id() to audit_app, audit_definer, audit_owner, audit_partition,
+    audit_worker, eraser, identity_app, identity_definer, identity_owner, identity_worker, issues_app, issues_definer,
+    issues_owner, issues_search, issues_worker, ops, platform_app;
 comment on function app.current_user_id() is
 'The user of this transaction, or null.';
 
@@ -75,8 +75,8 @@ create or replace function app.role_level()
  stable parallel safe
 return coalesce((nullif(current_setting('app.role'::text, true), ''::text))::smallint, (0)::smallint);
 revoke all on function app.role_level() from public;
-grant execute on function app.role_level() to audit_app, audit_owner, audit_partition, audit_worker, eraser,
-    identity_app, identity_definer, identity_owner, identity_worker, issues_app, issues_definer, issues_owner,
+grant execute on function app.role_level() to audit_app, audit_definer, audit_owner, audit_partition, audit_worker,
+    eraser, identity_app, identity_definer, identity_owner, identity_worker, issues_app, issues_definer, issues_owner,
     issues_search, issues_worker, ops, platform_app;
 comment on function app.role_level() is
 '0 nobody, 1 viewer, 2 member, 3 manager, 4 admin, 5 owner, 6 another service.';

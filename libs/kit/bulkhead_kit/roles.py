@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import psycopg
 
 OWNERS: Final = ("app_owner", "identity_owner", "issues_owner", "audit_owner")
-DEFINERS: Final = ("identity_definer", "issues_definer", "issues_search", "audit_partition")
+DEFINERS: Final = ("identity_definer", "issues_definer", "issues_search", "audit_partition", "audit_definer")
 LOGINS: Final = (
     "identity_app",
     "issues_app",
@@ -78,7 +78,7 @@ with found as (
     from pg_catalog.pg_roles as r
     where r.rolname in (
         'app_owner', 'identity_owner', 'issues_owner', 'audit_owner',
-        'identity_definer', 'issues_definer', 'issues_search', 'audit_partition',
+        'identity_definer', 'issues_definer', 'issues_search', 'audit_partition', 'audit_definer',
         'identity_app', 'issues_app', 'audit_app', 'platform_app', 'identity_relay', 'issues_relay',
         'identity_worker', 'issues_worker', 'audit_worker', 'ops', 'eraser', 'backup'
     )

@@ -5,7 +5,7 @@ set check_function_bodies = off;
 set search_path = pg_catalog;
 set role audit_owner;
 
-grant usage on schema audit to audit_app, audit_worker;
+grant usage on schema audit to audit_app, audit_definer, audit_worker;
 
 -- audit.event_values
 
@@ -34,14 +34,17 @@ alter table audit.event_values force row level security;
 create policy tenant_wall on audit.event_values as restrictive for all to audit_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
+create policy definer_read on audit.event_values for select to audit_definer
+using (tenant_id = app.current_tenant_id() and app.role_level() >= 1 and app.role_level() <= 5);
 create policy insert_right on audit.event_values for insert to audit_app
 with check (app.role_level() = 6);
 create policy owner_right on audit.event_values for all to audit_owner
 using (true)
 with check (true);
 create policy read_right on audit.event_values for select to audit_app
-using (app.role_level() >= 3 and (app.role_level() = 6 or tenant_id <> app.platform_log_id()));
+using (app.role_level() >= 4 and (app.role_level() = 6 or tenant_id <> app.platform_log_id()));
 grant select, insert on audit.event_values to audit_app;
+grant select (tenant_id, event_id, occurred_at, changes) on audit.event_values to audit_definer;
 
 -- audit.events
 
@@ -118,12 +121,15 @@ using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
 create policy insert_right on audit.events for insert to audit_app
 with check (app.role_level() = 6);
+create policy own_acts on audit.events for select to audit_definer
+using (tenant_id = app.current_tenant_id() and actor_id = app.current_user_id() and app.role_level() >= 1 and app.role_level() <= 5 and (visibility = 1 or app.role_level() >= 2));
 create policy owner_right on audit.events for all to audit_owner
 using (true)
 with check (true);
 create policy read_right on audit.events for select to audit_app
-using (app.role_level() >= 3 and (app.role_level() = 6 or tenant_id <> app.platform_log_id()));
+using (app.role_level() >= 4 and (app.role_level() = 6 or tenant_id <> app.platform_log_id()));
 grant select, insert on audit.events to audit_app;
+grant select on audit.events to audit_definer;
 
 -- audit.logs
 
@@ -250,6 +256,16 @@ revoke all on function audit.refuse_change() from public;
 comment on function audit.refuse_change() is
 'Refuses what it is the trigger of, whoever asks.';
 
+create or replace function audit.shown_fields(p_kind text)
+ returns text[]
+ language sql
+ immutable parallel safe
+return case p_kind when 'comment'::text then array['issue_id'::text, 'author_id'::text, 'visibility'::text, 'body'::text, 'external_source'::text, 'external_id'::text, 'deleted_at'::text] when 'issue'::text then array['project_id'::text, 'number'::text, 'type'::text, 'title'::text, 'description'::text, 'status_id'::text, 'priority'::text, 'reporter_id'::text, 'assignee_id'::text, 'parent_id'::text, 'estimate_minutes'::text, 'spent_minutes'::text, 'start_at'::text, 'due_at'::text, 'breached_at'::text, 'resolved_at'::text, 'metadata'::text, 'external_source'::text, 'external_id'::text, 'deleted_at'::text] when 'label'::text then array['name'::text, 'description'::text, 'color'::text, 'archived_at'::text] when 'member'::text then array['kind'::text, 'role'::text, 'status'::text, 'display_name'::text, 'avatar_url'::text, 'joined_at'::text, 'disabled_at'::text, 'disabled_by'::text, 'external_source'::text, 'external_id'::text, 'left_at'::text] when 'project'::text then array['workspace_id'::text, 'key'::text, 'name'::text, 'description'::text, 'status'::text, 'priority'::text, 'lead_id'::text, 'owner_team_id'::text, 'start_date'::text, 'end_date'::text, 'budget'::text, 'metadata'::text, 'archived_at'::text] when 'status'::text then array['name'::text, 'category'::text, 'position'::text, 'is_default'::text, 'archived_at'::text] when 'status_transition'::text then array['least_role'::text] when 'team'::text then array['name'::text, 'description'::text, 'archived_at'::text] when 'team_member'::text then array['is_lead'::text, 'added_at'::text, 'removed_at'::text] when 'tenant'::text then array['slug'::text, 'name'::text, 'domain'::text, 'status'::text, 'status_reason'::text, 'status_changed_at'::text, 'plan_code'::text, 'branding'::text, 'settings'::text, 'description'::text, 'logo_url'::text, 'website_url'::text, 'industry'::text, 'size'::text, 'deleted_at'::text, 'purge_after'::text] when 'user'::text then array['reason'::text, 'calls'::text] when 'workspace'::text then array['name'::text, 'description'::text] else array[]::text[] end;
+revoke all on function audit.shown_fields(text) from public;
+grant execute on function audit.shown_fields(text) to audit_app;
+comment on function audit.shown_fields(text) is
+'Fields of a kind of entity that the calls show to every role; all others are for owners and admins.';
+
 create trigger no_delete before delete on audit.event_values for each row execute function audit.refuse_change();
 create trigger no_truncate before truncate on audit.event_values for each statement execute function audit.refuse_change();
 create trigger no_update before update on audit.event_values for each row execute function audit.refuse_change();
@@ -316,3 +332,44 @@ revoke all on function audit.make_months(date, date) from public;
 grant execute on function audit.make_months(date, date) to audit_app, audit_worker;
 comment on function audit.make_months(date, date) is
 'Makes what is missing of the months from the first day''s to the last day''s; returns how many partitions it made.';
+
+create view audit.own_event_values as
+select v.tenant_id,
+    v.event_id,
+    v.occurred_at,
+    ( select coalesce(jsonb_object_agg(c.key, c.value), '{}'::jsonb) as "coalesce"
+           from jsonb_each(v.changes) c(key, value)
+          where (c.key = any (audit.shown_fields(e.entity_type)))) as changes
+   from (audit.event_values v
+     join audit.events e on (((e.tenant_id = v.tenant_id) and (e.occurred_at = v.occurred_at) and (e.event_id = v.event_id))));
+alter view audit.own_event_values owner to audit_definer;
+grant select on audit.own_event_values to audit_app;
+comment on view audit.own_event_values is
+'The values of audit.own_events, of those fields.';
+
+create view audit.own_events as
+select tenant_id,
+    event_id,
+    occurred_at,
+    actor_type,
+    actor_id,
+    on_behalf_of,
+    request_id,
+    service,
+    rpc,
+    action,
+    entity_type,
+    entity_id,
+    sub_id,
+    project_id,
+    visibility,
+    outcome,
+    array( select f.name
+           from unnest(e.fields) with ordinality f(name, place)
+          where (f.name = any (audit.shown_fields(e.entity_type)))
+          order by f.place) as fields
+   from audit.events e;
+alter view audit.own_events owner to audit_definer;
+grant select on audit.own_events to audit_app;
+comment on view audit.own_events is
+'What the person of the context did in its tenant, with the fields that the calls show to every role.';

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from uuid import UUID
 
 import psycopg
 from bulkhead_audit.event import store
+from bulkhead_kit.ids import new_id
 
 from tests.audit.builders import make_event
 from tests.support.house import House
@@ -44,9 +46,19 @@ async def test_what_is_rare_is_found_by_its_index(house: House) -> None:
     async with await psycopg.AsyncConnection.connect(house.database.dsn("audit_app")) as app:
         await set_context(app, tenant_id=tenant.tenant_id, role=4)
         for text, index in _FOUND_BY:
-            asked = store.FILTERS.parse(text)
-            query = store._list(asked, continued=False)
-            parameters, formats = query.encode({"tenant_id": tenant.tenant_id, "rows": 51, **asked.values})
-            told = app.pgconn.exec_params(b"explain " + query.sql, parameters, param_formats=formats)
-            plan = [(told.get_value(line, 0) or b"").decode() for line in range(told.ntuples)]
+            plan = explained(app, store.WHOLE, text, tenant.tenant_id)
             assert [line for line in plan if f"events_2026_11_{index}" in line], (text, plan)
+        # Who sees their own acts only, of which there are none here, does not read the others'.
+        await app.rollback()
+        await set_context(app, tenant_id=tenant.tenant_id, role=2, user_id=new_id())
+        for text in ("", "outcome = OUTCOME_OK", 'entity_type = "issue"', 'occur_time >= "2026-11-01"'):
+            plan = explained(app, store.OWN, text, tenant.tenant_id)
+            assert [line for line in plan if "events_2026_11_tenant_id_actor_id_occurred_at_seq_idx" in line], plan
+
+
+def explained(app: psycopg.AsyncConnection, log: store.Log, text: str, tenant_id: UUID) -> list[str]:
+    asked = log.filters.parse(text)
+    query = store._list(log, asked, continued=False)
+    parameters, formats = query.encode({"tenant_id": tenant_id, "rows": 51, **asked.values})
+    told = app.pgconn.exec_params(b"explain " + query.sql, parameters, param_formats=formats)
+    return [(told.get_value(line, 0) or b"").decode() for line in range(told.ntuples)]

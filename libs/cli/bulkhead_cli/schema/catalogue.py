@@ -23,6 +23,7 @@ from bulkhead_cli.schema.model import (
     Schema,
     Table,
     Trigger,
+    View,
 )
 
 PARTS: tuple[tuple[str, LiteralString, type[Any]], ...] = (
@@ -48,6 +49,7 @@ def read(connection: Connection[Any]) -> Catalogue:
         )
     tables = list(_tables(connection))
     functions = [_make(Function, row) for row in _rows(connection, queries.FUNCTIONS)]
+    views = [_make(View, row) for row in _rows(connection, queries.VIEWS)]
     rights: dict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
     for row in _rows(connection, queries.SCHEMA_RIGHTS):
         rights[row["schema"]][row["role"]] = tuple(row["privileges"])
@@ -58,6 +60,7 @@ def read(connection: Connection[Any]) -> Catalogue:
             rights[row["name"]],
             tuple(table for table in tables if table.schema == row["name"]),
             tuple(function for function in functions if function.schema == row["name"]),
+            tuple(view for view in views if view.schema == row["name"]),
         )
         for row in _rows(connection, queries.SCHEMAS)
     )

@@ -130,6 +130,22 @@ class Function:
 
 
 @dataclass(frozen=True)
+class View:
+    schema: str
+    name: str
+    owner: str
+    """With whose rights it reads, unless an option says otherwise."""
+    comment: str | None
+    definition: str
+    options: tuple[str, ...]
+    readers: tuple[str, ...]
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True)
 class Schema:
     name: str
     owner: str
@@ -137,6 +153,7 @@ class Schema:
     """By role: USAGE, CREATE."""
     tables: tuple[Table, ...]
     functions: tuple[Function, ...]
+    views: tuple[View, ...]
 
 
 @dataclass(frozen=True)

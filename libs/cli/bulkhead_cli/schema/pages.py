@@ -1,11 +1,12 @@
 """One page a schema: its diagram, its tables, its functions."""
 
 import re
+import textwrap
 from collections.abc import Iterator
 
 from bulkhead_cli.schema import diagrams
 from bulkhead_cli.schema.markdown import NOTE, anchor, code, codes, page, table
-from bulkhead_cli.schema.model import PUBLIC, Column, Function, Grant, Policy, Schema, Table, Trigger
+from bulkhead_cli.schema.model import PUBLIC, Column, Function, Grant, Policy, Schema, Table, Trigger, View
 from bulkhead_cli.schema.sqltext import lowered, one_line, readable, without_prefix
 from bulkhead_cli.schema.words import SCHEMAS, purpose
 
@@ -21,6 +22,7 @@ def render(schema: Schema) -> str:
             _rights(schema),
             *_overview(schema),
             *(part for one in schema.tables for part in _table(one, schema.owner)),
+            *_views(schema),
             *_functions(schema),
         ]
     )
@@ -145,6 +147,20 @@ def _trigger(one: Table, trigger: Trigger) -> tuple[str, ...]:
     )
     state = f" ({STATES[trigger.state]})" if trigger.state in STATES else ""
     return code(trigger.name), code(when) + state, code(f"{trigger.function}()")
+
+
+def _views(schema: Schema) -> Iterator[str]:
+    if schema.views:
+        yield "## Views"
+    for view in schema.views:
+        yield f"### {view.full_name}"
+        yield view.comment or ""
+        yield f"Reads with the rights of {code(view.owner)}, for {codes(view.readers)}."
+        yield f"```sql\n{_query(view)}\n```"
+
+
+def _query(view: View) -> str:
+    return lowered(textwrap.dedent(view.definition)).strip()
 
 
 def _functions(schema: Schema) -> Iterator[str]:

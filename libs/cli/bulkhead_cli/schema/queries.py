@@ -155,6 +155,17 @@ FUNCTIONS = """
     order by 1, 2, 5
 """
 
+VIEWS = """
+    select n.nspname as schema, c.relname as name, pg_get_userbyid(c.relowner) as owner,
+        obj_description(c.oid, 'pg_class') as comment, pg_get_viewdef(c.oid) as definition,
+        coalesce(c.reloptions, '{}') as options,
+        array(select pg_get_userbyid(a.grantee)::text from aclexplode(c.relacl) as a
+              where a.grantee <> c.relowner and a.privilege_type = 'SELECT' order by 1) as readers
+    from pg_class as c inner join pg_namespace as n on n.oid = c.relnamespace
+    where n.nspname = any(%(schemas)s) and c.relkind = 'v'
+    order by 1, 2
+"""
+
 # Roles of this installation: whoever owns something in its schemas or was given a right on one of them.
 ROLES = """
     select r.rolname as name, r.rolcanlogin as login, r.rolbypassrls as bypasses, r.rolsuper as superuser,
@@ -179,7 +190,11 @@ UNKNOWN = """
     select concat('relation of kind ', c.relkind, ' ', c.oid::regclass) as what
     from pg_class as c inner join pg_namespace as n on n.oid = c.relnamespace
     where n.nspname = any(%(schemas)s) and (
-        c.relkind not in ('r', 'p', 'i', 'I', 'S')
+        c.relkind not in ('r', 'p', 'v', 'i', 'I', 'S')
+        or c.relkind = 'v' and exists (
+            select from aclexplode(c.relacl) as a
+            where a.grantee <> c.relowner and (a.privilege_type <> 'SELECT' or a.grantee = 0)
+        )
         or c.relkind = 'S' and not exists (
             select from pg_depend as d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'i'
         )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import groupby
 
-from bulkhead_cli.schema.model import PUBLIC, Column, Constraint, Function, Grant, Policy, Schema, Table, Trigger
+from bulkhead_cli.schema.model import PUBLIC, Column, Constraint, Function, Grant, Policy, Schema, Table, Trigger, View
 from bulkhead_cli.schema.sqltext import WIDTH, listed, literal, lowered, paragraphs, readable, wrapped
 
 HEADER = """\
@@ -29,6 +29,7 @@ def render(schema: Schema) -> str:
     parts += [_triggers(table) for table in tables if table.triggers]
     parts.append("reset role;")
     parts += [_function(function, schema.owner) for function in schema.functions if function.owner != schema.owner]
+    parts += [_view(view) for view in schema.views]
     return paragraphs(parts)
 
 
@@ -160,6 +161,17 @@ def _function(function: Function, schema_owner: str | None = None) -> str:
         parts.append(wrapped(f"grant execute on {signature} to {listed(roles)};"))
     if function.comment:
         parts.append(f"comment on {signature} is\n{literal(function.comment)};")
+    return "\n".join(parts)
+
+
+def _view(view: View) -> str:
+    options = f" with ({listed(view.options)})" if view.options else ""
+    parts = [f"create view {view.full_name}{options} as\n{lowered(view.definition).strip()}"]
+    parts.append(f"alter view {view.full_name} owner to {view.owner};")
+    if view.readers:
+        parts.append(f"grant select on {view.full_name} to {listed(view.readers)};")
+    if view.comment:
+        parts.append(f"comment on view {view.full_name} is\n{literal(view.comment)};")
     return "\n".join(parts)
 
 

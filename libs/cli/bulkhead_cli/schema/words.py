@@ -20,6 +20,7 @@ ROLES: Mapping[str, str] = {
     "identity_definer": "Owns the functions that look across tenants before one is known, and nothing else.",
     "issues_definer": "Owns issues' functions that reach past what a call may: the one that records refused calls.",
     "issues_search": "For a search function, which must look past policies to keep its index; owns nothing yet.",
+    "audit_definer": "Owns audit's views of what somebody did, for those who may not read the whole log.",
     "audit_partition": "Owns the function that makes months of the log.",
     "identity_app": "The RPCs of identity.",
     "issues_app": "The RPCs of issues.",

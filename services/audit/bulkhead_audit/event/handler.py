@@ -19,7 +19,7 @@ from bulkhead_kit.page_tokens import PageTokens
 from bulkhead_kit.paging import cut, page_of
 from grpc.aio import ServicerContext
 
-from bulkhead_audit.event import actions, store, wire
+from bulkhead_audit.event import actions, rules, store, wire
 
 
 class AuditWriterHandler(writer_pb_grpc.AuditWriterServiceServicer):
@@ -46,15 +46,17 @@ class AuditHandler(pb_grpc.AuditServiceServicer):
         self, request: pb.ListEventsRequest, _context: ServicerContext[Any, Any]
     ) -> pb.ListEventsResponse:
         caller = current_caller()
-        asked = store.FILTERS.parse(request.filter, words={"me": str(caller.user_id)})
-        page = page_of(self._page_tokens, caller, request, request.filter)
-        rows = await store.list_events(self._db.read(caller), asked, page.after, page.size + 1)
-        rows, token = cut(rows, page, lambda row: (row.occurred_at, row.seq), wire.weight)
+        log = store.log_of(whole=rules.sees_whole_log(caller.role))
+        asked = log.filters.parse(request.filter, words={"me": str(caller.user_id)})
+        page = page_of(self._page_tokens, caller, request, request.filter, log.is_own)
+        rows = await store.list_events(self._db.read(caller), log, asked, page.after, page.size + 1)
+        rows, token = cut(rows, page, log.key, wire.weight)
         return pb.ListEventsResponse(events=map(wire.event, rows), next_page_token=token)
 
     async def GetEvent(self, request: pb.GetEventRequest, _context: ServicerContext[Any, Any]) -> event_pb.AuditEvent:
         caller = current_caller()
-        found = await store.get(self._db.read(caller), parse_id(request.event_id, "event_id"))
+        log = store.log_of(whole=rules.sees_whole_log(caller.role))
+        found = await store.get(self._db.read(caller), log, parse_id(request.event_id, "event_id"))
         if found is None:
             raise NotFound("audit_event")
         return wire.event(*found)

@@ -14,6 +14,8 @@ EARLIEST: Final = datetime(2020, 1, 1, tzinfo=UTC)
 MAX_AHEAD: Final = timedelta(days=92)
 """A clock that is further ahead is wrong, and must not make us a partition for every month to come."""
 
+SEES_WHOLE_LOG: Final = 4
+"""The least role, that of an admin."""
 ACTOR_TYPES: Final = ("person", "service_account", "service", "anonymous", "system", "database")
 OUTCOMES: Final = ("ok", "denied", "failed")
 VISIBILITIES: Final = {"EVERYONE": 1, "INTERNAL": 2}
@@ -87,12 +89,15 @@ class NewEvent:
 
 
 class EventRow(NamedTuple):
-    """An event as it is listed. Times in microseconds since 2000 (UTC)."""
+    """An event as it is listed. Times in microseconds since 2000 (UTC).
+
+    None besides what can be missing: what is not shown to who may not see the whole log.
+    """
 
     event_id: str
-    seq: int
+    seq: int | None
     occurred_at: int
-    recorded_at: int
+    recorded_at: int | None
     actor_type: str
     actor_id: str | None
     on_behalf_of: str | None
@@ -107,9 +112,9 @@ class EventRow(NamedTuple):
     visibility: int
     outcome: str
     fields: list[str]
-    encoding: int
-    values_digest: bytes
-    leaf_hash: bytes
+    encoding: int | None
+    values_digest: bytes | None
+    leaf_hash: bytes | None
     changes: str | None
     """None after an erasure."""
     ip: str | None
@@ -128,6 +133,11 @@ class Leaf:
     changes_text: str
     values_digest: bytes
     leaf_hash: bytes
+
+
+def sees_whole_log(role: int | None) -> bool:
+    """Everybody else sees their own acts. The database says the same."""
+    return role is not None and role >= SEES_WHOLE_LOG
 
 
 def demand_plausible(occurred_at: int, now: datetime, field: str) -> None:

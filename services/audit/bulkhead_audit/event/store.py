@@ -1,8 +1,9 @@
-"""The log's tables and all SQL on them. Nothing here changes or removes a row but a log's size."""
+"""All SQL on the log. Nothing here changes or removes a row."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -12,14 +13,10 @@ from bulkhead_kit.errors import Aborted, DomainError
 from bulkhead_kit.filters import ID, TEXT, TIMESTAMP, Filter, FilterField, FilterSchema, enum
 from bulkhead_kit.page_tokens import KeyValue
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
-    Column,
     ColumnElement,
     LargeBinary,
-    MetaData,
     Select,
-    SmallInteger,
     Table,
     Text,
     and_,
@@ -29,54 +26,17 @@ from sqlalchemy import (
     func,
     insert,
     literal_column,
+    null,
     select,
     tuple_,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.types import TypeEngine
 
+from bulkhead_audit.event.columns import EVENT_VALUES, EVENTS, LOGS, OWN_EVENTS, OWN_VALUES
 from bulkhead_audit.event.rules import ACTOR_TYPES, OUTCOMES, VISIBILITIES, EventRow, Leaf, NewEvent
 
-METADATA = MetaData(schema="audit")
-EVENTS = Table(
-    "events",
-    METADATA,
-    Column("tenant_id", Id, nullable=False),
-    Column("seq", BigInteger, nullable=False),
-    Column("event_id", Id, nullable=False),
-    Column("occurred_at", Time, nullable=False),
-    Column("recorded_at", Time, nullable=False),
-    Column("actor_type", Text, nullable=False),
-    Column("actor_id", Id),
-    Column("on_behalf_of", Id),
-    Column("request_id", Text),
-    Column("service", Text),
-    Column("rpc", Text),
-    Column("action", Text, nullable=False),
-    Column("entity_type", Text, nullable=False),
-    Column("entity_id", Id, nullable=False),
-    Column("sub_id", Id),
-    Column("project_id", Id),
-    Column("visibility", SmallInteger, nullable=False),
-    Column("outcome", Text, nullable=False),
-    Column("fields", ARRAY(Text), nullable=False),
-    Column("encoding", SmallInteger, nullable=False),
-    Column("values_digest", LargeBinary, nullable=False),
-    Column("leaf_hash", LargeBinary, nullable=False),
-)
-EVENT_VALUES = Table(
-    "event_values",
-    METADATA,
-    Column("tenant_id", Id),
-    Column("event_id", Id),
-    Column("occurred_at", Time),
-    Column("salt", LargeBinary),
-    Column("changes", JSONB),
-    Column("ip", Text),
-    Column("user_agent", Text),
-)
-LOGS = Table("logs", METADATA, Column("tenant_id", Id), Column("size", BigInteger))
 TENANT: ColumnElement[Any] = bindparam("tenant_id", type_=Id)
 
 
@@ -182,21 +142,78 @@ def _array_text(names: Sequence[str]) -> str:
 # Reading.
 
 
-_STORED = [name for name in EventRow._fields if name in EVENTS.c]
 _SHOWS_ORIGIN: ColumnElement[bool] = func.app.role_level() >= 4
 """Where somebody was is shown to admins and owners only; the database knows the caller's role."""
 
 
-def _with_values(events: Any, *more: ColumnElement[Any]) -> Select[Any]:
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What a caller reads: all of the tenant's log, or what she did herself. The database shows no more either way."""
+
+    events: Table
+    values: Table
+    tie: str
+    """What orders events of one microsecond."""
+    filters: FilterSchema
+    lists: QueryCache = field(default_factory=QueryCache)
+
+    @property
+    def is_own(self) -> bool:
+        return self.events is OWN_EVENTS
+
+    def key(self, row: EventRow) -> tuple[KeyValue, ...]:
+        return row.occurred_at, getattr(row, self.tie)
+
+
+def _filters(of: ReadOnlyColumnCollection[str, Any]) -> FilterSchema:
+    return FilterSchema(
+        {
+            "actor_id": FilterField(ID, of.actor_id, words=frozenset({"me"})),
+            "on_behalf_of": FilterField(ID, of.on_behalf_of, words=frozenset({"me"})),
+            "actor_type": FilterField(enum({f"ACTOR_TYPE_{one.upper()}": one for one in ACTOR_TYPES}), of.actor_type),
+            "entity_type": FilterField(TEXT, of.entity_type),
+            "entity_id": FilterField(ID, of.entity_id),
+            "sub_id": FilterField(ID, of.sub_id),
+            "project_id": FilterField(ID, of.project_id),
+            "action": FilterField(TEXT, of.action),
+            "occur_time": FilterField(TIMESTAMP, of.occurred_at),
+            "request_id": FilterField(TEXT, of.request_id),
+            "service": FilterField(TEXT, of.service),
+            "rpc": FilterField(TEXT, of.rpc),
+            "outcome": FilterField(
+                enum({f"OUTCOME_{one.upper()}": one for one in OUTCOMES}),
+                # In the statement's text, where the planner sees that the index of what did not go well will do.
+                cases={one: of.outcome == literal_column(f"'{one}'", Text) for one in OUTCOMES},
+            ),
+            "visibility": FilterField(
+                enum({f"VISIBILITY_{name}": number for name, number in VISIBILITIES.items()}), of.visibility
+            ),
+        }
+    )
+
+
+WHOLE = Log(EVENTS, EVENT_VALUES, "seq", _filters(EVENTS.c))
+OWN = Log(OWN_EVENTS, OWN_VALUES, "event_id", _filters(OWN_EVENTS.c))
+
+
+def log_of(*, whole: bool) -> Log:
+    return WHOLE if whole else OWN
+
+
+def _with_values(log: Log, events: Any) -> Select[Any]:
     """Events with their values. Joined after LIMIT: an erased event stays in its list."""
-    values = EVENT_VALUES
-    return select(
-        *(events.c[name] for name in _STORED),
-        cast(values.c.changes, Text).label("changes"),
-        case((_SHOWS_ORIGIN, values.c.ip)).label("ip"),
-        case((_SHOWS_ORIGIN, values.c.user_agent)).label("user_agent"),
-        *more,
-    ).select_from(
+    values = log.values
+    stored = [
+        # Of a column that is not shown nothing is read.
+        events.c[name] if name in events.c else cast(null(), EVENTS.c[name].type).label(name)
+        for name in EventRow._fields
+        if name in EVENTS.c
+    ]
+    origin = [
+        case((_SHOWS_ORIGIN, values.c[name])).label(name) if name in values.c else cast(null(), Text).label(name)
+        for name in ("ip", "user_agent")
+    ]
+    return select(*stored, cast(values.c.changes, Text).label("changes"), *origin).select_from(
         events.outerjoin(
             values,
             and_(
@@ -208,68 +225,54 @@ def _with_values(events: Any, *more: ColumnElement[Any]) -> Select[Any]:
     )
 
 
-FILTERS = FilterSchema(
-    {
-        "actor_id": FilterField(ID, EVENTS.c.actor_id, words=frozenset({"me"})),
-        "on_behalf_of": FilterField(ID, EVENTS.c.on_behalf_of, words=frozenset({"me"})),
-        "actor_type": FilterField(enum({f"ACTOR_TYPE_{one.upper()}": one for one in ACTOR_TYPES}), EVENTS.c.actor_type),
-        "entity_type": FilterField(TEXT, EVENTS.c.entity_type),
-        "entity_id": FilterField(ID, EVENTS.c.entity_id),
-        "sub_id": FilterField(ID, EVENTS.c.sub_id),
-        "project_id": FilterField(ID, EVENTS.c.project_id),
-        "action": FilterField(TEXT, EVENTS.c.action),
-        "occur_time": FilterField(TIMESTAMP, EVENTS.c.occurred_at),
-        "request_id": FilterField(TEXT, EVENTS.c.request_id),
-        "service": FilterField(TEXT, EVENTS.c.service),
-        "rpc": FilterField(TEXT, EVENTS.c.rpc),
-        "outcome": FilterField(
-            enum({f"OUTCOME_{one.upper()}": one for one in OUTCOMES}),
-            # In the statement's text, where the planner sees that the index of what did not go well will do.
-            cases={one: EVENTS.c.outcome == literal_column(f"'{one}'", Text) for one in OUTCOMES},
-        ),
-        "visibility": FilterField(
-            enum({f"VISIBILITY_{name}": number for name, number in VISIBILITIES.items()}), EVENTS.c.visibility
-        ),
-    }
-)
-_LISTS = QueryCache()
-
-
-def _list(asked: Filter, *, continued: bool) -> Query[EventRow]:
-    found = select(*(EVENTS.c[name] for name in _STORED)).where(EVENTS.c.tenant_id == TENANT, *asked.conditions())
+def _list(log: Log, asked: Filter, *, continued: bool) -> Query[EventRow]:
+    events = log.events.c
+    shown = [events[name] for name in EventRow._fields if name in events]
+    found = select(*shown).where(events.tenant_id == TENANT, *asked.conditions())
     if continued:
-        after = bindparam("after_time", type_=Time), bindparam("after_seq", type_=BigInteger)
-        found = found.where(tuple_(EVENTS.c.occurred_at, EVENTS.c.seq) < tuple_(*after))
-    newest_first = found.order_by(EVENTS.c.occurred_at.desc(), EVENTS.c.seq.desc())
-    events = newest_first.limit(bindparam("rows", type_=BigInteger)).subquery("found")
-    page = fitting(
-        _with_values(events), lambda columns: [columns["occurred_at"].desc(), columns["seq"].desc()], ("changes",)
+        after = bindparam("after_time", type_=Time), bindparam("after_tie", type_=events[log.tie].type)
+        found = found.where(tuple_(events.occurred_at, events[log.tie]) < tuple_(*after))
+    newest_first = found.order_by(events.occurred_at.desc(), events[log.tie].desc())
+    page = newest_first.limit(bindparam("rows", type_=BigInteger)).subquery("found")
+    return Query(
+        fitting(
+            _with_values(log, page),
+            lambda columns: [columns["occurred_at"].desc(), columns[log.tie].desc()],
+            ("changes",),
+        ),
+        row=EventRow,
     )
-    return Query(page, row=EventRow)
 
 
-async def list_events(tx: Reader, asked: Filter, after: tuple[KeyValue, ...] | None, rows: int) -> list[EventRow]:
-    """Newest first, beyond the event with the keys (occurred_at, seq)."""
+async def list_events(
+    tx: Reader, log: Log, asked: Filter, after: tuple[KeyValue, ...] | None, rows: int
+) -> list[EventRow]:
+    """Newest first, beyond the event with the keys that `log.key` gives."""
     continued = after is not None
-    query = _LISTS.get((asked.shape, continued), lambda: _list(asked, continued=continued))
-    time, seq = after or (None, None)
-    return await tx.all(query, rows=rows, after_time=time, after_seq=seq, **asked.values)
+    query = log.lists.get((asked.shape, continued), lambda: _list(log, asked, continued=continued))
+    time, tie = after or (None, None)
+    return await tx.all(query, rows=rows, after_time=time, after_tie=tie, **asked.values)
 
 
 # With the salt, the digest and the rest of the values whoever is not shown the address could try all there are.
 _SALT: ColumnElement[Any] = case((_SHOWS_ORIGIN, EVENT_VALUES.c.salt)).label("salt")
-_GET: Query[Any] = Query(
-    _with_values(EVENTS, _SALT).where(
-        EVENTS.c.tenant_id == TENANT, EVENTS.c.event_id == bindparam("event_id", type_=Id)
+
+
+def _get(log: Log) -> Query[Any]:
+    event = _with_values(log, log.events).where(
+        log.events.c.tenant_id == TENANT, log.events.c.event_id == bindparam("event_id", type_=Id)
     )
-)
+    return Query(event.add_columns(cast(null(), LargeBinary).label("salt") if log.is_own else _SALT))
 
 
-async def get(tx: Reader, event_id: UUID) -> tuple[EventRow, bytes | None] | None:
+_GET = {log.is_own: _get(log) for log in (WHOLE, OWN)}
+
+
+async def get(tx: Reader, log: Log, event_id: UUID) -> tuple[EventRow, bytes | None] | None:
     """With the salt of its values, unless those were erased or are not shown whole."""
     # The key has the time too: an id sent again with another time is another event, and the first is meant.
-    rows = await tx.all(_GET, event_id=event_id)
+    rows = await tx.all(_GET[log.is_own], event_id=event_id)
     if not rows:
         return None
-    *fields, salt = min(rows, key=lambda row: row[1])
+    *fields, salt = min(rows, key=lambda row: row[1] or row[2])
     return EventRow._make(fields), salt

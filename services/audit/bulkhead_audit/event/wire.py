@@ -63,7 +63,7 @@ def _occurred_at(stamp: Timestamp, field: str, now: datetime) -> int:
 def event(row: EventRow, salt: bytes | None = None) -> event_pb.AuditEvent:
     return event_pb.AuditEvent(
         event_id=row.event_id,
-        seq=row.seq,
+        seq=row.seq or 0,
         occur_time=wire.timestamp(row.occurred_at),
         record_time=wire.timestamp(row.recorded_at),
         actor_type=_ACTOR_TYPE_OF[row.actor_type],
@@ -84,9 +84,9 @@ def event(row: EventRow, salt: bytes | None = None) -> event_pb.AuditEvent:
         ip=row.ip or "",
         user_agent=row.user_agent or "",
         erased=row.changes is None,
-        encoding=row.encoding,
-        values_digest=row.values_digest,
-        leaf_hash=row.leaf_hash,
+        encoding=row.encoding or 0,
+        values_digest=row.values_digest or b"",
+        leaf_hash=row.leaf_hash or b"",
         salt=salt or b"",
     )
 

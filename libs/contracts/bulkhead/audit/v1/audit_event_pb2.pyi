@@ -150,7 +150,9 @@ class AuditEvent(_message.Message):
     event_id: _builtins.str
     """UUID, given by the service in whose transaction the event was recorded."""
     seq: _builtins.int
-    """Place in the tenant's log, counted from 1 without gaps, in the order in which events were appended."""
+    """Place in the tenant's log, counted from 1 without gaps, in the order in which events were appended. Shown to admins
+    and owners only, else 0: it would tell how much others do.
+    """
     actor_type: Global___ActorType.ValueType
     """What kind of actor it was."""
     actor_id: _builtins.str
@@ -182,16 +184,20 @@ class AuditEvent(_message.Message):
     user_agent: _builtins.str
     """User agent the call came from, cut to 512 characters. Shown to admins and owners only; empty after an erasure."""
     erased: _builtins.bool
-    """The values were erased: changes, ip and user_agent are empty whatever they were."""
+    """The values were erased: changes, ip and user_agent are empty whatever they were. Never said of values that are only
+    not shown.
+    """
     encoding: _builtins.int
-    """Version of the encoding that both hashes use; see docs/audit-encoding.md."""
+    """Version of the encoding that both hashes use; see docs/audit-encoding.md. This and the hashes are shown to admins
+    and owners only, as they bind what others are not shown; else 0 and empty.
+    """
     values_digest: _builtins.bytes
     """SHA-256 of the salt and the canonical values, 32 bytes."""
     leaf_hash: _builtins.bytes
     """SHA-256 of a zero byte and the canonical envelope, 32 bytes: the leaf of the tenant's log."""
     salt: _builtins.bytes
-    """32 random bytes that keep values from being guessed by their digest. GetEvent only, and shown with the address: to
-    admins and owners only; empty after an erasure.
+    """32 random bytes that keep values from being guessed by their digest. GetEvent only, and shown to admins and
+    owners only; empty after an erasure.
     """
     @_builtins.property
     def occur_time(self) -> _timestamp_pb2.Timestamp:
@@ -199,15 +205,17 @@ class AuditEvent(_message.Message):
 
     @_builtins.property
     def record_time(self) -> _timestamp_pb2.Timestamp:
-        """When audit appended it; usually within a second of occur_time."""
+        """When audit appended it; usually within a second of occur_time. Shown to admins and owners only."""
 
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of the fields that changed, sorted. Not personal: they outlive an erasure."""
+        """Names of the fields that changed, sorted. Not personal: they outlive an erasure. Below admin, without those whose
+        values are not shown.
+        """
 
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldChange]:
-        """What changed, by field name. Empty after an erasure."""
+        """What changed, by field name. Empty after an erasure. Below admin, those only that the calls show to every role."""
 
     def __init__(
         self,

@@ -28,7 +28,7 @@ from bulkhead.rpc.v1 import options_pb2 as bulkhead_dot_rpc_dot_v1_dot_options__
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%bulkhead/audit/v1/audit_service.proto\x12\x11\x62ulkhead.audit.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#bulkhead/audit/v1/audit_event.proto\x1a\x1d\x62ulkhead/rpc/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\"^\n\x11ListEventsRequest\x12\x18\n\x06\x66ilter\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80@\"\\\n\x12ListEventsResponse\x12-\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1d.bulkhead.audit.v1.AuditEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"<\n\x0fGetEventRequest\x12)\n\x08\x65vent_id\x18\x01 \x01(\tB\x17\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x0b\x61udit_event2\x8b\x02\n\x0c\x41uditService\x12}\n\nListEvents\x12$.bulkhead.audit.v1.ListEventsRequest\x1a%.bulkhead.audit.v1.ListEventsResponse\"\"\xa2\xbb\x18\x06\x08\x03\x10\x03 \x01\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/audit/events\x12|\n\x08GetEvent\x12\".bulkhead.audit.v1.GetEventRequest\x1a\x1d.bulkhead.audit.v1.AuditEvent\"-\xa2\xbb\x18\x06\x08\x03\x10\x03 \x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/audit/events/{event_id}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%bulkhead/audit/v1/audit_service.proto\x12\x11\x62ulkhead.audit.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#bulkhead/audit/v1/audit_event.proto\x1a\x1d\x62ulkhead/rpc/v1/options.proto\x1a\x1cgoogle/api/annotations.proto\"^\n\x11ListEventsRequest\x12\x18\n\x06\x66ilter\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80@\"\\\n\x12ListEventsResponse\x12-\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1d.bulkhead.audit.v1.AuditEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"<\n\x0fGetEventRequest\x12)\n\x08\x65vent_id\x18\x01 \x01(\tB\x17\xbaH\x05r\x03\xb0\x01\x01\xaa\xbb\x18\x0b\x61udit_event2\x8b\x02\n\x0c\x41uditService\x12}\n\nListEvents\x12$.bulkhead.audit.v1.ListEventsRequest\x1a%.bulkhead.audit.v1.ListEventsResponse\"\"\xa2\xbb\x18\x06\x08\x03\x10\x01 \x01\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/audit/events\x12|\n\x08GetEvent\x12\".bulkhead.audit.v1.GetEventRequest\x1a\x1d.bulkhead.audit.v1.AuditEvent\"-\xa2\xbb\x18\x06\x08\x03\x10\x01 \x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/audit/events/{event_id}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,9 +42,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETEVENTREQUEST'].fields_by_name['event_id']._loaded_options = None
   _globals['_GETEVENTREQUEST'].fields_by_name['event_id']._serialized_options = b'\272H\005r\003\260\001\001\252\273\030\013audit_event'
   _globals['_AUDITSERVICE'].methods_by_name['ListEvents']._loaded_options = None
-  _globals['_AUDITSERVICE'].methods_by_name['ListEvents']._serialized_options = b'\242\273\030\006\010\003\020\003 \001\202\323\344\223\002\022\022\020/v1/audit/events'
+  _globals['_AUDITSERVICE'].methods_by_name['ListEvents']._serialized_options = b'\242\273\030\006\010\003\020\001 \001\202\323\344\223\002\022\022\020/v1/audit/events'
   _globals['_AUDITSERVICE'].methods_by_name['GetEvent']._loaded_options = None
-  _globals['_AUDITSERVICE'].methods_by_name['GetEvent']._serialized_options = b'\242\273\030\006\010\003\020\003 \001\202\323\344\223\002\035\022\033/v1/audit/events/{event_id}'
+  _globals['_AUDITSERVICE'].methods_by_name['GetEvent']._serialized_options = b'\242\273\030\006\010\003\020\001 \001\202\323\344\223\002\035\022\033/v1/audit/events/{event_id}'
   _globals['_LISTEVENTSREQUEST']._serialized_start=187
   _globals['_LISTEVENTSREQUEST']._serialized_end=281
   _globals['_LISTEVENTSRESPONSE']._serialized_start=283

@@ -35,7 +35,7 @@ class ListEventsRequest(_message.Message):
     visibility, outcome (name of the enum's value); action, entity_type, request_id, service, rpc (text; with ":" by its
     beginning, such as action : "issue.*"); occur_time (RFC 3339 or a date). All but occur_time take = and !=, which
     holds for events without a value too; occur_time takes <, <=, > and >= as well. OR binds tighter than AND. Up to
-    2,000 characters. Empty: every event.
+    2,000 characters. Empty: every event that the caller sees.
     """
     page_size: _builtins.int
     """Events a page: 0 means 50, more than 200 means 200, less than 0 is refused."""

@@ -27,11 +27,15 @@ if _version_not_supported:
 
 
 class AuditServiceStub:
-    """Reads a tenant's log of everything that happened in it, for those who run it.
+    """Reads a tenant's log of everything that happened in it.
 
-    The log spans all projects, private ones too, and shows who did what from where. So its least role is manager;
-    addresses and user agents are shown to admins and owners only. Members and viewers read the history of an issue in
-    the issues service, which shows each what she may see.
+    Owners and admins see every event of their tenant. Everybody else sees what they did themselves: events whose actor_id
+    is their own, and of the values those that the calls show to every role. So somebody who was an admin once finds her
+    invitations, without address and role. What was done by an API key that somebody made, or on somebody's behalf, is the
+    act of the key's account or of the service. Of an internal comment a viewer sees nothing, not even that she wrote it.
+
+    Whatever a caller is not shown has no influence on what she is shown: not by filters, page tokens or numbers. The
+    history of an issue, by whomever, is in the issues service, which shows each what they may see.
     """
 
     def __init__(self, channel):
@@ -53,25 +57,29 @@ class AuditServiceStub:
 
 
 class AuditServiceServicer:
-    """Reads a tenant's log of everything that happened in it, for those who run it.
+    """Reads a tenant's log of everything that happened in it.
 
-    The log spans all projects, private ones too, and shows who did what from where. So its least role is manager;
-    addresses and user agents are shown to admins and owners only. Members and viewers read the history of an issue in
-    the issues service, which shows each what she may see.
+    Owners and admins see every event of their tenant. Everybody else sees what they did themselves: events whose actor_id
+    is their own, and of the values those that the calls show to every role. So somebody who was an admin once finds her
+    invitations, without address and role. What was done by an API key that somebody made, or on somebody's behalf, is the
+    act of the key's account or of the service. Of an internal comment a viewer sees nothing, not even that she wrote it.
+
+    Whatever a caller is not shown has no influence on what she is shown: not by filters, page tokens or numbers. The
+    history of an issue, by whomever, is in the issues service, which shows each what they may see.
     """
 
     def ListEvents(self, request, context):
-        """Lists events of the caller's tenant, newest first: by occur_time, and by seq within one microsecond. One call
-        answers "all changes by this user last week, across all projects".
+        """Lists events of the caller's tenant, newest first by occur_time: to owners and admins all of them, to everybody else
+        their own. One call answers "all changes by this user last week, across all projects".
 
         The pages together hold every matching event that was in the log when the first page was read, once. An event that
         arrives in between appears only if it is older than what was listed so far. A page can be shorter than asked for
         when its events are large; only an empty next_page_token says that it was the last.
 
-        Permission: managers and above.
+        Permission: viewers and above, for what they did themselves; admins and above, for all events. A page token is good
+        as long as its caller sees as much as when it was given.
 
-        Errors: INVALID_ARGUMENT (INVALID_FILTER with its position, INVALID_PAGE_TOKEN, INVALID_FIELD),
-        PERMISSION_DENIED (ROLE_TOO_LOW), DEADLINE_EXCEEDED.
+        Errors: INVALID_ARGUMENT (INVALID_FILTER with its position, INVALID_PAGE_TOKEN, INVALID_FIELD), DEADLINE_EXCEEDED.
 
         A read: repeating it is safe.
         """
@@ -80,14 +88,13 @@ class AuditServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetEvent(self, request, context):
-        """Returns one event with the salt of its values, so that both hashes can be computed anew from the answer; see
-        docs/audit-encoding.md.
+        """Returns one event; to admins and owners with the salt of its values, so that both hashes can be computed anew from
+        the answer: see docs/audit-encoding.md.
 
-        Permission: managers and above. The address, the user agent and the salt, without which the digest of the values
-        cannot be computed, are shown to admins and owners.
+        Permission: viewers and above, for what they did themselves; admins and above, for all events. An event that is not
+        shown is NOT_FOUND, like one that is not there.
 
-        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "audit_event"), INVALID_ARGUMENT (INVALID_FIELD),
-        PERMISSION_DENIED (ROLE_TOO_LOW).
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "audit_event"), INVALID_ARGUMENT (INVALID_FIELD).
 
         A read: repeating it is safe.
         """
@@ -117,11 +124,15 @@ def add_AuditServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuditService:
-    """Reads a tenant's log of everything that happened in it, for those who run it.
+    """Reads a tenant's log of everything that happened in it.
 
-    The log spans all projects, private ones too, and shows who did what from where. So its least role is manager;
-    addresses and user agents are shown to admins and owners only. Members and viewers read the history of an issue in
-    the issues service, which shows each what she may see.
+    Owners and admins see every event of their tenant. Everybody else sees what they did themselves: events whose actor_id
+    is their own, and of the values those that the calls show to every role. So somebody who was an admin once finds her
+    invitations, without address and role. What was done by an API key that somebody made, or on somebody's behalf, is the
+    act of the key's account or of the service. Of an internal comment a viewer sees nothing, not even that she wrote it.
+
+    Whatever a caller is not shown has no influence on what she is shown: not by filters, page tokens or numbers. The
+    history of an issue, by whomever, is in the issues service, which shows each what they may see.
     """
 
     @staticmethod
