@@ -49,6 +49,34 @@ def test_a_name_is_one_line_with_something_on_it() -> None:
             texts.name(wrong, "name")
 
 
-def test_nobody_calls_herself_support() -> None:
-    with pytest.raises(InvalidArgument, match="those who come to help"):
-        texts.name("Ann (Bulkhead support)", "full_name")
+IMITATIONS = [
+    "Ann (Bulkhead support)",
+    "Ann (Bulkhead support\u200b)",
+    "Ann (Bulk\u00adhead support)",
+    "Ann (Bulkhead\u00a0support)",
+    "Ann (Bulkhead  support)",
+    "Ann (Bulkhead support).",
+    "Ann (bulkhead SUPPORT)",
+    "Ann (Bulkhead supp\u043ert)",
+    "Ann (\u0412ulkh\u0435ad support)",
+    "Ann (Bulkhead supp0rt)",
+    "Ann (BuIkhead support)",
+    "Ann [Bulkhead\u2011support]",
+    "Ann (Bulkhead\u2800support)",
+    "Ann \uff08\uff22\uff55\uff4c\uff4b\uff48\uff45\uff41\uff44 support\uff09",
+    "Ann (\U0001d401\U0001d42e\U0001d425\U0001d424\U0001d421\U0001d41e\U0001d41a\U0001d41d support)",
+    "Ann (Bulkhe\u0301ad support)",
+    "Bulkhead Support Team",
+]
+
+
+@pytest.mark.parametrize("given", IMITATIONS)
+def test_nobody_calls_herself_support(given: str) -> None:
+    for read in (texts.name, texts.optional_name):
+        with pytest.raises(InvalidArgument, match="those who come to help"):
+            read(given, "full_name")
+
+
+@pytest.mark.parametrize("given", ["Ann Support", "Bulkhead", "Bulk Head", "Support desk", "Bulkhead sup"])
+def test_an_honest_name_is_taken(given: str) -> None:
+    assert texts.name(given, "full_name") == given

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 from urllib.parse import urlsplit
 
 from bulkhead_kit import texts
 from bulkhead_kit.errors import InvalidArgument
 from email_validator import EmailNotValidError, validate_email
 
-SUPPORT: Final = "(Bulkhead support)"
-"""Ends the name of who is in a tenant by support access, and nobody else's."""
+from bulkhead_identity.lookalikes import reads_like_support
 
 
 def address(text: str, field: str) -> str:
@@ -29,11 +27,21 @@ def address_key(text: str) -> str:
 
 
 def name(text: str, field: str) -> str:
-    """One line with something to see on it."""
+    """One line with something to see on it, that nobody takes for support: the database marks who comes to help."""
     found = texts.name(text, field)
-    if found.endswith(SUPPORT):
-        raise InvalidArgument.field(field, "must not end like the names of those who come to help")
+    _demand_own(found, field)
     return found
+
+
+def optional_name(text: str, field: str) -> str:
+    found = texts.optional_line(text, field)
+    _demand_own(found, field)
+    return found
+
+
+def _demand_own(found: str, field: str) -> None:
+    if reads_like_support(found):
+        raise InvalidArgument.field(field, "must not read like the names of those who come to help")
 
 
 def web_address(text: str, field: str, *, schemes: Sequence[str] = ("http", "https")) -> str:

@@ -8,11 +8,13 @@ from uuid import UUID
 import psycopg
 import pytest
 from bulkhead_identity.derived import DerivedTokens
+from bulkhead_identity.lookalikes import reads_like_support
 from bulkhead_identity.mail import rendering
 from bulkhead_identity.mail.letters import letter
 from bulkhead_identity.mail.rules import Letter, MailRow
 from bulkhead_kit.ids import new_id
 
+from tests.identity.test_texts import IMITATIONS
 from tests.support.house import House
 
 DERIVED = DerivedTokens(b"x" * 32)
@@ -135,3 +137,21 @@ def test_every_kind_of_the_queue_has_a_text(house: House) -> None:
         assert sorted(row[0].split("'")[1::2]) == sorted(rendering.KINDS) == sorted(SAID)
     with pytest.raises(LookupError, match="no mail of kind"):
         written(str(new_id()))
+
+
+@pytest.mark.parametrize("field", ["invited_by", "tenant_name"])
+@pytest.mark.parametrize("name", IMITATIONS)
+def test_no_mail_says_that_it_is_from_support(field: str, name: str) -> None:
+    made = written("invitation", **INVITED | {field: name})
+    page = Page(made.html)
+    for said in (made.subject, made.text, page.words):
+        assert "Somebody" in said
+        assert not reads_like_support(said.replace("Bulkhead and its support invite nobody", ""))
+    assert page.links == [SAID["invitation"][1]]
+
+
+def test_an_invitation_says_who_does_not_invite() -> None:
+    made = written("invitation", **INVITED)
+    sentence = "The sender is a member there. Bulkhead and its support invite nobody."
+    assert sentence in made.text.split("\n\n")
+    assert sentence in Page(made.html).words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Final
 
 from bulkhead.identity.v1 import membership_pb2 as member_pb
 from bulkhead.identity.v1 import membership_service_pb2 as pb
@@ -14,6 +15,7 @@ from bulkhead_kit.ids import parse_id
 from bulkhead_kit.wire import timestamp
 
 from bulkhead_identity import texts
+from bulkhead_identity.lookalikes import reads_like_support
 from bulkhead_identity.membership import rules
 from bulkhead_identity.membership.rules import (
     Author,
@@ -26,6 +28,7 @@ from bulkhead_identity.membership.rules import (
 )
 from bulkhead_identity.wire import MEMBER_KINDS, MEMBER_STATES
 
+_NAMELESS: Final = "(imported author)"
 _INVITATION_STATES = {
     stored: member_pb.Invitation.State.Value(f"STATE_{name}") for name, stored in rules.INVITATION_STATES.items()
 }
@@ -43,11 +46,17 @@ def authors(request: pb.ImportMembersRequest) -> list[Author]:
     return [
         Author(
             external_id=kit_texts.name(author.external_id, f"authors[{position}].external_id"),
-            display_name=texts.name(author.display_name, f"authors[{position}].display_name"),
+            display_name=_display_name(author.display_name, f"authors[{position}].display_name"),
             avatar_url=kit_texts.optional_line(author.avatar_url, f"authors[{position}].avatar_url") or None,
         )
         for position, author in enumerate(request.authors)
     ]
+
+
+def _display_name(text: str, field: str) -> str:
+    """An import is not lost for what somebody is called elsewhere."""
+    found = kit_texts.name(text, field)
+    return _NAMELESS if reads_like_support(found) else found
 
 
 def member(row: MemberRow) -> member_pb.Member:

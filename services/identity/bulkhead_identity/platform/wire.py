@@ -13,13 +13,12 @@ from bulkhead_kit.etags import etag, expected_version
 from bulkhead_kit.wire import timestamp
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from bulkhead_identity import texts
 from bulkhead_identity.platform.rules import EntryRow, PlanChange, PlanRow, PlatformTenantRow
 from bulkhead_identity.wire import TENANT_STATES
 
 
 def reason(request: pb.SuspendTenantRequest) -> str:
-    return texts.name(request.reason, "reason")
+    return kit_texts.name(request.reason, "reason")
 
 
 def plan_change(request: pb.ChangePlanRequest) -> PlanChange:

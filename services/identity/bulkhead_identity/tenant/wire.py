@@ -126,7 +126,7 @@ def _my_tenant(row: MyTenantRow) -> tenant_pb.MyTenant:
 
 
 def new_grant(request: pb.GrantSupportAccessRequest) -> NewGrant:
-    return NewGrant(request.role, texts.name(request.reason, "reason"), request.duration.ToTimedelta())
+    return NewGrant(request.role, kit_texts.name(request.reason, "reason"), request.duration.ToTimedelta())
 
 
 def grant(row: GrantRow) -> platform_pb.SupportGrant:

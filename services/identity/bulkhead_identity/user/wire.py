@@ -81,10 +81,14 @@ def _line(field: str) -> Read:
     return lambda message: kit_texts.optional_line(getattr(message, field), f"user.{field}") or None
 
 
+def _name(field: str) -> Read:
+    return lambda message: texts.optional_name(getattr(message, field), f"user.{field}") or None
+
+
 _READ: Mapping[str, Read] = {
     "full_name": lambda message: texts.name(message.full_name, "user.full_name"),
-    "first_name": _line("first_name"),
-    "last_name": _line("last_name"),
+    "first_name": _name("first_name"),
+    "last_name": _name("last_name"),
     "avatar_url": lambda m: texts.web_address(m.avatar_url, "user.avatar_url", schemes=["https"]) or None,
     "bio": lambda message: kit_texts.optional_prose(message.bio, "user.bio") or None,
     "phone": _line("phone"),
