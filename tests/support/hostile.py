@@ -96,8 +96,10 @@ class Connection:
             self._writer.write(frame(PING, 1, 0, payload))
         elif kind == WINDOW_UPDATE:
             self._widen(stream, int.from_bytes(payload, "big"))
-        elif (kind == RST_STREAM or (kind == HEADERS and flags & 1)) and self._calls.pop(stream, None) and kind == 1:
-            self._writer.write(frame(RST_STREAM, 0, stream, CANCEL))
+        elif stream in self._calls and (kind == RST_STREAM or (kind == HEADERS and flags & 1)):
+            del self._calls[stream]
+            if kind == HEADERS:
+                self._writer.write(frame(RST_STREAM, 0, stream, CANCEL))
         self._moved.set()
 
     def _settle(self, payload: bytes) -> None:
