@@ -61,6 +61,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     "identity_relay": {"identity.outbox": "SD", "identity.outbox_parked": "SIUD"},
     "issues_relay": {"issues.outbox": "SD", "issues.outbox_parked": "SIUD"},
     "identity_worker": {
+        "identity.face_changes": "S",
         "identity.invitations": "S",
         "identity.login_throttles": "SD",
         "identity.mail_asks": "SD",

@@ -11,6 +11,7 @@ GLOBAL_KEYS = {
     "identity.tenants.tenants_slug_key": _BEFORE_A_TENANT,
 }
 NOT_CAPTURED = {
+    "identity.face_changes": "transport; the change and what it shows are captured",
     "identity.login_throttles": "counts; failed and refused tries leave events of their own",
     "identity.mail_limits": "counts of mails",
     "identity.mails": "transport; the act that wrote the mail is captured",
@@ -33,6 +34,7 @@ RULES = [
         "select name, 'has no tenant_id uuid not null' from tables where not has_tenant",
         "create table issues.strays (stray_id uuid primary key)",
         {
+            "identity.face_changes": "of persons",
             "identity.login_throttles": "of addresses, before anybody is known",
             "identity.mail_asks": "of addresses, before anybody is known",
             "identity.mail_limits": "of addresses, before anybody is known",
@@ -41,6 +43,7 @@ RULES = [
             "identity.plans": "of the platform",
             "identity.refresh_tokens": "of persons",
             "identity.sessions": "of persons",
+            "identity.tenant_allowances": "of persons",
             "identity.user_credentials": "of persons",
             "identity.user_profiles": "of persons",
             "identity.user_request_ids": "calls of persons outside any tenant",

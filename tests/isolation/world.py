@@ -126,6 +126,8 @@ async def _make_people(house: House, company: Company) -> None:
     await house.nobody().identity.RequestPasswordReset(email=owner.email)
     with refused("UNAUTHENTICATED"):
         await house.nobody().identity.Login(email=owner.email, password="wrong")
+    # Every probe and every bent request of CreateTenant is this person's.
+    house.let_make_tenants(owner.user_id)
     signed_in = await house.signed_in(owner)
     await signed_in.identity.UpdateMe(user={"bio": company.text()})
     slug = f"other-{company.canary}"

@@ -47,6 +47,8 @@ class PlatformCalls(Base):
         await self.seen("SuspendTenant", helper, tenant_id=tenant_id, reason="Unpaid", request_id=str(new_id()))
         await self.seen("ResumeTenant", helper, tenant_id=tenant_id, request_id=str(new_id()))
         await self.seen("ChangePlan", helper, tenant_id=tenant_id, plan_code="enterprise", request_id=str(new_id()))
+        person = str(self.facts.owner)
+        await self.seen("SetTenantLimit", helper, user_id=person, max_tenants=100, request_id=str(new_id()))
         await self.seen("ListPlans", helper)
         await self.support(helper)
 

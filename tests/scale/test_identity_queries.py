@@ -40,7 +40,7 @@ MORE: Mapping[str, tuple[int, int, str]] = {
     ),
     'ListTenants, filter plan_code = "pro"': (2 * TENANTS + 100, 4 * TENANTS, "as above"),
     "ListTenants, filter state = SUSPENDED": (2 * TENANTS + 100, 4 * TENANTS, "as above"),
-    "UpdateMe, of one who has 151": (700, 6000, "her membership in each tenant, with a line in its log"),
+    "UpdateMe, of one who has 151": (ROWS, PAGES, "the ten tenants joined last, with a line in the log of each"),
     'ListTeams, filter name = "Team 7"': (800, 500, "the tenant's teams, in the order of their names"),
     "ImportMembers, 20 authors": (200, 2000, "each author, in four tables and the log"),
     "identity.work, a batch of mails asked for": (ROWS, 2000, "a token, a mail and the log, with their indexes"),

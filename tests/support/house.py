@@ -149,6 +149,15 @@ class House:
             await people.add_member(connection, tenant_id, owner, members[role], role)
         return Tenant(self, tenant_id, slug, members)
 
+    def let_make_tenants(self, user_id: UUID) -> None:
+        """As many as a test wants."""
+        with psycopg.connect(self.database.admin_dsn) as connection:
+            connection.execute(
+                "insert into identity.tenant_allowances (user_id, max_tenants) values (%s, 100000)"
+                " on conflict (user_id) do nothing",
+                (user_id,),
+            )
+
     async def person(self, name: str = "Ada") -> Person:
         return await people.make_person(await self.connection(), name=name)
 

@@ -76,7 +76,9 @@ VERDICTS: Final[dict[str, list[Verdict]]] = {
     # identity: rows that its own code makes.
     "identity.(api_keys|invitations|mail_asks|mails|one_time_tokens|refresh_tokens|sessions|support_entries"
     "|support_grants|teams|tenants|users)_pkey": [SERVER_MAKES_IDS],
-    "identity.(login_throttles|mail_limits|user_credentials|user_profiles)_pkey": [UPSERTED],
+    "identity.(face_changes|login_throttles|mail_limits|tenant_allowances|user_credentials|user_profiles)_pkey": [
+        UPSERTED
+    ],
     "identity.tenant_usage_pkey": [Never("made once, with its tenant")],
     "identity.(memberships|tenants|tenant_usage|support_grants|teams|invitations)_(.*_)?tenant_id_fkey": [KNOWN_TENANT],
     "identity.(outbox|outbox_parked)_.*": [BY_TRIGGER],
@@ -159,7 +161,9 @@ VERDICTS: Final[dict[str, list[Verdict]]] = {
     "identity.tenants_plan_code_fkey": [By("ChangePlan", "plan_code")],
     "identity.tenants_tenant_id_check": [SERVER_MAKES_IDS],
     "identity.user_credentials_password_hash_check": [DIGEST],
-    "identity.(user_credentials|user_profiles)_user_id_fkey": [OWN_USER],
+    "identity.(face_changes|user_credentials|user_profiles)_user_id_fkey": [OWN_USER],
+    "identity.tenant_allowances_user_id_fkey": [Never("the statement before has found the person")],
+    "identity.tenant_allowances_max_tenants_check": [By("SetTenantLimit", "max_tenants")],
     "identity.user_profiles_bio_check": [By("UpdateMe", "user.bio")],
     "identity.user_profiles_company_check": [By("UpdateMe", "user.company")],
     "identity.user_profiles_department_check": [By("UpdateMe", "user.department")],

@@ -109,8 +109,7 @@ class Shares:
         held, most = self._held, 0
         for part in _parts(holder):
             count = held.get(part, 0)
-            if count > most:
-                most = count
+            most = max(most, count)
         return most
 
     def _hold(self, holder: Holder) -> None:

@@ -30,6 +30,7 @@ from bulkhead_kit.worker import Duty
 from bulkhead_identity.api_key.handler import ApiKeyHandler
 from bulkhead_identity.derived import DerivedTokens
 from bulkhead_identity.expiry.actions import expire
+from bulkhead_identity.face.actions import show_faces
 from bulkhead_identity.mail.actions import Post, send_due
 from bulkhead_identity.mail.outlet import outlet_of
 from bulkhead_identity.mail_ask.actions import RESET_PASSWORD, VERIFY_EMAIL, Answering, answer_asks
@@ -138,6 +139,7 @@ def duties(parts: Parts) -> list[Duty]:
     return [
         Duty("asks", settings.asks_every_seconds, lambda caller: answer_asks(answering, caller)),
         Duty("mail", settings.mails_every_seconds, lambda caller: send_due(post, caller)),
+        Duty("faces", settings.faces_every_seconds, lambda caller: show_faces(parts.database, caller)),
         Duty("expire", settings.expiry_every_seconds, lambda caller: expire(parts.database, caller)),
     ]
 

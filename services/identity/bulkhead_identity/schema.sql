@@ -466,6 +466,7 @@ comment on column identity.tenants.size is
 'About how many people work there.';
 comment on column identity.tenants.purge_after is
 'A deleted tenant can be restored until then, and may be erased afterwards.';
+create index tenants_created_by_idx on identity.tenants (created_by, created_at);
 create index tenants_plan_code_idx on identity.tenants (plan_code);
 alter table identity.tenants enable row level security;
 alter table identity.tenants force row level security;
@@ -784,6 +785,46 @@ grant
     update (email, email_verified_at, full_name, first_name, last_name, avatar_url, status, is_platform_admin,
         last_login_at)
 on identity.users to identity_definer;
+
+-- identity.face_changes
+
+create table identity.face_changes (
+    user_id uuid not null,
+    due_at timestamptz,
+    done_at timestamptz,
+    after_tenant_id uuid,
+    rpc text,
+    request_id text,
+    constraint face_changes_pkey primary key (user_id),
+    constraint face_changes_user_id_fkey foreign key (user_id) references identity.users(user_id)
+);
+comment on table identity.face_changes is
+'New names and pictures on their way to the many tenants of a person. One row a person, however many changes.';
+comment on column identity.face_changes.due_at is
+'When the worker goes on; null: every tenant shows the latest.';
+comment on column identity.face_changes.done_at is
+'When every tenant last showed the latest.';
+comment on column identity.face_changes.after_tenant_id is
+'The last tenant of those that show the latest, in the order of their ids; null: none yet.';
+comment on column identity.face_changes.rpc is
+'The method of the change, for the events.';
+comment on column identity.face_changes.request_id is
+'The call of the change, for the events.';
+create index face_changes_due_at_idx on identity.face_changes (due_at) where due_at is not null;
+alter table identity.face_changes enable row level security;
+alter table identity.face_changes force row level security;
+create policy definer_read on identity.face_changes for select to identity_definer
+using (true);
+create policy definer_update on identity.face_changes for update to identity_definer
+using (true)
+with check (true);
+create policy due_read on identity.face_changes for select to identity_worker
+using (due_at is not null);
+create policy owner_right on identity.face_changes for all to identity_owner
+using (true)
+with check (true);
+grant select, update (due_at, done_at, after_tenant_id) on identity.face_changes to identity_definer;
+grant select on identity.face_changes to identity_worker;
 
 -- identity.memberships
 
@@ -1319,6 +1360,37 @@ grant
     update (is_lead, removed_at)
 on identity.team_members to identity_app;
 grant select, update (is_lead, removed_at) on identity.team_members to identity_definer;
+
+-- identity.tenant_allowances
+
+create table identity.tenant_allowances (
+    user_id uuid not null,
+    max_tenants integer not null,
+    created_at timestamptz default now() not null,
+    created_by uuid,
+    updated_at timestamptz default now() not null,
+    version integer default 1 not null,
+    constraint tenant_allowances_pkey primary key (user_id),
+    constraint tenant_allowances_user_id_fkey foreign key (user_id) references identity.users(user_id),
+    constraint tenant_allowances_max_tenants_check check (max_tenants between 0 and 100000)
+);
+comment on table identity.tenant_allowances is
+'How many tenants a person may have made, where the platform has agreed on another number with them than everybody''s.';
+comment on column identity.tenant_allowances.max_tenants is
+'Of those they made, the ones that are not deleted for good.';
+alter table identity.tenant_allowances enable row level security;
+alter table identity.tenant_allowances force row level security;
+create policy definer_insert on identity.tenant_allowances for insert to identity_definer
+with check (true);
+create policy definer_read on identity.tenant_allowances for select to identity_definer
+using (true);
+create policy definer_update on identity.tenant_allowances for update to identity_definer
+using (true)
+with check (true);
+create policy owner_right on identity.tenant_allowances for all to identity_owner
+using (true)
+with check (true);
+grant select, insert (user_id, max_tenants), update (max_tenants) on identity.tenant_allowances to identity_definer;
 
 -- identity.user_credentials
 
@@ -1986,6 +2058,45 @@ as $function$
 revoke all on function identity.capture_teams() from public;
 comment on function identity.capture_teams() is
 'Capture: leaves an outbox row for every change of identity.teams.';
+
+create or replace function identity.capture_tenant_allowances()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+        declare
+            r identity.tenant_allowances;
+            v_changes jsonb := '{}';
+            v_verb text;
+        begin
+            if tg_op = 'DELETE' then
+                -- Erasure: that it happened is kept, what was erased is not.
+                r := old;
+                v_verb := 'erased';
+            elsif tg_op = 'INSERT' then
+                r := new;
+                v_verb := 'created';
+                if r.max_tenants is not null then v_changes := v_changes || jsonb_build_object('max_tenants', jsonb_build_array(null, to_jsonb(r.max_tenants))); end if; 
+            else
+                r := new;
+                if r.max_tenants is distinct from old.max_tenants then v_changes := v_changes || jsonb_build_object('max_tenants', jsonb_build_array(to_jsonb(old.max_tenants), to_jsonb(r.max_tenants))); end if; 
+                if v_changes = '{}' then
+                    return null;
+                end if;
+                v_verb := 'updated';
+            end if;
+            insert into identity.outbox (
+                tenant_id, action, entity_type, entity_id, sub_id, project_id, visibility, changes
+            ) values (
+                app.platform_log_id(), 'tenant_allowance' || '.' || v_verb, 'tenant_allowance', r.user_id, null::uuid, null::uuid, 1::smallint, v_changes
+            );
+            return null;
+        end
+        $function$;
+revoke all on function identity.capture_tenant_allowances() from public;
+comment on function identity.capture_tenant_allowances() is
+'Capture: leaves an outbox row for every change of identity.tenant_allowances.';
 
 create or replace function identity.capture_tenants()
  returns trigger
@@ -2748,17 +2859,40 @@ create or replace function identity.show_face()
  security definer
  set search_path to 'pg_catalog', 'pg_temp'
 as $function$
+declare
+    v_now constant integer := 10;
+    v_pause constant interval := interval '10 seconds';
+    v_tenants uuid[];
 begin
-    -- All of them, in one order for everybody, also those she has left: she may be coming back just now.
-    perform 1 from identity.memberships as m where m.user_id = new.user_id order by m.tenant_id for no key update;
+    -- Those they joined last. Memberships are counted here without a lock: one that comes takes the new name itself.
+    select array_agg(l.tenant_id order by l.joined_at desc, l.tenant_id desc) into v_tenants from (
+        select m.tenant_id, m.joined_at from identity.memberships as m
+        where m.user_id = new.user_id order by m.joined_at desc, m.tenant_id desc limit v_now + 1
+    ) as l;
+    if cardinality(v_tenants) > v_now then
+        insert into identity.face_changes as f (user_id, due_at, rpc, request_id) values (
+            new.user_id, now(), nullif(current_setting('app.rpc', true), ''),
+            nullif(current_setting('app.request_id', true), '')
+        )
+        -- Who changes it again and again is shown everywhere every ten seconds at most.
+        on conflict (user_id) do update set
+            due_at = case
+                when f.due_at is not null and f.after_tenant_id is null then f.due_at
+                else greatest(now(), f.done_at + v_pause, f.due_at + v_pause)
+            end,
+            after_tenant_id = null, rpc = excluded.rpc, request_id = excluded.request_id;
+    end if;
+    -- In one order for everybody, also those they have left: they may be coming back just now.
+    perform 1 from identity.memberships as m
+    where m.user_id = new.user_id and m.tenant_id = any (v_tenants[:v_now]) order by m.tenant_id for no key update;
     update identity.memberships as m set display_name = new.full_name, avatar_url = new.avatar_url
-    where m.user_id = new.user_id and m.left_at is null;
+    where m.user_id = new.user_id and m.tenant_id = any (v_tenants[:v_now]) and m.left_at is null;
     return null;
 end
 $function$;
 revoke all on function identity.show_face() from public;
 comment on function identity.show_face() is
-'Fellow members of every tenant see a new name and picture with the change itself; tenants she has left do not.';
+'Fellow members of the ten tenants joined last see a new name and picture with the change itself, of the others soon after, by the worker; tenants the person has left do not.';
 
 create or replace function identity.stamp_membership()
  returns trigger
@@ -2914,6 +3048,9 @@ create trigger aa_stamp before insert or update on identity.team_members for eac
 create trigger ab_admit before insert or update on identity.team_members for each row execute function identity.admit_to_team();
 create trigger ab_keep_suspended before insert or update on identity.team_members for each statement execute function identity.keep_suspended();
 create trigger zz_capture after insert or delete or update on identity.team_members for each row execute function identity.capture_team_members();
+
+create trigger aa_stamp before insert or update on identity.tenant_allowances for each row execute function app.stamp();
+create trigger zz_capture after insert or delete or update on identity.tenant_allowances for each row execute function identity.capture_tenant_allowances();
 
 create trigger aa_stamp before insert or update on identity.user_credentials for each row execute function app.stamp();
 create trigger zz_capture after insert or delete or update on identity.user_credentials for each row execute function identity.capture_user_credentials();
@@ -3383,6 +3520,31 @@ grant execute on function identity.claim_project(uuid) to issues_app;
 comment on function identity.claim_project(uuid) is
 'Counts one more project of the tenant in context, or refuses with the plan''s limit.';
 
+create or replace function identity.claim_room(p_bucket bytea, p_each interval, p_at_once integer)
+ returns double precision
+ language plpgsql
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_next_at timestamptz;
+begin
+    -- By the clock, not by now(): who has waited for the row looks at it as it is then.
+    insert into identity.mail_limits as l (bucket, free_at) values (p_bucket, clock_timestamp() + p_each)
+    on conflict (bucket) do update set free_at = greatest(l.free_at, clock_timestamp()) + p_each
+    where l.free_at <= clock_timestamp() + (p_at_once - 1) * p_each;
+    if found then
+        return null;
+    end if;
+    select l.free_at - (p_at_once - 1) * p_each into v_next_at
+    from identity.mail_limits as l where l.bucket = p_bucket;
+    return greatest(extract(epoch from v_next_at - clock_timestamp()), 1);
+end
+$function$;
+alter function identity.claim_room(bytea, interval, integer) owner to identity_definer;
+revoke all on function identity.claim_room(bytea, interval, integer) from public;
+comment on function identity.claim_room(bytea, interval, integer) is
+'Counts a mail in one bucket before it is queued: so many at once, then one after each interval. Null: it may be; else the seconds until it may. With the rights of who calls it, and nobody else may.';
+
 create or replace function identity.close_account(p_session_id uuid, p_checked_hash text, p_unknown_hash text, p_mail_id uuid)
  returns void
  language plpgsql
@@ -3487,28 +3649,56 @@ create or replace function identity.create_tenant(p_tenant_id uuid, p_slug text,
  set search_path to 'pg_catalog', 'pg_temp'
 as $function$
 declare
+    v_user_id constant uuid := app.current_user_id();
+    v_an_hour integer;
     v_full_name text;
     v_avatar_url text;
+    v_limit integer;
+    v_used bigint;
+    v_oldest timestamptz;
 begin
+    -- First the person, as UpdateMe and CloseAccount take them: of many calls at once each counts what the others made.
     select u.full_name, u.avatar_url into v_full_name, v_avatar_url from identity.users as u
-    where u.user_id = app.current_user_id() and u.kind = 'person' and u.status = 'active'
-    and u.email_verified_at is not null;
+    where u.user_id = v_user_id and u.kind = 'person' and u.status = 'active' and u.email_verified_at is not null
+    for no key update;
     if not found then
         perform app.refuse(16, 'SESSION_ENDED', 'the account is closed, log in again');
+    end if;
+    select a.max_tenants into v_limit from identity.tenant_allowances as a where a.user_id = v_user_id;
+    v_limit := coalesce(v_limit, 10);
+    v_an_hour := greatest(20, v_limit / 10);
+    v_used := identity.tenants_of(v_user_id);
+    if v_used >= v_limit then
+        perform app.refuse(
+            8, 'PLAN_LIMIT_REACHED', format('a person may have made %s tenants, %s are in use', v_limit, v_used),
+            jsonb_build_object('limit', 'tenants', 'value', v_limit::text, 'used', v_used::text)
+        );
+    end if;
+    select t.created_at into v_oldest from identity.tenants as t
+    where t.created_by = v_user_id and t.created_at > now() - interval '1 hour'
+    order by t.created_at desc offset v_an_hour - 1 limit 1;
+    if found then
+        perform app.refuse(
+            8, 'RATE_LIMITED', format('a person makes %s tenants an hour, wait before the next', v_an_hour),
+            jsonb_build_object(
+                'limit', 'tenants', 'rate', v_an_hour || '/3600s',
+                'retry_after', extract(epoch from v_oldest + interval '1 hour' - now())::text
+            )
+        );
     end if;
     return query
     insert into identity.tenants as t (tenant_id, slug, name) values (p_tenant_id, p_slug, p_name)
     returning t.*;
     insert into identity.tenant_usage (tenant_id) values (p_tenant_id);
     insert into identity.memberships (tenant_id, user_id, kind, role, display_name, avatar_url)
-    values (p_tenant_id, app.current_user_id(), 'person', 5, v_full_name, v_avatar_url);
+    values (p_tenant_id, v_user_id, 'person', 5, v_full_name, v_avatar_url);
 end
 $function$;
 alter function identity.create_tenant(uuid, text, text) owner to identity_definer;
 revoke all on function identity.create_tenant(uuid, text, text) from public;
 grant execute on function identity.create_tenant(uuid, text, text) to identity_app;
 comment on function identity.create_tenant(uuid, text, text) is
-'A tenant with the person in context as its owner.';
+'A tenant with the person in context as its owner, if they have made fewer than they may.';
 
 create or replace function identity.delete_tenant(p_tenant uuid, p_slug text, p_role smallint, p_version integer)
  returns setof identity.tenants
@@ -4004,6 +4194,8 @@ create or replace function identity.mail_invitation(p_mail_id uuid, p_invitation
 as $function$
 declare
     v_email text;
+    v_email_key text;
+    v_person constant uuid := app.current_user_id();
     v_wait double precision;
 begin
     select i.email into v_email from identity.invitations as i
@@ -4012,7 +4204,21 @@ begin
     if not found then
         raise exception 'identity.mail_invitation: there is no such open invitation in this tenant';
     end if;
-    v_wait := identity.claim_mail('invitation', v_email, app.current_tenant_id());
+    v_email_key := lower(v_email collate "C");
+    -- Always in this order: the rows are locked until the end of the transaction. A refusal ends it, with all claims.
+    v_wait := coalesce(
+        identity.claim_mail('invitation', v_email, app.current_tenant_id()),
+        identity.claim_room(
+            sha256(convert_to(concat_ws(' ', 'invitation', 'by', v_person, v_email_key), 'UTF8')),
+            interval '96 minutes', 5
+        ),
+        identity.claim_room(
+            sha256(convert_to(concat_ws(' ', 'invitations', 'by', v_person), 'UTF8')), interval '7.2 seconds', 500
+        ),
+        identity.claim_room(
+            sha256(convert_to(concat_ws(' ', 'invitations', 'to', v_email_key), 'UTF8')), interval '72 minutes', 20
+        )
+    );
     if v_wait is null then
         insert into identity.mails (mail_id, kind, to_address, subject_id, details)
         values (p_mail_id, 'invitation', v_email, p_invitation_id, p_details);
@@ -4024,7 +4230,7 @@ alter function identity.mail_invitation(uuid, uuid, jsonb) owner to identity_def
 revoke all on function identity.mail_invitation(uuid, uuid, jsonb) from public;
 grant execute on function identity.mail_invitation(uuid, uuid, jsonb) to identity_app;
 comment on function identity.mail_invitation(uuid, uuid, jsonb) is
-'Queues the mail of an open invitation of the context''s tenant. Null: it is queued; else the seconds until the tenant may send another one to this address.';
+'Queues the mail of an open invitation of the context''s tenant. Null: it is queued; else the seconds until it may be: a tenant, and a person over all tenants, may send five to an address at once and twenty a day, a person 500 an hour to whomever, and an address gets at most twenty at once and twenty a day, whoever causes them.';
 
 create or replace function identity.my_tenants(p_after uuid, p_limit integer, p_deleted boolean)
  returns table(tenant_id uuid, slug text, name text, logo_url text, status text, role smallint, joined_at timestamp with time zone, purge_after timestamp with time zone)
@@ -4248,6 +4454,32 @@ grant execute on function identity.select_tenant(uuid, uuid) to identity_app;
 comment on function identity.select_tenant(uuid, uuid) is
 'Role, version and is_platform_admin for a token of the person in context, whose session lasts, in one of her tenants.';
 
+create or replace function identity.set_tenant_limit(p_user uuid, p_max_tenants integer)
+ returns table(max_tenants integer, tenants bigint)
+ language plpgsql
+ security definer rows 1
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    perform identity.check_platform_admin();
+    -- The person: whoever makes a tenant just now has counted, or waits for the new number.
+    perform 1 from identity.users as u
+    where u.user_id = p_user and u.kind = 'person' and u.status = 'active' for no key update;
+    if not found then
+        perform app.refuse(5, 'RESOURCE_NOT_FOUND', 'no such person', '{"resource": "user"}');
+    end if;
+    insert into identity.tenant_allowances as a (user_id, max_tenants) values (p_user, p_max_tenants)
+    on conflict (user_id) do update set max_tenants = excluded.max_tenants
+    where a.max_tenants <> excluded.max_tenants;
+    return query select p_max_tenants, identity.tenants_of(p_user);
+end
+$function$;
+alter function identity.set_tenant_limit(uuid, integer) owner to identity_definer;
+revoke all on function identity.set_tenant_limit(uuid, integer) from public;
+grant execute on function identity.set_tenant_limit(uuid, integer) to platform_app;
+comment on function identity.set_tenant_limit(uuid, integer) is
+'How many tenants a person may have made, by an administrator of the platform; and how many there are.';
+
 create or replace function identity.sign_up(p_user_id uuid, p_email text, p_full_name text, p_password_hash text, p_token_id uuid, p_token_hash bytea, p_token_life interval, p_mail_id uuid, p_request_digest bytea)
  returns void
  language plpgsql
@@ -4303,6 +4535,54 @@ grant execute on function identity.sign_up(uuid, text, text, text, uuid, bytea, 
     identity_app;
 comment on function identity.sign_up(uuid, text, text, text, uuid, bytea, interval, uuid, bytea) is
 'A person and the mail that lets her prove her address; for an address that is proved already, a mail that says so. Which of the two is not told, nor whether the address has had too many.';
+
+create or replace function identity.spread_face(p_user uuid, p_rows integer)
+ returns integer
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_after uuid;
+    v_name text;
+    v_avatar_url text;
+    v_tenants uuid[];
+begin
+    -- In the order in which UpdateMe takes locks, which waits for this batch, as CloseAccount does: what is read here
+    -- is the latest until the end of it.
+    perform pg_advisory_xact_lock_shared(identity.person_key(p_user));
+    select f.after_tenant_id into v_after from identity.face_changes as f
+    where f.user_id = p_user and f.due_at <= now() for no key update skip locked;
+    if not found then
+        return 0;
+    end if;
+    select u.full_name, u.avatar_url into v_name, v_avatar_url from identity.users as u
+    where u.user_id = p_user and u.status = 'active';
+    if found then
+        -- Also those they have left: they may be coming back just now, with the name from before.
+        select array_agg(l.tenant_id order by l.tenant_id) into v_tenants from (
+            select m.tenant_id from identity.memberships as m
+            where m.user_id = p_user and (v_after is null or m.tenant_id > v_after)
+            order by m.tenant_id limit p_rows for no key update
+        ) as l;
+        update identity.memberships as m set display_name = v_name, avatar_url = v_avatar_url
+        where m.user_id = p_user and m.tenant_id = any (v_tenants) and m.left_at is null
+        and (m.display_name <> v_name or m.avatar_url is distinct from v_avatar_url);
+    end if;
+    if coalesce(cardinality(v_tenants), 0) < p_rows then
+        update identity.face_changes as f set due_at = null, done_at = now(), after_tenant_id = null
+        where f.user_id = p_user;
+    else
+        update identity.face_changes as f set after_tenant_id = v_tenants[p_rows] where f.user_id = p_user;
+    end if;
+    return coalesce(cardinality(v_tenants), 0);
+end
+$function$;
+alter function identity.spread_face(uuid, integer) owner to identity_definer;
+revoke all on function identity.spread_face(uuid, integer) from public;
+grant execute on function identity.spread_face(uuid, integer) to identity_worker;
+comment on function identity.spread_face(uuid, integer) is
+'Shows the name and picture that a person has now in the next so many of their tenants; how many these were. Whatever ends it in between, the next call goes on behind the last batch that was committed.';
 
 create or replace function identity.start_session(p_session_id uuid, p_user_id uuid, p_life interval, p_token_id uuid, p_token_hash bytea, p_token_life interval, p_ip inet, p_user_agent text, p_checked_hash text, p_rehashed text, p_device_is_known boolean, p_mail_id uuid)
  returns timestamp with time zone
@@ -4360,6 +4640,20 @@ grant execute on function identity.start_session(uuid, uuid, interval, uuid, byt
     boolean, uuid) to identity_app;
 comment on function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text, text, text, boolean, uuid) is
 'A session of a person who has proved that she knows the password that p_checked_hash is of, with its first refresh token; tells when that expires. The same password hashed anew replaces the hash. A device that was not seen before leaves a mail.';
+
+create or replace function identity.tenants_of(p_user uuid)
+ returns bigint
+ language sql
+ stable
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+    select count(*) from identity.tenants as t
+    where t.created_by = p_user and not (t.status = 'deleted' and t.purge_after <= now());
+$function$;
+alter function identity.tenants_of(uuid) owner to identity_definer;
+revoke all on function identity.tenants_of(uuid) from public;
+comment on function identity.tenants_of(uuid) is
+'How many tenants a person has made. Deleted ones count while they can come back: else who makes and deletes has no limit, and what comes back might be above it.';
 
 create or replace function identity.try_verification(p_token_hash bytea, p_request_id uuid)
  returns table(password_hash text, used_by text)

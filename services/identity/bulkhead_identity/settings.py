@@ -73,4 +73,7 @@ class IdentitySettings(ServiceSettings, service="identity"):
     web_address: str = Field("http://localhost:8080", description="Where the links in mails lead.")
     mails_every_seconds: float = Field(1.0, gt=0, description="How often the worker looks for mails to send.")
     asks_every_seconds: float = Field(1.0, gt=0, description="How often the worker looks for mails asked for.")
+    faces_every_seconds: float = Field(
+        1.0, gt=0, description="How often the worker looks for new names to show in the many tenants of a person."
+    )
     expiry_every_seconds: float = Field(60.0, gt=0, description="How often the worker removes what has expired.")

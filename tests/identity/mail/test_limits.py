@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from itertools import pairwise
 from uuid import UUID
 
+import grpc.aio
 import psycopg
 import pytest
 from bulkhead_identity.mail_ask.actions import answer_asks
@@ -23,6 +25,7 @@ from tests.identity.world import (
     set_plan,
     sign_up,
 )
+from tests.support import people
 from tests.support.callers import worker_caller
 from tests.support.client import refused
 from tests.support.house import House, Tenant
@@ -176,6 +179,45 @@ class TestInvitations:
         with refused("RESOURCE_EXHAUSTED", "RATE_LIMITED"):
             await tenant.owner.identity.InviteMember(email=email, role=2)
         assert len(await mails.to(email)) == BURST + 2
+
+    async def test_one_person_has_five_for_an_address_over_all_tenants(
+        self, house: House, mails: PostOffice, tenant: Tenant
+    ) -> None:
+        email, connection, person = new_address(), await house.connection(), tenant.people[Role.OWNER]
+        others = [await people.make_tenant(connection, person, slug=f"b-{new_id().hex[-12:]}") for _ in range(8)]
+        owners = [house.member(person.user_id, tenant_id, Role.OWNER) for tenant_id in others]
+        for owner in owners[:BURST]:
+            await owner.identity.InviteMember(email=email, role=2)
+        for owner in owners[BURST:]:
+            with refused("RESOURCE_EXHAUSTED", "RATE_LIMITED"):
+                await owner.identity.InviteMember(email=email, role=2)
+        assert len(await mails.to(email)) == BURST
+
+    async def test_an_address_gets_twenty_whoever_invites_it(
+        self, house: House, mails: PostOffice, tenant: Tenant
+    ) -> None:
+        email, connection = new_address(), await house.connection()
+        for _ in range(6):
+            person = await house.person()
+            tenant_id = await people.make_tenant(connection, person, slug=f"b-{new_id().hex[-12:]}")
+            owner = house.member(person.user_id, tenant_id, Role.OWNER)
+            for _ in range(4):
+                with suppress(grpc.aio.AioRpcError):
+                    made = await owner.identity.InviteMember(email=email, role=2)
+                    await owner.identity.RevokeInvitation(invitation_id=made.invitation_id)
+        assert len(await mails.to(email)) == 20
+
+    async def test_one_person_invites_five_hundred_an_hour(self, house: House, tenant: Tenant) -> None:
+        person = tenant.people[Role.OWNER].user_id
+        async with as_owner(house.database) as connection:
+            await connection.execute(
+                "insert into identity.mail_limits (bucket, free_at)"
+                " values (sha256(convert_to('invitations by ' || %s, 'UTF8')), now() + interval '1 hour')",
+                (str(person),),
+            )
+        with refused("RESOURCE_EXHAUSTED", "RATE_LIMITED"):
+            await tenant.owner.identity.InviteMember(email=new_address(), role=2)
+        await tenant.member(Role.ADMIN).identity.InviteMember(email=new_address(), role=2)
 
     @pytest.mark.parametrize("context", ["manager", "other tenant"])
     async def test_only_who_may_invite_mails(self, house: House, tenant: Tenant, context: str) -> None:

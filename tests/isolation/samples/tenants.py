@@ -75,6 +75,11 @@ async def _change_plan(company: Company, _role: Role) -> Fields:
     return {"tenant_id": await _bystander(company), "plan_code": "pro", "request_id": rid()}
 
 
+@sample("identity.v1.PlatformService/SetTenantLimit")
+async def _set_tenant_limit(company: Company, _role: Role) -> Fields:
+    return {"user_id": company.one("user"), "max_tenants": 20, "request_id": rid()}
+
+
 async def _bystander(company: Company) -> str:
     house = company.tenant.house
     owner = await house.person()

@@ -71,6 +71,7 @@ REQUIREMENTS = (
             "*.request_ids": "answers to calls; what the calls changed is captured",
             "identity.user_request_ids": "answers to calls; what the calls changed is captured",
             "identity.login_throttles": "counts of tries; failed and refused ones leave events of their own",
+            "identity.face_changes": "transport; the change and what it shows are captured",
             "identity.mail_limits": "counts of mails",
             "identity.mails": "queued by changes that are captured",
             "identity.tenant_usage": "counted from rows that are captured",

@@ -63,6 +63,7 @@ def _refusal(code: int, error: psycopg.Error) -> Exception:
     metadata = {key: str(value) for key, value in json.loads(error.diag.message_hint or "{}").items()}
     if code == _NOT_FOUND:
         return errors.NotFound(metadata.get("resource", "resource"))
+    wait = metadata.pop("retry_after", None)
     reason = error.diag.message_primary or ""
     text = error.diag.message_detail or ""
     # A refusal that is about a field names it in the metadata, and begins with it for people. Only of a request that is
@@ -72,7 +73,9 @@ def _refusal(code: int, error: psycopg.Error) -> Exception:
         if "field" in metadata and code == _INVALID_ARGUMENT
         else []
     )
-    return _BY_CODE[code](ErrorReason.Value(reason), text, metadata=metadata, violations=violations)
+    refusal = _BY_CODE[code](ErrorReason.Value(reason), text, metadata=metadata, violations=violations)
+    refusal.retry_after = None if wait is None else float(wait)
+    return refusal
 
 
 def _named(constraint: str | None, queries: Iterable[Query[Any]]) -> errors.DomainError | None:

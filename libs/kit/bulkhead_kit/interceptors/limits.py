@@ -77,8 +77,7 @@ class Slots:
         held, most = self._held, 0
         for key in keys:
             count = held.get(key, 0)
-            if count > most:
-                most = count
+            most = max(most, count)
         return most
 
     def _hold(self, holder: Holder) -> None:

@@ -123,7 +123,7 @@ def demand_mail(wait: float | None) -> None:
     if wait is not None:
         raise ResourceExhausted(
             ErrorReason.RATE_LIMITED,
-            "the tenant has invited this address too often, wait before the next invitation",
+            "too many invitations to this address, or by the same person, wait before the next one",
             metadata={"limit": "invitations_address"},
             retry_after=wait,
         )

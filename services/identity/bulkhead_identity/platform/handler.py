@@ -75,6 +75,17 @@ class PlatformHandler(PlatformServiceServicer):
             wire.tenant,
         )
 
+    async def SetTenantLimit(self, request: pb.SetTenantLimitRequest, _context: Context) -> platform_pb.TenantLimit:
+        user_id, most = parse_id(request.user_id, "user_id"), request.max_tenants
+        return await PERSONAL_REQUEST_IDS.once(
+            self._database,
+            _administrator(),
+            request,
+            platform_pb.TenantLimit,
+            lambda tx: store.set_tenant_limit(tx, user_id, most),
+            lambda row: wire.tenant_limit(user_id, row),
+        )
+
     async def ListPlans(self, _request: pb.ListPlansRequest, _context: Context) -> pb.ListPlansResponse:
         return wire.plans(await store.list_plans(self._database.read(_administrator())))
 

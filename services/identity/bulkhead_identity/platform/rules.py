@@ -50,6 +50,13 @@ class EntryRow(NamedTuple):
     support_until: int
 
 
+class TenantLimitRow(NamedTuple):
+    """How many tenants a person may have made, and has."""
+
+    max_tenants: int
+    tenants: int
+
+
 @dataclass(frozen=True, slots=True)
 class PlanChange:
     plan_code: str

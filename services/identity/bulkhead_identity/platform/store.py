@@ -12,7 +12,7 @@ from bulkhead_kit.filters import TEXT, TIMESTAMP, Filter, FilterField, FilterSch
 from bulkhead_kit.page_tokens import KeyValue
 from sqlalchemy import BigInteger, Integer, Text, bindparam, column, select, text, update
 
-from bulkhead_identity.platform.rules import STATES, EntryRow, PlanChange, PlanRow, PlatformTenantRow
+from bulkhead_identity.platform.rules import STATES, EntryRow, PlanChange, PlanRow, PlatformTenantRow, TenantLimitRow
 from bulkhead_identity.store import PLANS, TENANTS, USAGE
 
 FILTERS = FilterSchema(
@@ -50,6 +50,12 @@ _SET_PLAN: Query[Any] = Query(
         max_storage_bytes_override=bindparam("bytes", type_=BigInteger),
     ),
     refuse={"tenants_plan_code_fkey": lambda: InvalidArgument.field("plan_code", "there is no such plan")},
+)
+_SET_TENANT_LIMIT = Query(
+    text("select max_tenants, tenants from identity.set_tenant_limit(:person, :most)")
+    .bindparams(bindparam("person", type_=Id), bindparam("most", type_=Integer))
+    .columns(*map(column, TenantLimitRow._fields)),
+    row=TenantLimitRow,
 )
 _ENTER = Query(
     text("select role, version, support_until from identity.enter_support(:entered, :session_id, :entry_id)")
@@ -110,3 +116,7 @@ async def set_plan(tx: Transaction, tenant_id: UUID, change: PlanChange) -> None
 
 async def enter_support(tx: Transaction, tenant_id: UUID, session_id: UUID, entry_id: UUID) -> EntryRow:
     return await tx.one(_ENTER, entered=tenant_id, session_id=session_id, entry_id=entry_id)
+
+
+async def set_tenant_limit(tx: Transaction, user_id: UUID, max_tenants: int) -> TenantLimitRow:
+    return await tx.one(_SET_TENANT_LIMIT, person=user_id, most=max_tenants)

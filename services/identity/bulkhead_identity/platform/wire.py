@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from uuid import UUID
 
 from bulkhead.identity.v1 import auth_pb2 as auth_pb
 from bulkhead.identity.v1 import platform_pb2 as platform_pb
@@ -13,7 +14,7 @@ from bulkhead_kit.etags import etag, expected_version
 from bulkhead_kit.wire import timestamp
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from bulkhead_identity.platform.rules import EntryRow, PlanChange, PlanRow, PlatformTenantRow
+from bulkhead_identity.platform.rules import EntryRow, PlanChange, PlanRow, PlatformTenantRow, TenantLimitRow
 from bulkhead_identity.wire import TENANT_STATES
 
 
@@ -72,3 +73,7 @@ def entered(token: str, expires_at: int, row: EntryRow) -> pb.EnterSupportAccess
         role=options_pb2.Role.ValueType(row.role),
         support_expire_time=timestamp(row.support_until),
     )
+
+
+def tenant_limit(user_id: UUID, row: TenantLimitRow) -> platform_pb.TenantLimit:
+    return platform_pb.TenantLimit(user_id=str(user_id), max_tenants=row.max_tenants, tenants=row.tenants)

@@ -108,7 +108,8 @@ class MembershipServiceServicer:
 
         Errors: ALREADY_EXISTS (ALREADY_TAKEN, field "email": the address is a member's or has an open invitation),
         RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "users": active members and open invitations count; RATE_LIMITED, limit
-        "invitations_address": five invitations to one address at once, then one every 96 minutes),
+        "invitations_address": five invitations to one address by a tenant, or by one person in all tenants, at once, then one
+        every 96 minutes; twenty by anybody, then one every 72 minutes; 500 by one person to any addresses, then 500 an hour),
         PERMISSION_DENIED (ROLE_ABOVE_OWN, ROLE_TOO_LOW, CALLER_NOT_ALLOWED), INVALID_ARGUMENT (INVALID_FIELD,
         REQUEST_ID_REUSED), FAILED_PRECONDITION (TENANT_SUSPENDED; STATE_NOT_ALLOWED, state "support": support access lets
         nobody in).

@@ -118,6 +118,36 @@ class PlatformTenant(_message.Message):
 Global___PlatformTenant: _TypeAlias = PlatformTenant  # noqa: Y015
 
 @_typing.final
+class TenantLimit(_message.Message):
+    """How many tenants a person may have made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    MAX_TENANTS_FIELD_NUMBER: _builtins.int
+    TENANTS_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """UUID of the person."""
+    max_tenants: _builtins.int
+    """So many."""
+    tenants: _builtins.int
+    """Those they have made, without the ones that are deleted for good."""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        max_tenants: _builtins.int = ...,
+        tenants: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_tenants", b"max_tenants", "tenants", b"tenants", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TenantLimit: _TypeAlias = TenantLimit  # noqa: Y015
+
+@_typing.final
 class LimitOverrides(_message.Message):
     """Limits in place of the plan's. One that is not set is the plan's."""
 

@@ -176,6 +176,34 @@ class ChangePlanRequest(_message.Message):
 Global___ChangePlanRequest: _TypeAlias = ChangePlanRequest  # noqa: Y015
 
 @_typing.final
+class SetTenantLimitRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    MAX_TENANTS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """UUID of the person, who finds it by GetMe."""
+    max_tenants: _builtins.int
+    """Tenants: up to 100,000. 0: none at all."""
+    request_id: _builtins.str
+    """UUID that makes a repeat of this call harmless for 24 hours; optional."""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        max_tenants: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_tenants", b"max_tenants", "request_id", b"request_id", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetTenantLimitRequest: _TypeAlias = SetTenantLimitRequest  # noqa: Y015
+
+@_typing.final
 class ListPlansRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

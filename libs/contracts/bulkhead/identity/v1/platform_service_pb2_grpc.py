@@ -59,6 +59,11 @@ class PlatformServiceStub:
                 request_serializer=bulkhead_dot_identity_dot_v1_dot_platform__service__pb2.ChangePlanRequest.SerializeToString,
                 response_deserializer=bulkhead_dot_identity_dot_v1_dot_platform__pb2.PlatformTenant.FromString,
                 _registered_method=True)
+        self.SetTenantLimit = channel.unary_unary(
+                '/bulkhead.identity.v1.PlatformService/SetTenantLimit',
+                request_serializer=bulkhead_dot_identity_dot_v1_dot_platform__service__pb2.SetTenantLimitRequest.SerializeToString,
+                response_deserializer=bulkhead_dot_identity_dot_v1_dot_platform__pb2.TenantLimit.FromString,
+                _registered_method=True)
         self.ListPlans = channel.unary_unary(
                 '/bulkhead.identity.v1.PlatformService/ListPlans',
                 request_serializer=bulkhead_dot_identity_dot_v1_dot_platform__service__pb2.ListPlansRequest.SerializeToString,
@@ -136,6 +141,21 @@ class PlatformServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetTenantLimit(self, request, context):
+        """Sets how many tenants a person may have made: 10, while nothing else is set. Who has made more keeps them, and makes
+        none until fewer are left. A deleted tenant counts while it can be restored. It leaves an event in the platform's log.
+
+        Permission: platform administrators.
+
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "user": there is no such person, or the account is closed),
+        INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED), PERMISSION_DENIED (CALLER_NOT_ALLOWED).
+
+        Idempotent: the same number again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListPlans(self, request, context):
         """Lists the plans, all at once, in the order of their codes.
 
@@ -190,6 +210,11 @@ def add_PlatformServiceServicer_to_server(servicer, server):
                     servicer.ChangePlan,
                     request_deserializer=bulkhead_dot_identity_dot_v1_dot_platform__service__pb2.ChangePlanRequest.FromString,
                     response_serializer=bulkhead_dot_identity_dot_v1_dot_platform__pb2.PlatformTenant.SerializeToString,
+            ),
+            'SetTenantLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetTenantLimit,
+                    request_deserializer=bulkhead_dot_identity_dot_v1_dot_platform__service__pb2.SetTenantLimitRequest.FromString,
+                    response_serializer=bulkhead_dot_identity_dot_v1_dot_platform__pb2.TenantLimit.SerializeToString,
             ),
             'ListPlans': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPlans,
@@ -314,6 +339,33 @@ class PlatformService:
             '/bulkhead.identity.v1.PlatformService/ChangePlan',
             bulkhead_dot_identity_dot_v1_dot_platform__service__pb2.ChangePlanRequest.SerializeToString,
             bulkhead_dot_identity_dot_v1_dot_platform__pb2.PlatformTenant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetTenantLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bulkhead.identity.v1.PlatformService/SetTenantLimit',
+            bulkhead_dot_identity_dot_v1_dot_platform__service__pb2.SetTenantLimitRequest.SerializeToString,
+            bulkhead_dot_identity_dot_v1_dot_platform__pb2.TenantLimit.FromString,
             options,
             channel_credentials,
             insecure,

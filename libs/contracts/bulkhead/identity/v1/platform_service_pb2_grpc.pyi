@@ -63,6 +63,17 @@ class PlatformServiceStub:
 
     Idempotent with a request_id.
     """
+    SetTenantLimit: _aio.UnaryUnaryMultiCallable[_platform_service_pb2.SetTenantLimitRequest, _platform_pb2.TenantLimit]
+    """Sets how many tenants a person may have made: 10, while nothing else is set. Who has made more keeps them, and makes
+    none until fewer are left. A deleted tenant counts while it can be restored. It leaves an event in the platform's log.
+
+    Permission: platform administrators.
+
+    Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "user": there is no such person, or the account is closed),
+    INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED), PERMISSION_DENIED (CALLER_NOT_ALLOWED).
+
+    Idempotent: the same number again changes nothing.
+    """
     ListPlans: _aio.UnaryUnaryMultiCallable[_platform_service_pb2.ListPlansRequest, _platform_service_pb2.ListPlansResponse]
     """Lists the plans, all at once, in the order of their codes.
 
@@ -159,6 +170,23 @@ class PlatformServiceServicer(metaclass=_abc_1.ABCMeta):
         REQUEST_ID_REUSED), PERMISSION_DENIED (CALLER_NOT_ALLOWED).
 
         Idempotent with a request_id.
+        """
+
+    @_abc_1.abstractmethod
+    def SetTenantLimit(
+        self,
+        request: _platform_service_pb2.SetTenantLimitRequest,
+        context: _aio.ServicerContext[_platform_service_pb2.SetTenantLimitRequest, _abc.Awaitable[_platform_pb2.TenantLimit]],
+    ) -> _abc.Awaitable[_platform_pb2.TenantLimit]:
+        """Sets how many tenants a person may have made: 10, while nothing else is set. Who has made more keeps them, and makes
+        none until fewer are left. A deleted tenant counts while it can be restored. It leaves an event in the platform's log.
+
+        Permission: platform administrators.
+
+        Errors: NOT_FOUND (RESOURCE_NOT_FOUND, resource "user": there is no such person, or the account is closed),
+        INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED), PERMISSION_DENIED (CALLER_NOT_ALLOWED).
+
+        Idempotent: the same number again changes nothing.
         """
 
     @_abc_1.abstractmethod

@@ -110,11 +110,15 @@ class TenantServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateTenant(self, request, context):
-        """Makes a tenant on the free plan, with the caller as its owner. Call SelectTenant to enter it.
+        """Makes a tenant on the free plan, with the caller as its owner. Call SelectTenant to enter it. A person may have made
+        10 tenants, unless the platform has agreed on another number with them, and makes at most 20 an hour, or a tenth of
+        that number. One counts for who made it, whoever owns it, and a deleted one as long as UndeleteTenant can bring it
+        back.
 
         Permission: signed-in persons.
 
-        Errors: ALREADY_EXISTS (ALREADY_TAKEN, field "tenant.slug"), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED),
+        Errors: RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "tenants"; RATE_LIMITED, limit "tenants"),
+        ALREADY_EXISTS (ALREADY_TAKEN, field "tenant.slug"), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED),
         UNAUTHENTICATED (SESSION_ENDED: the account is closed).
 
         Idempotent with a request_id.

@@ -31,11 +31,15 @@ class TenantServiceStub:
     A read: repeating it is safe.
     """
     CreateTenant: _aio.UnaryUnaryMultiCallable[_tenant_service_pb2.CreateTenantRequest, _tenant_pb2.Tenant]
-    """Makes a tenant on the free plan, with the caller as its owner. Call SelectTenant to enter it.
+    """Makes a tenant on the free plan, with the caller as its owner. Call SelectTenant to enter it. A person may have made
+    10 tenants, unless the platform has agreed on another number with them, and makes at most 20 an hour, or a tenth of
+    that number. One counts for who made it, whoever owns it, and a deleted one as long as UndeleteTenant can bring it
+    back.
 
     Permission: signed-in persons.
 
-    Errors: ALREADY_EXISTS (ALREADY_TAKEN, field "tenant.slug"), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED),
+    Errors: RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "tenants"; RATE_LIMITED, limit "tenants"),
+    ALREADY_EXISTS (ALREADY_TAKEN, field "tenant.slug"), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED),
     UNAUTHENTICATED (SESSION_ENDED: the account is closed).
 
     Idempotent with a request_id.
@@ -154,11 +158,15 @@ class TenantServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _tenant_service_pb2.CreateTenantRequest,
         context: _aio.ServicerContext[_tenant_service_pb2.CreateTenantRequest, _abc.Awaitable[_tenant_pb2.Tenant]],
     ) -> _abc.Awaitable[_tenant_pb2.Tenant]:
-        """Makes a tenant on the free plan, with the caller as its owner. Call SelectTenant to enter it.
+        """Makes a tenant on the free plan, with the caller as its owner. Call SelectTenant to enter it. A person may have made
+        10 tenants, unless the platform has agreed on another number with them, and makes at most 20 an hour, or a tenth of
+        that number. One counts for who made it, whoever owns it, and a deleted one as long as UndeleteTenant can bring it
+        back.
 
         Permission: signed-in persons.
 
-        Errors: ALREADY_EXISTS (ALREADY_TAKEN, field "tenant.slug"), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED),
+        Errors: RESOURCE_EXHAUSTED (PLAN_LIMIT_REACHED, limit "tenants"; RATE_LIMITED, limit "tenants"),
+        ALREADY_EXISTS (ALREADY_TAKEN, field "tenant.slug"), INVALID_ARGUMENT (INVALID_FIELD, REQUEST_ID_REUSED),
         UNAUTHENTICATED (SESSION_ENDED: the account is closed).
 
         Idempotent with a request_id.

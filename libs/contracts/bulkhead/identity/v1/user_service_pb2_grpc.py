@@ -76,7 +76,9 @@ class UserServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateMe(self, request, context):
-        """Changes fields of the caller. Full name and picture change in all her tenants at once.
+        """Changes fields of the caller. Full name and picture change with the call in the ten tenants joined last, and in the
+        others within seconds; of changes that follow each other within ten seconds these may be shown the last one only. In
+        each tenant's log the change is the caller's, by this call.
 
         Permission: a signed-in person; a tenant is not needed.
 

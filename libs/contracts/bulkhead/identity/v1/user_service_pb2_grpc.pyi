@@ -27,7 +27,9 @@ class UserServiceStub:
     A read: repeating it is safe.
     """
     UpdateMe: _aio.UnaryUnaryMultiCallable[_user_service_pb2.UpdateMeRequest, _user_pb2.User]
-    """Changes fields of the caller. Full name and picture change in all her tenants at once.
+    """Changes fields of the caller. Full name and picture change with the call in the ten tenants joined last, and in the
+    others within seconds; of changes that follow each other within ten seconds these may be shown the last one only. In
+    each tenant's log the change is the caller's, by this call.
 
     Permission: a signed-in person; a tenant is not needed.
 
@@ -86,7 +88,9 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _user_service_pb2.UpdateMeRequest,
         context: _aio.ServicerContext[_user_service_pb2.UpdateMeRequest, _abc.Awaitable[_user_pb2.User]],
     ) -> _abc.Awaitable[_user_pb2.User]:
-        """Changes fields of the caller. Full name and picture change in all her tenants at once.
+        """Changes fields of the caller. Full name and picture change with the call in the ten tenants joined last, and in the
+        others within seconds; of changes that follow each other within ten seconds these may be shown the last one only. In
+        each tenant's log the change is the caller's, by this call.
 
         Permission: a signed-in person; a tenant is not needed.
 
