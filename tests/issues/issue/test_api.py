@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import grpc.aio
@@ -11,7 +12,7 @@ from bulkhead.issues.v1 import issue_pb2, project_pb2, workflow_pb2
 from bulkhead_issues.issue import wire
 from bulkhead_kit.caller import Role
 from bulkhead_kit.ids import new_id
-from google.protobuf import struct_pb2
+from google.protobuf import json_format, struct_pb2
 
 from tests.issues.support import RANDOM_ID, outbox, stamp
 from tests.support.builders import make_issue, make_label, make_project, statuses
@@ -227,10 +228,10 @@ async def test_update_writes_what_the_mask_says_and_history_keeps_the_rest(tenan
     assert {(one.field, one.old_value, one.new_value) for one in changes} == {
         ("label_ids", "", label_id),
         ("title", issue.title, "New"),
-        ("priority", "0", "1"),
+        ("priority", "PRIORITY_UNSPECIFIED", "PRIORITY_LOW"),
         ("estimate_minutes", "", "5"),
         ("estimate_minutes", "5", ""),
-        ("priority", "1", "0"),
+        ("priority", "PRIORITY_LOW", "PRIORITY_UNSPECIFIED"),
     }
     assert {one.changed_by_id for one in changes} == {str(tenant.people[Role.MEMBER].user_id)}
     assert [one.HasField("old_value") for one in changes if one.field == "label_ids"] == [False]
@@ -254,9 +255,20 @@ async def test_every_field_that_update_writes_is_in_the_activity(tenant: Tenant,
         "metadata": metadata,
     }
     assert fields.keys() == wire._MUTABLE.paths
-    await tenant.owner.issues.UpdateIssue(issue=changed(made, **fields), update_mask={"paths": list(fields)})
+    now = await tenant.owner.issues.UpdateIssue(issue=changed(made, **fields), update_mask={"paths": list(fields)})
     activity = (await tenant.owner.issues.ListActivity(issue_id=made.issue_id)).changes
     assert {one.field for one in activity} == fields.keys()
+    # Each in the form in which the contract's JSON has it.
+    shown = json_format.MessageToDict(now, preserving_proto_field_name=True)
+    told = {one.field: one.new_value for one in activity}
+    assert json.loads(told.pop("metadata")) == shown["metadata"]
+    assert told == {field: str(shown[field]) for field in told}
+    await tenant.owner.issues.DeleteIssue(issue_id=made.issue_id)
+    (deleted, *_) = (await tenant.owner.issues.ListActivity(issue_id=made.issue_id)).changes
+    gone = await tenant.owner.issues.GetIssue(issue_id=made.issue_id)
+    assert (deleted.field, deleted.new_value) == ("delete_time", gone.delete_time.ToJsonString())
+    # And the list's own filter takes it.
+    assert not (await tenant.owner.issues.ListIssues(filter=f'due_time = "{told["due_time"]}"')).issues
 
 
 async def test_update_refuses_masks_and_etags_that_are_none(tenant: Tenant, issue: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, cast
 
 from bulkhead.issues.v1 import issue_pb2, issue_service_pb2, project_pb2, workflow_pb2
@@ -84,13 +85,32 @@ def span(row: SpanRow) -> issue_pb2.StatusSpan:
     )
 
 
+def _told(field: str, value: str | None) -> str | None:
+    """As the contract's JSON has it, so that a filter takes it; the table holds PostgreSQL's times and bare numbers."""
+    if value is None:
+        return None
+    if field in _ENUMS:
+        return _ENUMS[field](int(value))
+    if field.endswith("_time"):
+        stamp = Timestamp()
+        stamp.FromDatetime(datetime.fromisoformat(value))
+        return stamp.ToJsonString()
+    return value
+
+
+_ENUMS: Mapping[str, Callable[[int], str]] = {
+    "type": lambda number: issue_pb2.IssueType.Name(cast("issue_pb2.IssueType.ValueType", number)),
+    "priority": lambda number: project_pb2.Priority.Name(cast("project_pb2.Priority.ValueType", number)),
+}
+
+
 def change(row: ChangeRow) -> issue_pb2.IssueChange:
     return issue_pb2.IssueChange(
         change_time=wire.timestamp(row.changed_at),
         changed_by_id=row.changed_by or "",
         field=row.field,
-        old_value=row.old_value,
-        new_value=row.new_value,
+        old_value=_told(row.field, row.old_value),
+        new_value=_told(row.field, row.new_value),
     )
 
 

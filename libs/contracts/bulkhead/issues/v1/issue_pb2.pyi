@@ -275,9 +275,11 @@ class IssueChange(_message.Message):
     field: _builtins.str
     """Name of a field of Issue. label_ids: the one label that came (new_value) or went (old_value)."""
     old_value: _builtins.str
-    """The value before, as text; unset: there was none."""
+    """The value before, as text: times by RFC 3339 in UTC, enums by the names of their values, metadata as JSON; unset: there
+    was none.
+    """
     new_value: _builtins.str
-    """The value after, as text; unset: there is none."""
+    """The value after, in the same form; unset: there is none."""
     @_builtins.property
     def change_time(self) -> _timestamp_pb2.Timestamp:
         """When."""
