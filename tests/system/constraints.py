@@ -90,8 +90,8 @@ VERDICTS: Final[dict[str, list[Verdict]]] = {
     ],
     "identity.(mail_asks_purpose|mails_kind|one_time_tokens_purpose|sessions_revoked_reason|users_kind|users_status"
     "|memberships_status|invitations_status|tenants_status)_check": [OWN_VALUE],
-    "identity.(mail_asks_mailed_at|mails_sent_at|api_keys_revoked_at|invitations_accepted|invitations_revoked"
-    "|memberships_disabled_at|memberships_left_at|one_time_tokens_used_at|one_time_tokens_used_by_request"
+    "identity.(mail_asks_mailed_at|mails_sent_at|mails_to_whom|api_keys_revoked_at|invitations_accepted|invitations_revoked"
+    "|invitations_to_whom|memberships_disabled_at|memberships_left_at|one_time_tokens_used_at|one_time_tokens_used_by_request"
     "|sessions_revoked_at|support_grants_revoked_at|tenants_deleted_at|team_members_is_lead"
     "|memberships_support_until|one_time_tokens_password_hash)_check": [TOGETHER],
     "identity.(login_throttles_failures|mails_attempts|one_time_tokens_attempts|tenant_usage_.*)_check": [COUNTED],

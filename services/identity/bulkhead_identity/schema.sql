@@ -95,6 +95,7 @@ comment on column identity.mail_asks.mailed_at is
 'When there was somebody to mail to; the next mail waits a minute, the fourth for the first one''s token to end.';
 create index mail_asks_created_at_idx on identity.mail_asks (created_at);
 create index mail_asks_email_key_idx on identity.mail_asks (email_key, purpose, mailed_at) where mailed_at is not null;
+create index mail_asks_of_address_idx on identity.mail_asks (email_key);
 create index mail_asks_open_idx on identity.mail_asks (created_at) where answered_at is null;
 alter table identity.mail_asks enable row level security;
 alter table identity.mail_asks force row level security;
@@ -158,7 +159,7 @@ grant select, delete on identity.mail_limits to identity_worker;
 create table identity.mails (
     mail_id uuid not null,
     kind text not null,
-    to_address text not null,
+    to_address text,
     subject_id uuid not null,
     details jsonb default '{}'::jsonb not null,
     request_digest bytea,
@@ -176,14 +177,15 @@ create table identity.mails (
     constraint mails_last_error_check check (length(last_error) <= 500),
     constraint mails_request_digest_check check (octet_length(request_digest) = 32),
     constraint mails_sent_at_check check (sent_at is null or failed_at is null),
-    constraint mails_to_address_check check (length(to_address) between 3 and 254)
+    constraint mails_to_address_check check (length(to_address) between 3 and 254),
+    constraint mails_to_whom_check check (to_address is not null or sent_at is not null or failed_at is not null)
 );
 comment on table identity.mails is
 'Mails to be sent, queued in the transaction that gives the reason. Holds no token: the worker derives it from subject_id.';
 comment on column identity.mails.kind is
 'Which text is sent.';
 comment on column identity.mails.to_address is
-'Where it is sent.';
+'Where it is sent; null once whoever had the address has closed their account.';
 comment on column identity.mails.subject_id is
 'The one-time token, the invitation or the user the mail is about.';
 comment on column identity.mails.details is
@@ -198,6 +200,8 @@ comment on column identity.mails.failed_at is
 'When it was given up.';
 create index mails_created_at_idx on identity.mails (created_at);
 create index mails_due_at_idx on identity.mails (due_at) where sent_at is null and failed_at is null;
+create index mails_of_address_idx on identity.mails (lower(to_address collate "C"));
+create index mails_subject_id_idx on identity.mails (subject_id);
 alter table identity.mails enable row level security;
 alter table identity.mails force row level security;
 create policy definer_queue on identity.mails for insert to identity_definer
@@ -1015,8 +1019,8 @@ on identity.api_keys to identity_definer;
 create table identity.invitations (
     tenant_id uuid not null,
     invitation_id uuid not null,
-    email text not null,
-    email_key text collate "C" generated always as (lower(email collate "C")) stored not null,
+    email text,
+    email_key text collate "C" generated always as (lower(email collate "C")) stored,
     role smallint not null,
     token_hash bytea not null,
     status text default 'open' not null,
@@ -1041,12 +1045,13 @@ create table identity.invitations (
     constraint invitations_revoked_check check ((status = 'revoked') = (revoked_at is not null)),
     constraint invitations_role_check check (role between 1 and 5),
     constraint invitations_status_check check (status in ('open', 'accepted', 'revoked', 'expired')),
+    constraint invitations_to_whom_check check (email is not null or status <> 'open'),
     constraint invitations_token_hash_check check (octet_length(token_hash) = 32)
 );
 comment on table identity.invitations is
 'Invitations to a tenant. An open one holds a seat. The token is in the mail; here is its SHA-256.';
 comment on column identity.invitations.email is
-'Who is invited, as the inviter wrote it.';
+'Who is invited, as the inviter wrote it; null: whoever had the address has closed their account.';
 comment on column identity.invitations.email_key is
 'What addresses are compared by, as identity.users has it.';
 comment on column identity.invitations.role is
@@ -1062,6 +1067,7 @@ comment on column identity.invitations.revoked_by is
 create index invitations_accepted_by_idx on identity.invitations (tenant_id, accepted_by) where accepted_by is not null;
 create index invitations_email_key_idx on identity.invitations (tenant_id, email_key);
 create index invitations_expires_at_idx on identity.invitations (expires_at) where status = 'open'::text;
+create index invitations_of_address_idx on identity.invitations (email_key);
 create unique index invitations_open_email_key on identity.invitations (tenant_id, email_key) where status = 'open'::text;
 create index invitations_open_idx on identity.invitations (tenant_id, invitation_id) where status = 'open'::text;
 alter table identity.invitations enable row level security;
@@ -2523,6 +2529,81 @@ revoke all on function identity.fence_tenant() from public;
 comment on function identity.fence_tenant() is
 'No write of a tenant commits after the change of its status has: the writers'' lock, taken alone.';
 
+create or replace function identity.forget_person()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_address constant bytea := convert_to(old.email, 'UTF8');
+    v_name constant bytea := convert_to(old.full_name, 'UTF8');
+    v_tenants uuid[];
+begin
+    v_tenants := array(
+        select m.tenant_id from identity.memberships as m where m.user_id = new.user_id
+        union
+        select i.tenant_id from identity.invitations as i where i.email_key = old.email_key
+    );
+    -- The open ones end: whoever has the address one day is somebody else.
+    update identity.invitations as i set status = 'revoked' where i.email_key = old.email_key and i.status = 'open';
+    update identity.invitations as i set email = null where i.email_key = old.email_key;
+    -- Those that she accepted under an older address.
+    update identity.invitations as i set email = null
+    where i.tenant_id = any(v_tenants) and i.accepted_by = new.user_id and i.email is not null;
+    -- But for the one that tells of this, which forgets the address when it is sent.
+    update identity.mails as m
+    set
+        to_address = null, details = '{}', last_error = 'the account was closed',
+        failed_at = case when m.sent_at is null then coalesce(m.failed_at, now()) end
+    where lower(m.to_address collate "C") = old.email_key
+    and not (m.kind = 'account_closed' and m.sent_at is null and m.failed_at is null);
+    -- Those she has caused to others name her, and nobody joins by her invitations any more.
+    update identity.mails as m
+    set
+        details = '{}', failed_at = case when m.sent_at is null then coalesce(m.failed_at, now()) end,
+        last_error = case when m.sent_at is null then coalesce(m.last_error, 'who invited has closed the account') end
+    where
+        m.kind = 'invitation' and m.details <> '{}'
+        and m.subject_id in (
+            select i.invitation_id from identity.invitations as i
+            where i.tenant_id = any(v_tenants) and i.created_by = new.user_id
+        );
+    delete from identity.mail_asks as a where a.email_key = old.email_key;
+    update identity.one_time_tokens as t set full_name = null
+    where t.user_id = new.user_id and t.full_name is not null;
+    -- Answers that are kept for repeats: her own, and those that show her to others.
+    update identity.user_request_ids as r set reply = null where r.user_id = new.user_id and r.reply is not null;
+    update identity.request_ids as r set reply = null
+    where
+        r.tenant_id = any(v_tenants)
+        and (
+            r.principal = new.user_id::text
+            or position(v_address in r.reply) > 0 or position(v_name in r.reply) > 0
+        );
+    return null;
+end
+$function$;
+revoke all on function identity.forget_person() from public;
+comment on function identity.forget_person() is
+'What says elsewhere whose an erased account was: her address in invitations and mails, her name in mails and tokens, both in answers that are kept for repeats.';
+
+create or replace function identity.forget_the_last_mail()
+ returns trigger
+ language plpgsql
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    new.to_address := null;
+    -- The words of a mail server like to name the address.
+    new.last_error := case when new.last_error is not null then 'not sent' end;
+    return new;
+end
+$function$;
+revoke all on function identity.forget_the_last_mail() from public;
+comment on function identity.forget_the_last_mail() is
+'The mail that tells of a closed account is the last that needs its address.';
+
 create or replace function identity.give_face()
  returns trigger
  language plpgsql
@@ -2970,6 +3051,8 @@ comment on function identity.tenant_key(uuid) is
 
 create trigger zz_capture after insert or update on identity.mail_asks for each row execute function identity.capture_mail_asks();
 
+create trigger forget_the_last before update on identity.mails for each row when (new.kind = 'account_closed'::text and (new.sent_at is not null or new.failed_at is not null)) execute function identity.forget_the_last_mail();
+
 create trigger aa_stamp before insert or update on identity.plans for each row execute function app.stamp();
 create trigger zz_capture after insert or delete or update on identity.plans for each row execute function identity.capture_plans();
 
@@ -2998,6 +3081,7 @@ create trigger aa_stamp before insert or update of kind, email, email_verified_a
 create trigger ab_fence before update on identity.users for each row when (old.full_name is distinct from new.full_name or old.avatar_url is distinct from new.avatar_url or old.status is distinct from new.status) execute function identity.fence_person();
 create trigger ab_fence_own before update of full_name, avatar_url, status on identity.users for each statement execute function identity.fence_own_person();
 create trigger end_administration after update on identity.users for each row when (old.is_platform_admin and not new.is_platform_admin) execute function identity.end_administration();
+create trigger forget after update on identity.users for each row when (old.kind = 'person'::text and old.status <> 'erased'::text and new.status = 'erased'::text) execute function identity.forget_person();
 create trigger show_face after update on identity.users for each row when (new.kind = 'person'::text and new.status <> 'erased'::text and (old.full_name is distinct from new.full_name or old.avatar_url is distinct from new.avatar_url)) execute function identity.show_face();
 create trigger zz_capture after insert or delete or update on identity.users for each row execute function identity.capture_users();
 
@@ -3570,8 +3654,15 @@ begin
         perform app.refuse(10, 'CONFLICT', 'the password was changed by another call meanwhile, try again');
     end if;
     perform pg_advisory_xact_lock(identity.person_key(v_user_id));
+    -- Those that have invited her too: her invitations are taken back below.
     perform 1 from identity.tenant_usage as t
-    where t.tenant_id in (select m.tenant_id from identity.memberships as m where m.user_id = v_user_id)
+    where t.tenant_id in (
+        select m.tenant_id from identity.memberships as m where m.user_id = v_user_id
+        union all
+        select i.tenant_id from identity.invitations as i
+        inner join identity.users as u on u.email_key = i.email_key
+        where u.user_id = v_user_id and i.status = 'open'
+    )
     order by t.tenant_id for no key update;
     select m.tenant_id into v_tenant_id from identity.memberships as m
     inner join identity.tenants as t on t.tenant_id = m.tenant_id

@@ -40,7 +40,8 @@ class MemberRow(NamedTuple):
 
 class InvitationRow(NamedTuple):
     invitation_id: str
-    email: str
+    email: str | None
+    """None: whoever had the address has closed their account."""
     role: int
     status: str
     expires_at: int

@@ -84,7 +84,7 @@ def members(rows: Iterable[MemberRow], next_page_token: str) -> pb.ListMembersRe
 def invitation(row: InvitationRow) -> member_pb.Invitation:
     return member_pb.Invitation(
         invitation_id=row.invitation_id,
-        email=row.email,
+        email=row.email or "",
         role=options_pb2.Role.ValueType(row.role),
         state=_INVITATION_STATES[row.status],
         expire_time=timestamp(row.expires_at),

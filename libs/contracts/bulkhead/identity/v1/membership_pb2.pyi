@@ -198,7 +198,7 @@ class Invitation(_message.Message):
     invitation_id: _builtins.str
     """UUID, given by the server."""
     email: _builtins.str
-    """Address it was sent to."""
+    """Address it was sent to; empty once whoever had it has closed their account (CloseAccount)."""
     role: _options_pb2.Role.ValueType
     """Role the person will have."""
     state: Global___Invitation.State.ValueType

@@ -92,10 +92,15 @@ class UserServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CloseAccount(self, request, context):
-        """Closes the caller's account for good: her sessions end, her address and whatever she has told of herself are erased, and
-        in every tenant she becomes a disabled member named "Deleted user", to whom what she did still refers. Nothing that she
-        began before is written once this has answered, in any service. She gets a mail that says so; the address may sign up
-        anew, as somebody else.
+        """Closes the caller's account for good: their sessions end, their address and whatever they have told of themselves are
+        erased, and in every tenant they become a disabled member named "Deleted user", to whom what they did still refers.
+        Nothing that they began before is written once this has answered, in any service. API keys they have made open nothing
+        any more. Open invitations to the address are taken back, settled ones lose it. A mail says so; with it the address
+        leaves the last table but for the logs, and may sign up anew, as somebody else.
+
+        What stays: in the audit logs the values of changes made before and of this one, which an erasure removes without
+        changing the log (AuditEvent.erased); the addresses and programs of the ended sessions, for 30 days after these would
+        have expired; and what the person or others wrote into names and texts of the tenants.
 
         Permission: signed-in persons whose session has not ended and who know the password.
 
