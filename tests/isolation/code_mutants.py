@@ -64,9 +64,9 @@ def _header_believed(patch: pytest.MonkeyPatch) -> None:
     """The tenant of the metadata, whatever the token says."""
     member = caller._member
 
-    def trusting(claims: Any, call: Any, found: Any, context: Any) -> Any:
+    def trusting(claims: Any, call: Any, found: Any) -> Any:
         named = replace(claims, tid=found.tenant_id or claims.tid)
-        return member(named, call, found, context)
+        return member(named, call, found)
 
     patch.setattr(caller, "_member", trusting)
 

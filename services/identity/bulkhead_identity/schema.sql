@@ -2586,7 +2586,7 @@ end
 $function$;
 revoke all on function identity.forget_person() from public;
 comment on function identity.forget_person() is
-'What says elsewhere whose an erased account was: her address in invitations and mails, her name in mails and tokens, both in answers that are kept for repeats.';
+'Clears what says elsewhere whose an erased account was: the address in invitations and mails, the name in mails and tokens, both in answers that are kept for repeats.';
 
 create or replace function identity.forget_the_last_mail()
  returns trigger

@@ -53,12 +53,18 @@ revoke create on schema identity from identity_definer;
 
 # No installation has these tables large: the first release is still to come.
 ADDRESSES = """
+-- A row without an address is new; code of before writes one always.
+-- squawk-ignore ban-drop-not-null
 alter table identity.invitations alter column email drop not null;
+-- A row without an address is new; code of before writes one always.
+-- squawk-ignore ban-drop-not-null
 alter table identity.invitations alter column email_key drop not null;
 -- squawk-ignore constraint-missing-not-valid
 alter table identity.invitations add constraint invitations_to_whom_check check (email is not null or status <> 'open');
 comment on column identity.invitations.email is
 'Who is invited, as the inviter wrote it; null: whoever had the address has closed their account.';
+-- A row without an address is new; code of before writes one always.
+-- squawk-ignore ban-drop-not-null
 alter table identity.mails alter column to_address drop not null;
 -- squawk-ignore constraint-missing-not-valid
 alter table identity.mails add constraint mails_to_whom_check
@@ -131,8 +137,8 @@ end
 $$;
 revoke all on function identity.forget_person() from public;
 comment on function identity.forget_person() is
-'What says elsewhere whose an erased account was: her address in invitations and mails, her name in mails and tokens, both '
-'in answers that are kept for repeats.';
+'Clears what says elsewhere whose an erased account was: the address in invitations and mails, the name in mails and '
+'tokens, both in answers that are kept for repeats.';
 create trigger forget after update on identity.users for each row
 when (old.kind = 'person' and old.status <> 'erased' and new.status = 'erased')
 execute function identity.forget_person();
@@ -159,8 +165,9 @@ execute function identity.forget_the_last_mail();
 """
 
 CLOSE = """
-create or replace function identity.close_account(p_session_id uuid, p_checked_hash text, p_unknown_hash text, p_mail_id uuid)
-returns void
+create or replace function identity.close_account(
+    p_session_id uuid, p_checked_hash text, p_unknown_hash text, p_mail_id uuid
+) returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -235,8 +242,9 @@ $$;
 """
 
 CLOSE_BEFORE = """
-create or replace function identity.close_account(p_session_id uuid, p_checked_hash text, p_unknown_hash text, p_mail_id uuid)
-returns void
+create or replace function identity.close_account(
+    p_session_id uuid, p_checked_hash text, p_unknown_hash text, p_mail_id uuid
+) returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
