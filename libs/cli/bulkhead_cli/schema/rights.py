@@ -37,9 +37,9 @@ SUSPENDED = (
 LOG = """\
 ListEvents and GetEvent answer everybody, and not alike. Owners and admins see every event of their tenant. Everybody
 else sees their own acts (`actor_id`), without number, time of arrival, digests and address, and of the values those
-that the calls show to every role now: an invitation that somebody sent as an admin is there without its address. What an API
-key did is its account's act, not its maker's; what was done on somebody's behalf is the act of whoever did it. Of an
-internal comment a viewer sees no event at all. The database says the same by SQL; `audit.shown_fields` in
+that the calls show to every role now: an invitation that somebody sent as an admin is there without its address. What
+an API key did is its account's act, not its maker's; what was done on somebody's behalf is the act of whoever did it.
+Of an internal comment a viewer sees no event at all. The database says the same by SQL; `audit.shown_fields` in
 [docs/schema/audit.md](schema/audit.md) names the fields."""
 IDENTITY = "bulkhead.identity.v1"
 # What a member may do to others depends on their role besides her own: it reaches up to her own and no further.
