@@ -12,12 +12,17 @@ EVERYWHERE = ("deploy/", "libs/", "services/", "tests/", "tools/")
 Findings = Iterator[tuple[int, str]]
 _WAIVER = re.compile(r"#\s*(type:\s*ignore|noqa|nosec|pragma:\s*no\s*cover|fmt:\s*(off|skip)|pylint:)", re.IGNORECASE)
 _WITH_REASON = re.compile(r"#\s*(type: ignore\[[\w, -]+\]|noqa: [A-Z]+\d+(, ?[A-Z]+\d+)*)\s*(#|-|:)+\s*\w.{5,}")
+_FORMAT_OFF = re.compile(r"#\s*fmt:\s*off\s*")
 _LATER = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
 
 
 def waivers(source: Source) -> Findings:
+    before = 0
     for line, comment in source.comments():
-        if _WAIVER.search(comment) and not _WITH_REASON.search(comment):
+        # The formatter takes no words after this one: they stand on the line above.
+        explained = _FORMAT_OFF.fullmatch(comment) and before == line - 1
+        before = line
+        if _WAIVER.search(comment) and not explained and not _WITH_REASON.search(comment):
             yield line, f"{comment.strip()}: name the rule and say why"
 
 

@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import grpc
 import grpc.aio
 import structlog
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2
 
-from bulkhead_kit.errors import DomainError
+from bulkhead_kit.errors import DomainError, InvalidArgument
 from bulkhead_kit.interceptors.bodies import Bodies
 from bulkhead_kit.interceptors.caller import peer_address
+from bulkhead_kit.interceptors.errors import refuse
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.health")
 
@@ -27,6 +29,7 @@ Ready = Callable[[], Awaitable[str | None]]
 
 Status = health_pb2.HealthCheckResponse
 Context = grpc.aio.ServicerContext[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 WATCHES_A_CONNECTION: Final = 8
 """A client has one for each service it calls."""
@@ -75,27 +78,27 @@ class Health:
         self.missing: str | None = "not probed yet"
 
     def register(self, server: grpc.aio.Server) -> None:
-        check = grpc.stream_unary_rpc_method_handler(self._check, None, Status.SerializeToString)
-        watch = grpc.stream_stream_rpc_method_handler(self._watch, None, Status.SerializeToString)
+        check: Handler = grpc.stream_unary_rpc_method_handler(self._check, None, Status.SerializeToString)
+        watch: Handler = grpc.stream_stream_rpc_method_handler(self._watch, None, Status.SerializeToString)
         server.add_registered_method_handlers(health.SERVICE_NAME, {"Check": check, "Watch": watch})
 
     async def _check(self, _incoming: Any, context: Context) -> Any:
-        request = await self._request(context)
-        return await self._servicer.Check(request, context) if request is not None else Status()
+        return await self._servicer.Check(await self._request(context), context)
 
     async def _watch(self, _incoming: Any, context: Context) -> None:
-        request = await self._request(context)
-        if request is not None:
-            await self._servicer.Watch(request, context)
+        await self._servicer.Watch(await self._request(context), context)
 
-    async def _request(self, context: Context) -> health_pb2.HealthCheckRequest | None:
-        """Read here, as grpc would keep any number of a megabyte each; None: the call has its status."""
+    async def _request(self, context: Context) -> health_pb2.HealthCheckRequest:
+        """Read here, as grpc would keep any number of a megabyte each."""
         try:
-            return health_pb2.HealthCheckRequest.FromString(await self._bodies.only(context, peer_address(context)))
+            raw = await self._bodies.only(context, peer_address(context))
+            return health_pb2.HealthCheckRequest.FromString(raw)
         except DomainError as error:
-            context.set_code(error.code)
-            context.set_details(error.message)
-        return None
+            await refuse(error, context)
+            raise
+        except DecodeError:
+            await refuse(InvalidArgument.field("", "the request is not a valid message of a health check"), context)
+            raise
 
     async def start(self) -> None:
         await self._tell()

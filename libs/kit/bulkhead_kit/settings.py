@@ -266,7 +266,7 @@ class ServiceSettings(Settings):
             )
 
     def _mend_tls(self) -> str:
-        return f"set {self.variable('tls_certificate')} and {self.variable('tls_key')}, or stay on 127.0.0.1"
+        return f"give {self.variable('tls_certificate')} and {self.variable('tls_key')}, or stay on 127.0.0.1"
 
     def tls(self) -> TlsFiles | None:
         if self.tls_certificate is None and self.tls_key is None:

@@ -17,7 +17,7 @@ from bulkhead_kit.server import AddressError, ServerOptions, Service, build_serv
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from tests.kit.rpc.calls import failed, invoke, replies_of, start
+from tests.kit.rpc.calls import failed, invoke, one_by_one, reason_of, replies_of, start
 from tests.kit.rpc.probe import KINDS, SERVICE, ProbeServicer, ProbeStub, Reply, Request, add_file, policy
 from tests.kit.rpc.world import NAME, make_chain, running
 
@@ -187,6 +187,17 @@ async def test_health_follows_the_probe_and_needs_no_token() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await health_of(channel, "unknown.Service")
         assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize("method", ["Check", "Watch"])
+@pytest.mark.parametrize("messages", [(), (b"\xff\xff",)], ids=["none", "broken"])
+async def test_a_health_request_that_is_none_is_told_why(method: str, messages: tuple[bytes, ...]) -> None:
+    async with running() as world, grpc.aio.insecure_channel(world.address) as channel:
+        make: Any = channel.stream_unary if method == "Check" else channel.stream_stream
+        call = make(f"/grpc.health.v1.Health/{method}")(one_by_one(messages))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await (call if method == "Check" else call.read())
+        assert (caught.value.code(), reason_of(caught.value)) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
 
 
 async def test_a_probe_that_hangs_is_a_no() -> None:

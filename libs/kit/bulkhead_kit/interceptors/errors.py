@@ -69,10 +69,19 @@ async def answer(error: BaseException, call: Call, context: grpc.aio.ServicerCon
     call.code, call.reason = outcome.code, outcome.reason_name
     # From here on a deadline that passes would only keep the status from being sent.
     call.deadline = math.inf
+    await end(context, outcome, status)
+
+
+async def refuse(error: DomainError, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    """For what is served outside of the chain. Raises, so that the call ends."""
+    await end(context, error, to_status(error))
+
+
+async def end(context: grpc.aio.ServicerContext[Any, Any], error: DomainError, status: Status) -> None:
     details = ((metadata.STATUS_DETAILS, status.SerializeToString()),)
     try:
         async with asyncio.timeout(SEND_SECONDS):
-            await context.abort(outcome.code, status.message, details)
+            await context.abort(error.code, status.message, details)
     except TimeoutError:
         # The client does not read, so the status waits in grpc behind the replies; nobody here waits with it.
         raise asyncio.CancelledError from None

@@ -19,7 +19,7 @@ from bulkhead_kit.page_tokens import PageTokens
 from bulkhead_kit.paging import cut, page_of
 from grpc.aio import ServicerContext
 
-from bulkhead_audit.event import actions, rules, store, wire
+from bulkhead_audit.event import actions, store, wire
 
 
 class AuditWriterHandler(writer_pb_grpc.AuditWriterServiceServicer):
@@ -46,7 +46,7 @@ class AuditHandler(pb_grpc.AuditServiceServicer):
         self, request: pb.ListEventsRequest, _context: ServicerContext[Any, Any]
     ) -> pb.ListEventsResponse:
         caller = current_caller()
-        log = store.log_of(whole=rules.sees_whole_log(caller.role))
+        log = store.log_of(caller)
         asked = log.filters.parse(request.filter, words={"me": str(caller.user_id)})
         page = page_of(self._page_tokens, caller, request, request.filter, log.is_own)
         rows = await store.list_events(self._db.read(caller), log, asked, page.after, page.size + 1)
@@ -55,7 +55,7 @@ class AuditHandler(pb_grpc.AuditServiceServicer):
 
     async def GetEvent(self, request: pb.GetEventRequest, _context: ServicerContext[Any, Any]) -> event_pb.AuditEvent:
         caller = current_caller()
-        log = store.log_of(whole=rules.sees_whole_log(caller.role))
+        log = store.log_of(caller)
         found = await store.get(self._db.read(caller), log, parse_id(request.event_id, "event_id"))
         if found is None:
             raise NotFound("audit_event")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
+from bulkhead_kit.caller import Caller
 from bulkhead_kit.db import Id, Query, QueryCache, Reader, Time, Transaction, fitting, unnested
 from bulkhead_kit.errors import Aborted, DomainError
 from bulkhead_kit.filters import ID, TEXT, TIMESTAMP, Filter, FilterField, FilterSchema, enum
@@ -35,7 +36,7 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.types import TypeEngine
 
 from bulkhead_audit.event.columns import EVENT_VALUES, EVENTS, LOGS, OWN_EVENTS, OWN_VALUES
-from bulkhead_audit.event.rules import ACTOR_TYPES, OUTCOMES, VISIBILITIES, EventRow, Leaf, NewEvent
+from bulkhead_audit.event.rules import ACTOR_TYPES, OUTCOMES, VISIBILITIES, EventRow, Leaf, NewEvent, sees_whole_log
 
 TENANT: ColumnElement[Any] = bindparam("tenant_id", type_=Id)
 
@@ -196,8 +197,8 @@ WHOLE = Log(EVENTS, EVENT_VALUES, "seq", _filters(EVENTS.c))
 OWN = Log(OWN_EVENTS, OWN_VALUES, "event_id", _filters(OWN_EVENTS.c))
 
 
-def log_of(*, whole: bool) -> Log:
-    return WHOLE if whole else OWN
+def log_of(caller: Caller) -> Log:
+    return WHOLE if sees_whole_log(caller.role) else OWN
 
 
 def _with_values(log: Log, events: Any) -> Select[Any]:
