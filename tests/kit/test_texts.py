@@ -11,7 +11,7 @@ from bulkhead_kit.errors import InvalidArgument
 
 NOTHING = ["", " ", "\u00a0", "\u2003", "\u200b", "\u3164", "\u2800", "\ufeff", "\u200d", "\u2060", "\u00ad", "\u180e"]
 NOTHING += ["\u0301", "\u034f", "\ufe0f", "\U000e0041", "\U000e0fff", "\u200b \u3164\u2800", "\u200e\u200f", "\u061c"]
-SOMETHING = ["a", ".", "\u00b4", "a\u0301", "\U0001f469\u200d\U0001f4bb", "\u2764\ufe0f", "\u0600", "\u4e2d", "\u200bx"]
+SOMETHING = ["a", ".", "\u00b4", "a\u0301", "\U0001f469\u200d\U0001f4bb", "\u2764\ufe0f", "\u0600", "\u4e2d"]
 SAME = [
     ("bug", "bu\u200bg"),
     ("bug", " BUG\u00a0"),
@@ -52,8 +52,27 @@ def test_what_may_be_left_out_is_blank_or_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", SOMETHING)
 def test_what_shows_is_kept(text: str) -> None:
-    assert texts.name(f" {text} ", "title") == text == texts.body(text, "body")
+    assert texts.name(f" {text} ", "title") == unicodedata.normalize("NFC", text)
+    assert texts.body(text, "body") == text
     assert texts.mended_line(text) == unicodedata.normalize("NFC", text) == texts.mended_prose(text)
+
+
+@pytest.mark.parametrize(
+    "unseen", ["\u200b", "\u200d", "\u00ad", "\u2060", "\ufeff", "\u3164", "\ufe0f", "\u200e", "\U000e0062"]
+)
+def test_a_name_is_kept_without_what_nobody_sees(unseen: str) -> None:
+    assert texts.name(f"bu{unseen}g", "name") == "bug"
+    assert texts.name(f"bu\u034f{unseen}g", "name") == "bug"
+    assert texts.name(f"e{unseen}\u0301", "name") == "\u00e9"
+    assert texts.body(f"bu{unseen}g", "body") == f"bu{unseen}g"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["\U0001f469\u200d\U0001f4bb", "1\ufe0f\u20e3", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u2764\ufe0f"],
+)
+def test_what_joins_and_parts_letters_stays(name: str) -> None:
+    assert texts.name(name, "name") == name
 
 
 @pytest.mark.parametrize(("one", "other"), SAME)

@@ -1,8 +1,7 @@
 """Texts of people: what may be in one, whether there is anything to see in it, and what names are compared by.
 
-The database says the same: app.shows and app.fold are made of the same tables, and tests/schema/test_texts.py holds the
-two against each other for every code point. The tables are those of Unicode 14.0, written down, so that neither a newer
-Python nor a newer PostgreSQL changes what is equal. Unicode's form NFC is given to every request by spelling.py.
+The tables are those of Unicode 14.0, written down, so that a newer Python does not change what is equal. Unicode's form
+NFC is given to every request by spelling.py. The unique keys of names are lower(normalize(name, nfkc)).
 """
 
 from __future__ import annotations
@@ -23,42 +22,28 @@ BLANK: Final = r"\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\
 """White_Space, and the Braille pattern without dots."""
 CONTROL: Final = r"\u0000-\u001f\u007f-\u009f"
 
-# Unicode's full case folding of what is left after NFKD: the first letter, how many, how far apart, what is added.
-# Several to a line, as nobody reads a column of two hundred.
-# fmt: off
-FOLDS: Final = (
-    (0x41, 26, 1, 32), (0xC6, 1, 1, 32), (0xD0, 1, 1, 32), (0xD8, 1, 1, 32), (0xDE, 1, 1, 32), (0x110, 1, 1, 1),
-    (0x126, 1, 1, 1), (0x141, 1, 1, 1), (0x14A, 1, 1, 1), (0x152, 1, 1, 1), (0x166, 1, 1, 1), (0x181, 1, 1, 210),
-    (0x182, 2, 2, 1), (0x186, 1, 1, 206), (0x187, 1, 1, 1), (0x189, 2, 1, 205), (0x18B, 1, 1, 1), (0x18E, 1, 1, 79),
-    (0x18F, 1, 1, 202), (0x190, 1, 1, 203), (0x191, 1, 1, 1), (0x193, 1, 1, 205), (0x194, 1, 1, 207),
-    (0x196, 1, 1, 211), (0x197, 1, 1, 209), (0x198, 1, 1, 1), (0x19C, 1, 1, 211), (0x19D, 1, 1, 213),
-    (0x19F, 1, 1, 214), (0x1A2, 2, 2, 1), (0x1A6, 1, 1, 218), (0x1A7, 1, 1, 1), (0x1A9, 1, 1, 218), (0x1AC, 1, 1, 1),
-    (0x1AE, 1, 1, 218), (0x1B1, 2, 1, 217), (0x1B3, 2, 2, 1), (0x1B7, 1, 1, 219), (0x1B8, 1, 1, 1), (0x1BC, 1, 1, 1),
-    (0x1E4, 1, 1, 1), (0x1F6, 1, 1, -97), (0x1F7, 1, 1, -56), (0x21C, 1, 1, 1), (0x220, 1, 1, -130), (0x222, 2, 2, 1),
-    (0x23A, 1, 1, 10795), (0x23B, 1, 1, 1), (0x23D, 1, 1, -163), (0x23E, 1, 1, 10792), (0x241, 1, 1, 1),
-    (0x243, 1, 1, -195), (0x244, 1, 1, 69), (0x245, 1, 1, 71), (0x246, 5, 2, 1), (0x345, 1, 1, 116), (0x370, 2, 2, 1),
-    (0x376, 1, 1, 1), (0x37F, 1, 1, 116), (0x391, 17, 1, 32), (0x3A3, 7, 1, 32), (0x3C2, 1, 1, 1), (0x3CF, 1, 1, 8),
-    (0x3D8, 12, 2, 1), (0x3F7, 1, 1, 1), (0x3FA, 1, 1, 1), (0x3FD, 3, 1, -130), (0x402, 2, 2, 80), (0x405, 2, 1, 80),
-    (0x408, 4, 1, 80), (0x40F, 1, 1, 80), (0x410, 9, 1, 32), (0x41A, 22, 1, 32), (0x460, 11, 2, 1), (0x478, 5, 2, 1),
-    (0x48A, 27, 2, 1), (0x4C0, 1, 1, 15), (0x4C3, 6, 2, 1), (0x4D4, 1, 1, 1), (0x4D8, 1, 1, 1), (0x4E0, 1, 1, 1),
-    (0x4E8, 1, 1, 1), (0x4F6, 1, 1, 1), (0x4FA, 27, 2, 1), (0x531, 38, 1, 48), (0x10A0, 38, 1, 7264),
-    (0x10C7, 1, 1, 7264), (0x10CD, 1, 1, 7264), (0x13F8, 6, 1, -8), (0x1C80, 1, 1, -6222), (0x1C81, 1, 1, -6221),
-    (0x1C82, 1, 1, -6212), (0x1C83, 2, 1, -6210), (0x1C85, 1, 1, -6211), (0x1C86, 1, 1, -6204), (0x1C87, 1, 1, -6180),
-    (0x1C88, 1, 1, 35267), (0x1C90, 43, 1, -3008), (0x1CBD, 3, 1, -3008), (0x1EFA, 3, 2, 1), (0x2132, 1, 1, 28),
-    (0x2183, 1, 1, 1), (0x2C00, 48, 1, 48), (0x2C60, 1, 1, 1), (0x2C62, 1, 1, -10743), (0x2C63, 1, 1, -3814),
-    (0x2C64, 1, 1, -10727), (0x2C67, 3, 2, 1), (0x2C6D, 1, 1, -10780), (0x2C6E, 1, 1, -10749), (0x2C6F, 1, 1, -10783),
-    (0x2C70, 1, 1, -10782), (0x2C72, 1, 1, 1), (0x2C75, 1, 1, 1), (0x2C7E, 2, 1, -10815), (0x2C80, 50, 2, 1),
-    (0x2CEB, 2, 2, 1), (0x2CF2, 1, 1, 1), (0xA640, 23, 2, 1), (0xA680, 14, 2, 1), (0xA722, 7, 2, 1),
-    (0xA732, 31, 2, 1), (0xA779, 2, 2, 1), (0xA77D, 1, 1, -35332), (0xA77E, 5, 2, 1), (0xA78B, 1, 1, 1),
-    (0xA78D, 1, 1, -42280), (0xA790, 2, 2, 1), (0xA796, 10, 2, 1), (0xA7AA, 1, 1, -42308), (0xA7AB, 1, 1, -42319),
-    (0xA7AC, 1, 1, -42315), (0xA7AD, 1, 1, -42305), (0xA7AE, 1, 1, -42308), (0xA7B0, 1, 1, -42258),
-    (0xA7B1, 1, 1, -42282), (0xA7B2, 1, 1, -42261), (0xA7B3, 1, 1, 928), (0xA7B4, 8, 2, 1), (0xA7C4, 1, 1, -48),
-    (0xA7C5, 1, 1, -42307), (0xA7C6, 1, 1, -35384), (0xA7C7, 2, 2, 1), (0xA7D0, 1, 1, 1), (0xA7D6, 2, 2, 1),
-    (0xA7F5, 1, 1, 1), (0xAB70, 80, 1, -38864), (0x10400, 40, 1, 40), (0x104B0, 36, 1, 40), (0x10570, 11, 1, 39),
-    (0x1057C, 15, 1, 39), (0x1058C, 7, 1, 39), (0x10594, 2, 1, 39), (0x10C80, 51, 1, 64), (0x118A0, 32, 1, 32),
-    (0x16E40, 32, 1, 32), (0x1E900, 34, 1, 34),
-)
-# fmt: on
+FOLDS: Final = """
+    41,26,1,32 C6,1,1,32 D0,1,1,32 D8,1,1,32 DE,1,1,32 110,1,1,1 126,1,1,1 141,1,1,1 14A,1,1,1 152,1,1,1 166,1,1,1
+    181,1,1,210 182,2,2,1 186,1,1,206 187,1,1,1 189,2,1,205 18B,1,1,1 18E,1,1,79 18F,1,1,202 190,1,1,203 191,1,1,1
+    193,1,1,205 194,1,1,207 196,1,1,211 197,1,1,209 198,1,1,1 19C,1,1,211 19D,1,1,213 19F,1,1,214 1A2,2,2,1
+    1A6,1,1,218 1A7,1,1,1 1A9,1,1,218 1AC,1,1,1 1AE,1,1,218 1B1,2,1,217 1B3,2,2,1 1B7,1,1,219 1B8,1,1,1 1BC,1,1,1
+    1E4,1,1,1 1F6,1,1,-97 1F7,1,1,-56 21C,1,1,1 220,1,1,-130 222,2,2,1 23A,1,1,10795 23B,1,1,1 23D,1,1,-163
+    23E,1,1,10792 241,1,1,1 243,1,1,-195 244,1,1,69 245,1,1,71 246,5,2,1 345,1,1,116 370,2,2,1 376,1,1,1 37F,1,1,116
+    391,17,1,32 3A3,7,1,32 3C2,1,1,1 3CF,1,1,8 3D8,12,2,1 3F7,1,1,1 3FA,1,1,1 3FD,3,1,-130 402,2,2,80 405,2,1,80
+    408,4,1,80 40F,1,1,80 410,9,1,32 41A,22,1,32 460,11,2,1 478,5,2,1 48A,27,2,1 4C0,1,1,15 4C3,6,2,1 4D4,1,1,1
+    4D8,1,1,1 4E0,1,1,1 4E8,1,1,1 4F6,1,1,1 4FA,27,2,1 531,38,1,48 10A0,38,1,7264 10C7,1,1,7264 10CD,1,1,7264
+    13F8,6,1,-8 1C80,1,1,-6222 1C81,1,1,-6221 1C82,1,1,-6212 1C83,2,1,-6210 1C85,1,1,-6211 1C86,1,1,-6204
+    1C87,1,1,-6180 1C88,1,1,35267 1C90,43,1,-3008 1CBD,3,1,-3008 1EFA,3,2,1 2132,1,1,28 2183,1,1,1 2C00,48,1,48
+    2C60,1,1,1 2C62,1,1,-10743 2C63,1,1,-3814 2C64,1,1,-10727 2C67,3,2,1 2C6D,1,1,-10780 2C6E,1,1,-10749
+    2C6F,1,1,-10783 2C70,1,1,-10782 2C72,1,1,1 2C75,1,1,1 2C7E,2,1,-10815 2C80,50,2,1 2CEB,2,2,1 2CF2,1,1,1
+    A640,23,2,1 A680,14,2,1 A722,7,2,1 A732,31,2,1 A779,2,2,1 A77D,1,1,-35332 A77E,5,2,1 A78B,1,1,1 A78D,1,1,-42280
+    A790,2,2,1 A796,10,2,1 A7AA,1,1,-42308 A7AB,1,1,-42319 A7AC,1,1,-42315 A7AD,1,1,-42305 A7AE,1,1,-42308
+    A7B0,1,1,-42258 A7B1,1,1,-42282 A7B2,1,1,-42261 A7B3,1,1,928 A7B4,8,2,1 A7C4,1,1,-48 A7C5,1,1,-42307
+    A7C6,1,1,-35384 A7C7,2,2,1 A7D0,1,1,1 A7D6,2,2,1 A7F5,1,1,1 AB70,80,1,-38864 10400,40,1,40 104B0,36,1,40
+    10570,11,1,39 1057C,15,1,39 1058C,7,1,39 10594,2,1,39 10C80,51,1,64 118A0,32,1,32 16E40,32,1,32 1E900,34,1,34
+"""
+"""Unicode's full case folding of what is left after NFKD, a run of letters each: the first one in hexadecimal digits,
+how many, how far apart, and what is added."""
 _BIDI: Final = r"\u202a-\u202e\u2066-\u2069"
 """Embeddings, overrides and isolates: in one line they turn what stands around it."""
 
@@ -66,14 +51,21 @@ _BIDI: Final = r"\u202a-\u202e\u2066-\u2069"
 _not_in_line = re.compile(rf"[{CONTROL}\u2028\u2029{_BIDI}]").search
 _not_in_prose = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]").search
 _unseen = re.compile(f"[{UNSEEN}]+")
+# What joins, parts and chooses forms of letters and emoji stays, but does nothing behind a Latin letter.
+_needless = re.compile(
+    rf"(?<=[A-Za-z\u00c0-\u024f])[{UNSEEN}]+"
+    r"|[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2060-\u2064\u206a-\u206f\u3164\ufeff\uffa0\ufff0-\ufff8]"
+).sub
 _blanks = re.compile(f"[{BLANK}]+")
 _seen = re.compile(f"[^{UNSEEN}{BLANK}{CONTROL}]").finditer
 
 
 def _folds() -> Iterator[tuple[int, str]]:
-    for first, count, step, added in FOLDS:
-        for letter in range(first, first + count * step, step):
-            yield letter, chr(letter + added)
+    for run in FOLDS.split():
+        first, count, step, added = run.split(",")
+        start = int(first, 16)
+        for letter in range(start, start + int(count) * int(step), int(step)):
+            yield letter, chr(letter + int(added))
     yield from ((0xDF, "ss"), (0x1E9E, "ss"))
 
 
@@ -115,11 +107,11 @@ def prose(text: str, field: str) -> str:
 
 
 def name(text: str, field: str) -> str:
-    """One line with something to see on it."""
-    found = line(text, field).strip()
+    """One line with something to see on it, and without what nobody sees: two names that look alike are one."""
+    found = line(text, field)
     if not shows(found):
         raise _nothing_to_see(field)
-    return found
+    return found.strip() if found.isascii() else unicodedata.normalize("NFC", _needless("", found)).strip()
 
 
 def optional_line(text: str, field: str) -> str:

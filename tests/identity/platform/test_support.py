@@ -12,7 +12,9 @@ from bulkhead_cli import administration
 from bulkhead_kit.caller import Role
 from bulkhead_kit.ids import new_id
 
+from tests.identity.api_key.keys import later
 from tests.identity.platform.world import GRANT, administrator, enter, helper_in
+from tests.identity.test_texts import IMITATIONS
 from tests.identity.world import PostOffice, as_owner, as_role, events, new_address, set_plan, set_status
 from tests.support import people
 from tests.support.builders import make_label
@@ -480,3 +482,23 @@ def _labels(house: House, tenant: Tenant) -> int:
         ).fetchone()
     assert row is not None
     return int(row[0])
+
+
+async def test_nobody_is_called_like_her(house: House) -> None:
+    """People, service accounts, teams and tenants: wherever a name is given that others see."""
+    tenant = await house.tenant("imitated")
+    owner, somebody = tenant.owner.identity, await house.signed_in(tenant.people[Role.OWNER])
+    account = {"email": new_address(), "password": "nobody has this one"}
+    for name in IMITATIONS:
+        for give, given in (
+            (house.nobody().identity.SignUp, {**account, "full_name": name}),
+            (somebody.identity.UpdateMe, {"user": {"full_name": name}}),
+            (somebody.identity.UpdateMe, {"user": {"first_name": name}}),
+            (somebody.identity.CreateTenant, {"tenant": {"slug": f"t{new_id().hex[:20]}", "name": name}}),
+            (owner.CreateTeam, {"team": {"name": name}}),
+            (owner.UpdateTenant, {"tenant": {"tenant_id": str(tenant.tenant_id), "name": name}}),
+            (owner.CreateApiKey, {"display_name": name, "role": 1, "expire_time": later(hours=1)}),
+        ):
+            with refused("INVALID_ARGUMENT", "INVALID_FIELD") as refusal:
+                await give(**given)
+            assert "come to help" in refusal.message

@@ -215,6 +215,15 @@ async def test_a_page_of_long_issues_ends_before_its_message_is_too_long(tenant:
     assert refusal.fields == ["issue_ids"]
 
 
+async def test_a_title_is_found_in_either_of_unicodes_forms(tenant: Tenant, project: Any) -> None:
+    forms = ("Cre\u0300me", "Cr\u00e8me")
+    made = [await make_issue(tenant.owner, project.project_id, title=form) for form in forms]
+    assert {issue.title for issue in made} == {"Cr\u00e8me"}
+    for asked in [f"title{how}" for form in forms for how in (f' = "{form}"', f':"{form}*"')]:
+        found = await tenant.owner.issues.ListIssues(project_id=project.project_id, filter=asked)
+        assert {issue.issue_id for issue in found.issues} == {issue.issue_id for issue in made}
+
+
 async def test_a_list_across_projects_is_read_in_its_order_and_not_sorted(house: House, tenant: Tenant) -> None:
     query = lists._list(False, lists.FILTERS.parse(""), lists.ORDERS.parse(""), show_deleted=False, after=False)
     parameters, formats = query.encode({"tenant_id": tenant.tenant_id, "limit": 51})

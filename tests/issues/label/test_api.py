@@ -137,3 +137,21 @@ async def test_a_repeated_request_makes_one_label(tenant: Tenant) -> None:
     # The same id of another principal is another call.
     with refused("ALREADY_EXISTS", "ALREADY_TAKEN"):
         await tenant.member(Role.ADMIN).issues.CreateLabel(**request)
+
+
+async def test_two_names_that_look_alike_are_one(tenant: Tenant) -> None:
+    made = await make_label(tenant.owner, name="caf\u00e9 one")
+    for twin in (
+        "cafe\u0301 one",
+        "CAF\u00c9 one",
+        "caf\u200b\u00e9 one",
+        "ca\u00adf\u00e9 one",
+        "caf\u200d\u00e9 one",
+        "\u3164caf\u00e9 one",
+    ):
+        with refused("ALREADY_EXISTS", "ALREADY_TAKEN"):
+            await make_label(tenant.owner, name=twin)
+    for blank in ("\u200b", "\u3164", "\u2800", "\u0301"):
+        with refused("INVALID_ARGUMENT", "INVALID_FIELD"):
+            await make_label(tenant.owner, name=blank)
+    assert made.name == "caf\u00e9 one"
