@@ -78,7 +78,7 @@ create index mails_of_address_idx on identity.mails (lower(to_address collate "C
 -- squawk-ignore require-concurrent-index-creation
 create index mails_subject_id_idx on identity.mails (subject_id);
 -- squawk-ignore require-concurrent-index-creation
-create index mail_asks_of_address_idx on identity.mail_asks (email_key);
+create index mail_asks_of_address_idx on identity.mail_asks (email_key collate "C");
 """
 
 FORGET = """
@@ -120,7 +120,7 @@ begin
             select i.invitation_id from identity.invitations as i
             where i.tenant_id = any(v_tenants) and i.created_by = new.user_id
         );
-    delete from identity.mail_asks as a where a.email_key = old.email_key;
+    delete from identity.mail_asks as a where a.email_key collate "C" = old.email_key;
     update identity.one_time_tokens as t set full_name = null
     where t.user_id = new.user_id and t.full_name is not null;
     -- Answers that are kept for repeats: her own, and those that show her to others.
