@@ -1,6 +1,6 @@
 """Connections that send as much as they are let, in a process of its own, by the frames of HTTP/2: no client would.
 
-    python -m tests.support.hostile ADDRESS PATH CONNECTIONS ADDRESSES CALLS KIND
+    python -m tests.support.hostile ADDRESS PATH CONNECTIONS ADDRESSES CALLS KIND [TOKEN]
 
 Each connection keeps CALLS calls open. KIND upload: messages of 0.9 MB one after the other, without end; hold: of one
 message all but the last byte. Says so when every connection has sent something, and ends when killed.
@@ -34,17 +34,25 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
 def headers(path: str, authorization: str = "") -> bytes:
     fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "x", "te": "trailers"}
     fields["content-type"] = "application/grpc"
+    if authorization:
+        fields["authorization"] = authorization
     return b"".join(b"\x00" + _text(key) + _text(value) for key, value in fields.items())
 
 
 def _text(text: str) -> bytes:
-    assert len(text) < 127, "longer lengths of HPACK are not written here"
-    return bytes((len(text),)) + text.encode()
+    """As HPACK has it: a length of seven bits, what is more of it in bytes of seven bits each, the text."""
+    if len(text) < 127:
+        return bytes((len(text),)) + text.encode()
+    more, written = len(text) - 127, bytearray([127])
+    while more >= 128:
+        written.append(more % 128 + 128)
+        more //= 128
+    return bytes(written) + bytes((more,)) + text.encode()
 
 
 class Connection:
-    def __init__(self, path: str, calls: int, *, ends: bool) -> None:
-        self._block = headers(path)
+    def __init__(self, block: bytes, calls: int, *, ends: bool) -> None:
+        self._block = block
         self._most = calls
         self._length = len(MESSAGE) if ends else len(MESSAGE) - 1
         self._calls: dict[int, Call] = {}
@@ -118,9 +126,10 @@ class Connection:
 
 
 async def main() -> None:
-    address, path, connections, addresses, calls, kind = sys.argv[1:]
+    address, path, connections, addresses, calls, kind, *token = sys.argv[1:]
     host, _, port = address.rpartition(":")
-    made = [Connection(path, int(calls), ends=kind == "upload") for _ in range(int(connections))]
+    block = headers(path, f"Bearer {token[0]}" if token else "")
+    made = [Connection(block, int(calls), ends=kind == "upload") for _ in range(int(connections))]
     running = [
         asyncio.create_task(one.run(host, int(port), f"127.0.0.{1 + n % int(addresses)}")) for n, one in enumerate(made)
     ]

@@ -33,6 +33,8 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 WATCHES_A_CONNECTION: Final = 8
 """A client has one for each service it calls."""
+REQUESTS_AT_ONCE: Final = 16
+"""That are being read."""
 MAX_WATCH_BYTES: Final = 200
 """Of the request: a name and nothing else."""
 
@@ -72,7 +74,7 @@ class Health:
         self._every = every
         self._timeout = timeout
         self._servicer = _Servicer(self._names)
-        self._bodies = Bodies()
+        self._bodies = Bodies(places=REQUESTS_AT_ONCE)
         self._looking: asyncio.Task[None] | None = None
         self.serving = False
         self.missing: str | None = "not probed yet"

@@ -63,7 +63,7 @@ async def test_a_request_that_comes_late_is_answered() -> None:
 
 async def test_one_more_slow_request_costs_whoever_has_most() -> None:
     chain = make_chain()
-    chain._bodies = Bodies(most=2)
+    chain._bodies = Bodies(places=2)
     many, one = Person(), Person()
     async with running(chain=chain) as world, grpc.aio.insecure_channel(world.address) as channel:
         theirs = [Slow(channel, "Ask", many.metadata()) for _ in range(5)]
@@ -97,4 +97,4 @@ def test_the_oldest_of_who_has_most_go(shares: str, most: int, refused: list[int
 
 
 def _body(share: Hashable) -> _Body:
-    return _Body(share, None)
+    return _Body(share)

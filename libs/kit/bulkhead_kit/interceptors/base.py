@@ -26,7 +26,7 @@ from bulkhead_kit.errors import DomainError, InvalidArgument
 from bulkhead_kit.interceptors.bodies import Bodies, Hearings
 from bulkhead_kit.interceptors.caller import Callers, peer_address
 from bulkhead_kit.interceptors.deadline import Deadlines
-from bulkhead_kit.interceptors.errors import answer
+from bulkhead_kit.interceptors.errors import answer, forget_frames
 from bulkhead_kit.interceptors.limits import Limits
 from bulkhead_kit.interceptors.policy import checker
 from bulkhead_kit.interceptors.telemetry import RpcMetrics
@@ -97,7 +97,7 @@ class Chain:
         refusals = self._limits.refusals
         check = checker(policy, self._services)
 
-        async def serve(_incoming: Any, context: Context) -> bytes | None:
+        async def serve(incoming: Any, context: Context) -> bytes | None:
             call = metrics.begin(policy, context)
             deadlines.watch(call)
             try:
@@ -127,7 +127,11 @@ class Chain:
                     told = error if refusals is None else refusals.judge(error, call.caller, call.ip)
                     if told is not error and error.code is PERMISSION_DENIED and call.caller and denials is not None:
                         denials.note_one_of_many(call.caller)
-                await answer(told, call, context)
+                try:
+                    await answer(told, call, context)
+                finally:
+                    del incoming, told
+                    forget_frames(error)
                 raise
             finally:
                 if call.code is PERMISSION_DENIED and denials is not None and call.caller is not None:

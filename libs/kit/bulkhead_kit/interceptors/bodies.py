@@ -1,6 +1,7 @@
 """Requests on their way in. Before anybody reads, grpc takes no more of a call than its window; from then on a whole
-message. So nothing is read of a call that is refused anyway, and who sends slowly holds only so much memory: of those
-who do, a few are kept, and one more costs the one of them who has most.
+message. So nothing is read of a call that is refused anyway, and only so many requests are read at once: a place is
+taken before, and has a fair share for each person. Who sends slowly keeps a place while nobody waits for one; then it
+goes from the one of them who has most.
 """
 
 from __future__ import annotations
@@ -13,20 +14,22 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc.aio
-from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
 
 from bulkhead_kit.caller import Caller
-from bulkhead_kit.errors import InvalidArgument, ResourceExhausted
+from bulkhead_kit.errors import InvalidArgument
 from bulkhead_kit.interceptors.caller import peer_address
+from bulkhead_kit.interceptors.limits import overloaded
+from bulkhead_kit.shares import FullError, Shares
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-SLOW_BODIES: Final = 64
-"""Kept at once, each of the longest message at most."""
+PLACES: Final = 48
+"""Requests read at once, each of the longest message at most."""
+ROOM: Final = 2000
+"""Calls that wait for a place, each with its window at most."""
 LOOK_SECONDS: Final = 0.02
 SLOW_AFTER_LOOKS: Final = 5
 """Counted in looks, not in seconds: on a busy machine the looks come later too."""
-RETRY_AFTER: Final = 1.0
 CANCEL_SECONDS: Final = 0.1
 """A client that cancels is first seen by a body that ends, and told of right after."""
 
@@ -40,37 +43,59 @@ LINGER_SECONDS: Final = 1.0
 @dataclass(slots=True, eq=False)
 class _Body:
     share: Hashable
-    task: asyncio.Task[Any] | None
+    task: asyncio.Task[Any] | None = None
+    """None while it waits for a place."""
     looks: int = 0
+    """Since it is being read."""
     refused: bool = False
 
 
 class Bodies:
-    def __init__(self, most: int = SLOW_BODIES) -> None:
-        self._most = most
+    def __init__(self, places: int = PLACES) -> None:
+        self._places = Shares(places, room=ROOM)
         self._coming: dict[_Body, None] = {}
         """The oldest first."""
         self._looking = False
 
     async def read(self, context: Context, share: Hashable) -> bytes | None:
         """The next message, None after the last one. `share`: whose part of the memory it takes."""
-        body = _Body(share, asyncio.current_task())
+        body = _Body(share)
         self._coming[body] = None
         if not self._looking:
             self._looking = True
             asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
         try:
-            raw: Any = await context.read()
-        except asyncio.CancelledError:
-            if body.refused and body.task is not None:
-                body.task.uncancel()
-                raise ResourceExhausted(
-                    ErrorReason.OVERLOADED, "the request came too slowly, send it again", retry_after=RETRY_AFTER
-                ) from None
-            raise
+            if not self._places.take_now(share):
+                await self._wait(share)
+            body.task = asyncio.current_task()
+            raw: Any = await self._read(context, body)
         finally:
+            body.task = None
             del self._coming[body]
         return None if raw is grpc.aio.EOF else raw
+
+    async def _wait(self, share: Hashable) -> None:
+        try:
+            await self._places.take(share)
+        except FullError:
+            raise overloaded("too many requests are on their way, try again shortly") from None
+
+    async def _read(self, context: Context, body: _Body) -> Any:
+        try:
+            raw = await context.read()
+        except asyncio.CancelledError:
+            if not body.refused or body.task is None:
+                self._places.give_back(body.share)
+                raise
+            # grpc has what came of it for a while yet, and the next one must not come on top.
+            asyncio.get_running_loop().call_later(LINGER_SECONDS, self._places.give_back, body.share)
+            body.task.uncancel()
+            raise overloaded("the request came too slowly, send it again") from None
+        except BaseException:
+            self._places.give_back(body.share)
+            raise
+        self._places.give_back(body.share)
+        return raw
 
     async def only(self, context: Context, share: Hashable) -> bytes:
         """The message of a call that has one."""
@@ -85,15 +110,12 @@ class Bodies:
             yield raw
 
     def _look(self) -> None:
-        slow = []
         for body in self._coming:
-            body.looks += 1
-            if body.looks > SLOW_AFTER_LOOKS and not body.refused:
-                slow.append(body)
-        if len(slow) > self._most:
-            for body in surplus(slow, self._most):
-                body.refused = True
-                if body.task is not None:
+            body.looks += body.task is not None
+        if self._places.waiting:
+            for body in surplus(list(self._coming), self._places.size):
+                if body.looks > SLOW_AFTER_LOOKS and body.task is not None and not body.refused:
+                    body.refused = True
                     body.task.cancel()
         self._looking = bool(self._coming)
         if self._looking:
@@ -152,7 +174,7 @@ class Hearings:
 
     def __init__(self) -> None:
         self._strangers = Hearing(at_once=24, of_one=16)
-        self._known = Hearing(at_once=256, of_one=4)
+        self._known = Hearing(at_once=32, of_one=4)
 
     async def hear_out(self, context: Context, caller: Caller | None) -> None:
         if caller is None or caller.actor_type == "anonymous":

@@ -87,6 +87,15 @@ async def end(context: grpc.aio.ServicerContext[Any, Any], error: DomainError, s
         raise asyncio.CancelledError from None
 
 
+def forget_frames(error: BaseException) -> None:
+    """grpc keeps what has ended a call in a circle with the call's frames, which have its request: without them its
+    megabyte is free at once, not when the collector next comes that far."""
+    found: BaseException | None = error
+    while found is not None:
+        found.__traceback__ = None
+        found = found.__context__
+
+
 def to_domain_error(error: BaseException, call: Call) -> DomainError:
     if call.expired:
         if not isinstance(error, asyncio.CancelledError | DomainError):
