@@ -52,6 +52,9 @@ CHANGES = {
     "grant audit_owner to ops": "docs/schema/roles.md",
     "alter role ops reset statement_timeout": "docs/schema/roles.md",
     "create table issues.planted (planted text)": "docs/schema/issues.md",
+    "create view issues.planted as select tenant_id from issues.labels": "docs/schema/issues.md",
+    "grant select on audit.own_events to ops": "docs/schema/audit.md",
+    "alter view audit.own_events set (security_barrier)": "services/audit/bulkhead_audit/schema.sql",
     "drop table identity.mails": "docs/schema/identity.md",
 }
 
@@ -73,7 +76,8 @@ def test_a_change_of_the_database_is_noticed(change: str, found: Catalogue, alte
 @pytest.mark.parametrize(
     "thing",
     [
-        "create view issues.planted as select tenant_id from issues.labels",
+        "create view issues.planted as select name from issues.labels; grant insert on issues.planted to issues_app",
+        "create view issues.planted as select 1 as one; grant select on issues.planted to public",
         "create materialized view issues.planted as select 1 as one",
         "create sequence issues.planted",
         "create type issues.planted as enum ('one')",

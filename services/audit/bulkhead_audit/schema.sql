@@ -190,7 +190,7 @@ create or replace function audit.kind_owner(p_kind text)
  returns text
  language sql
  immutable parallel safe
-return case when (p_kind = any (array['api_key'::text, 'credential'::text, 'invitation'::text, 'mail_ask'::text, 'member'::text, 'one_time_token'::text, 'plan'::text, 'refresh_token'::text, 'session'::text, 'support_entry'::text, 'support_grant'::text, 'team'::text, 'team_member'::text, 'tenant'::text, 'user'::text, 'user_profile'::text])) then 'identity'::text when (p_kind = any (array['comment'::text, 'issue'::text, 'issue_label'::text, 'label'::text, 'project'::text, 'status'::text, 'status_transition'::text, 'workspace'::text])) then 'issues'::text else null::text end;
+return case when (p_kind = any (array['api_key'::text, 'credential'::text, 'invitation'::text, 'mail_ask'::text, 'member'::text, 'one_time_token'::text, 'plan'::text, 'refresh_token'::text, 'session'::text, 'support_entry'::text, 'support_grant'::text, 'team'::text, 'team_member'::text, 'tenant'::text, 'tenant_allowance'::text, 'user'::text, 'user_profile'::text])) then 'identity'::text when (p_kind = any (array['comment'::text, 'issue'::text, 'issue_label'::text, 'label'::text, 'project'::text, 'status'::text, 'status_transition'::text, 'workspace'::text])) then 'issues'::text else null::text end;
 revoke all on function audit.kind_owner(text) from public;
 grant execute on function audit.kind_owner(text) to audit_app;
 comment on function audit.kind_owner(text) is
@@ -341,7 +341,7 @@ select v.tenant_id,
            from jsonb_each(v.changes) c(key, value)
           where (c.key = any (audit.shown_fields(e.entity_type)))) as changes
    from (audit.event_values v
-     join audit.events e on (((e.tenant_id = v.tenant_id) and (e.occurred_at = v.occurred_at) and (e.event_id = v.event_id))));
+     join audit.events e on (((v.tenant_id = e.tenant_id) and (v.occurred_at = e.occurred_at) and (v.event_id = e.event_id))));
 alter view audit.own_event_values owner to audit_definer;
 grant select on audit.own_event_values to audit_app;
 comment on view audit.own_event_values is

@@ -118,7 +118,11 @@ KINDS = {
     **dict.fromkeys(("api_key", "invitation", "support_entry", "support_grant"), Shown()),
     # Of no tenant: in the platform's log, which nobody reads.
     **dict.fromkeys(
-        ("credential", "mail_ask", "one_time_token", "plan", "refresh_token", "session", "user_profile"), Shown()
+        (
+            *("credential", "mail_ask", "one_time_token", "plan", "refresh_token", "session", "tenant_allowance"),
+            "user_profile",
+        ),
+        Shown(),
     ),
 }
 

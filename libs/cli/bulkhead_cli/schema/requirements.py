@@ -71,7 +71,7 @@ def internal_shown(catalogue: Catalogue) -> Iterator[str]:
         if any(column.name == "visibility" for column in table.columns):
             for policy in _rights(table):
                 told = policy.using or ""
-                if policy.command in {"select", "all"} and "visibility" not in told and "role_level() >= 3" not in told:
+                if policy.command in {"select", "all"} and "visibility" not in told and "role_level() >= 4" not in told:
                     yield f"{table.full_name}.{policy.name}"
 
 

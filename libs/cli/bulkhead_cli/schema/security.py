@@ -55,7 +55,7 @@ REQUIREMENTS = (
     ),
     Requirement(
         says="What is internal does not exist for viewers.",
-        where="`visibility` in the policies of comments and their revisions; the log is for managers and above",
+        where="`visibility` in the policies of comments and their revisions; the whole log is for admins and above",
         tests="tests/isolation",
         breaches=shows.internal_shown,
     ),

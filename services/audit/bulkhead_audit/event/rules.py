@@ -24,7 +24,8 @@ OWNERS: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         (
             *("api_key", "credential", "invitation", "mail_ask", "member", "one_time_token", "plan", "refresh_token"),
-            *("session", "support_entry", "support_grant", "team", "team_member", "tenant", "user", "user_profile"),
+            *("session", "support_entry", "support_grant", "team", "team_member", "tenant", "tenant_allowance", "user"),
+            "user_profile",
         ),
         "identity",
     ),

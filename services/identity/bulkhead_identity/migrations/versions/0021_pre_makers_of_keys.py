@@ -81,8 +81,8 @@ end
 $$;
 revoke all on function identity.fence_makings() from public;
 comment on function identity.fence_makings() is
-'Whoever may less from now on has given no more by keys: their accounts get another version, behind the lock that every '
-'write by them holds. Support access that an owner granted ends with her ownership.';
+'Whoever may less from now on has given no more by keys: their accounts get another version, behind the lock that '
+'every write by them holds. Support access that an owner granted ends with her ownership.';
 create trigger fence_makings after update on identity.memberships for each row
 when (old.kind = 'person' and old.status = 'active' and (new.status <> 'active' or new.role < old.role))
 execute function identity.fence_makings();
@@ -187,8 +187,8 @@ end
 $$;
 comment on function identity.find_api_key(bytea, inet) is
 'First step of every call with an API key: the membership it stands for, with the lower of its account''s and its '
-'maker''s role. No row for one that is unknown, revoked, expired, used from elsewhere, or of an account or a maker that '
-'is disabled.';
+'maker''s role. No row for one that is unknown, revoked, expired, used from elsewhere, or of an account or a maker '
+'that is disabled.';
 """
 
 CHECK_BEFORE = """
