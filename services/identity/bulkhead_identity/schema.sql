@@ -95,7 +95,7 @@ comment on column identity.mail_asks.mailed_at is
 'When there was somebody to mail to; the next mail waits a minute, the fourth for the first one''s token to end.';
 create index mail_asks_created_at_idx on identity.mail_asks (created_at);
 create index mail_asks_email_key_idx on identity.mail_asks (email_key, purpose, mailed_at) where mailed_at is not null;
-create index mail_asks_of_address_idx on identity.mail_asks (email_key);
+create index mail_asks_of_address_idx on identity.mail_asks (email_key collate "C");
 create index mail_asks_open_idx on identity.mail_asks (created_at) where answered_at is null;
 alter table identity.mail_asks enable row level security;
 alter table identity.mail_asks force row level security;
@@ -2569,7 +2569,7 @@ begin
             select i.invitation_id from identity.invitations as i
             where i.tenant_id = any(v_tenants) and i.created_by = new.user_id
         );
-    delete from identity.mail_asks as a where a.email_key = old.email_key;
+    delete from identity.mail_asks as a where a.email_key collate "C" = old.email_key;
     update identity.one_time_tokens as t set full_name = null
     where t.user_id = new.user_id and t.full_name is not null;
     -- Answers that are kept for repeats: her own, and those that show her to others.
