@@ -23,7 +23,7 @@ RECONNECT_MS: Final = (200, 3000)
 CONNECTION_AGE_SECONDS: Final = 30 * 60
 CONNECTION_GRACE_SECONDS: Final = 30
 STREAMS_A_CONNECTION: Final = 1000
-WINDOW_BYTES: Final = 32 << 10
+WINDOW_BYTES: Final = 16 << 10
 """What a call may send before it is read. grpc's own 4 MB a call and more are for links that its probe finds fast, and
 let 24 connections take a gigabyte. Whatever is longer costs a round trip, after which all of its message is let in."""
 # Whoever only connects must not keep others from it: by grpc's own two minutes a thousand sockets would do.
