@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +28,9 @@ class Outcome:
 
     def without(self, asked: str) -> Outcome:
         return replace(self, body=self.body.replace(asked.encode(), b""))
+
+    def without_numbers(self) -> Outcome:
+        return replace(self, body=re.sub(rb"\d{4,}", b"", self.body))
 
     def __str__(self) -> str:
         return f"{self.code} {self.reason}".strip()

@@ -27,7 +27,7 @@ from tests.support.builders import make_label, make_project
 from tests.support.client import Client, reason_of, refused
 from tests.system.site import Site
 
-SOON = 15.0
+SOON = 60.0
 """On a busy machine; on a quiet one it is two."""
 
 
