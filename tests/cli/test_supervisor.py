@@ -47,7 +47,7 @@ def program(name: str, text: str) -> Program:
     return Program(name, [sys.executable, "-c", text], dict(os.environ))
 
 
-def until(check: Callable[[], object], within: float = 15.0) -> None:
+def until(check: Callable[[], object], within: float = 60.0) -> None:
     deadline = time.monotonic() + within
     while not check():
         assert time.monotonic() < deadline, "it did not come about in time"

@@ -118,7 +118,7 @@ def child_named(up: subprocess.Popen[str], name: str) -> psutil.Process:
     return next(child for child in psutil.Process(up.pid).children() if name in " ".join(child.cmdline()))
 
 
-def until(check: Callable[[], object], within: float = 30.0) -> None:
+def until(check: Callable[[], object], within: float = 90.0) -> None:
     deadline = time.monotonic() + within
     while not check():
         assert time.monotonic() < deadline, "it did not come about in time"
