@@ -217,7 +217,7 @@ VERDICTS: Final[dict[str, list[Verdict]]] = {
         Never("looked up in the same transaction; of two at once one waits and replays: tests/system/test_concurrency")
     ],
     "issues.request_ids_principal_check": [OWN_VALUE],
-    "issues.(request_ids_request|issues_external|comments_external)_digest_check": [DIGEST],
+    "issues.(request_ids_request|issues_external|comments_external|comments_external_body)_digest_check": [DIGEST],
     "issues.comments_body_check": [By("CreateComment", "comment.body"), By("UpdateComment", "comment.body")],
     "issues.comments_visibility_check": [
         By("CreateComment", "comment.visibility"),
