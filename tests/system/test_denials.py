@@ -10,7 +10,7 @@ from bulkhead.audit.v1 import audit_event_pb2
 from bulkhead_kit.caller import Role
 from bulkhead_kit.ids import new_id
 
-from tests.isolation.world import Company
+from tests.isolation.world import Company, new_event
 from tests.support.client import refused
 from tests.support.house import House
 
@@ -63,13 +63,14 @@ async def test_identity_and_issues_write_them_to_their_outboxes(
 
 async def test_audit_writes_them_into_its_own_log(ours: Company, theirs: Company) -> None:
     viewer = ours.client(Role.VIEWER)
-    with refused("PERMISSION_DENIED", "ROLE_TOO_LOW"):
-        await viewer.audit.ListEvents()
+    # Every role reads the log; nobody but services writes it.
+    with refused("PERMISSION_DENIED", "CALLER_NOT_ALLOWED"):
+        await viewer.audit.AppendEvents(events=[new_event(ours)])
     await settled()
     query = 'action = "call.denied"'
     (event,) = (await ours.client(Role.OWNER).audit.ListEvents(filter=query)).events
     assert event.actor_id == str(ours.tenant.people[Role.VIEWER].user_id)
-    assert event.rpc == "bulkhead.audit.v1.AuditService/ListEvents"
+    assert event.rpc == "bulkhead.audit.v1.AuditWriterService/AppendEvents"
     assert event.outcome == audit_event_pb2.OUTCOME_DENIED
     assert not (await theirs.client(Role.OWNER).audit.ListEvents(filter=query)).events
 

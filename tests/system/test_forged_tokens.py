@@ -75,6 +75,8 @@ async def test_no_forged_token_is_taken(house: House, ours: Company, theirs: Com
         + forge(house, ours).good.rpartition(".")[2],
     }
     taken, refused = [], 0
+    # Behind the scheme any number of blanks may stand: that one is the good token.
+    del forged["blank before"]
     forged = {name: token for name, token in forged.items() if can_be_sent(token)}
     for service in ASKED:
         assert await answer(house.with_token(forge(house, ours).good), service) == ("OK", "")
