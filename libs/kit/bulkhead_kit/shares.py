@@ -105,7 +105,7 @@ class Shares:
         return self.in_use < (self.size if self._has(holder) < self._half else self._common)
 
     def _has(self, holder: Holder) -> int:
-        # Every statement comes through here: a loop is half as dear as max() of a list.
+        # Every statement comes through here: a loop costs less than a list to take the most of.
         held, most = self._held, 0
         for part in _parts(holder):
             count = held.get(part, 0)

@@ -1,7 +1,8 @@
 """Texts of people: what may be in one, whether there is anything to see in it, and what names are compared by.
 
 The tables are those of Unicode 14.0, written down, so that a newer Python does not change what is equal. Unicode's form
-NFC is given to every request by spelling.py. The unique keys of names are lower(normalize(name, nfkc)).
+NFC is given to every request by spelling.py. The unique keys of names are made by the database and know less than this:
+lower(normalize(name, nfkc)), of teams lower(name).
 """
 
 from __future__ import annotations

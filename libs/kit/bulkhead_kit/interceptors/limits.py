@@ -73,7 +73,7 @@ class Slots:
         return self._waiter != holder and clock.monotonic() < self._waits_until
 
     def _load(self, keys: Holder | frozenset[Hashable]) -> int:
-        # Every call comes through here: a loop is half as dear as max() of a list.
+        # Every call comes through here: a loop costs less than a list to take the most of.
         held, most = self._held, 0
         for key in keys:
             count = held.get(key, 0)
