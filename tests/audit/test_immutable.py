@@ -27,7 +27,7 @@ CHANGES = {
 @pytest.fixture(scope="module")
 def log(database: ScratchDatabase) -> ScratchDatabase:
     """With one event, written as the service writes it."""
-    with psycopg.connect(database.dsn("audit_app")) as connection:
+    with psycopg.connect(database.dsn("bulkhead_audit_app")) as connection:
         connection.execute("select audit.make_months('2026-11-01', '2026-11-01')")
         as_service(connection)
         connection.execute("insert into audit.logs (tenant_id) values (%s)", (TENANT,))
@@ -81,7 +81,7 @@ def test_no_login_changes_the_log(log: ScratchDatabase, role: str) -> None:
             for table, statement in statements.items():
                 as_service(connection)
                 # The service may take a log's head, and no more.
-                moves = (role, verb, table) == ("audit_app", "update", "logs")
+                moves = (role, verb, table) == ("bulkhead_audit_app", "update", "logs")
                 with pytest.raises(errors.CheckViolation if moves else errors.InsufficientPrivilege):
                     connection.execute(statement)
                 connection.rollback()
@@ -89,7 +89,7 @@ def test_no_login_changes_the_log(log: ScratchDatabase, role: str) -> None:
 
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize("verb", CHANGES)
-@pytest.mark.parametrize("who", ["superuser", "audit_owner", "audit_partition"])
+@pytest.mark.parametrize("who", ["superuser", "bulkhead_audit_owner", "bulkhead_audit_partition"])
 def test_triggers_stop_even_those_with_every_right(log: ScratchDatabase, who: str, verb: str) -> None:
     for table in (*TABLES, "events_2026_11", "event_values_2026_11"):
         parent = table.removesuffix("_2026_11")
@@ -106,35 +106,36 @@ def test_no_login_can_become_the_owner(log: ScratchDatabase) -> None:
     with psycopg.connect(log.admin_dsn) as connection:
         can = connection.execute(
             "select r.rolname, o.rolname from pg_roles as r cross join pg_roles as o"
-            " where r.rolcanlogin and not r.rolsuper and o.rolname in ('audit_owner', 'audit_partition')"
+            " where r.rolcanlogin and not r.rolsuper"
+            " and o.rolname in ('bulkhead_audit_owner', 'bulkhead_audit_partition')"
             " and pg_has_role(r.oid, o.oid, 'MEMBER')"
         ).fetchall()
         logins = connection.execute("select rolname from pg_roles where rolcanlogin and not rolsuper").fetchall()
     assert {name for (name,) in logins} >= set(LOGINS)
     assert can == []
     for role in LOGINS:
-        for owner in ("audit_owner", "audit_partition"):
+        for owner in ("bulkhead_audit_owner", "bulkhead_audit_partition"):
             with psycopg.connect(log.dsn(role)) as connection, pytest.raises(errors.InsufficientPrivilege):
                 connection.execute(f"set role {owner}")
 
 
 @pytest.mark.parametrize("level", range(6))
 def test_only_a_service_appends(log: ScratchDatabase, level: int) -> None:
-    with psycopg.connect(log.dsn("audit_app")) as connection:
+    with psycopg.connect(log.dsn("bulkhead_audit_app")) as connection:
         as_service(connection, level)
         with pytest.raises(errors.InsufficientPrivilege, match="row-level security"):
             insert_event(connection)
 
 
 def test_a_service_appends_to_its_tenant_only(log: ScratchDatabase) -> None:
-    with psycopg.connect(log.dsn("audit_app")) as connection:
+    with psycopg.connect(log.dsn("bulkhead_audit_app")) as connection:
         as_service(connection)
         connection.execute("select set_config('app.tenant_id', %s, true)", (str(new_id()),))
         with pytest.raises(errors.InsufficientPrivilege, match="row-level security"):
             insert_event(connection)
 
 
-@pytest.mark.parametrize("role", [role for role in LOGINS if role != "backup"])
+@pytest.mark.parametrize("role", [role for role in LOGINS if role != "bulkhead_backup"])
 def test_a_partition_is_closed_to_every_login_but_the_one_that_dumps(log: ScratchDatabase, role: str) -> None:
     for table in ("events_2026_11", "event_values_2026_11"):
         with psycopg.connect(log.dsn(role)) as connection:

@@ -21,7 +21,7 @@ from tests.support.postgres import ScratchDatabase
 
 @pytest.fixture
 async def worker(database: ScratchDatabase) -> AsyncIterator[Database]:
-    made = Database(database.dsn("audit_worker"))
+    made = Database(database.dsn("bulkhead_audit_worker"))
     await made.open()
     yield made
     await made.close()
@@ -73,24 +73,27 @@ def test_the_last_month_ahead(today: date, last: date) -> None:
 
 
 def test_nobody_makes_months_without_end(database: ScratchDatabase) -> None:
-    with psycopg.connect(database.dsn("audit_worker"), autocommit=True) as connection:
+    with psycopg.connect(database.dsn("bulkhead_audit_worker"), autocommit=True) as connection:
         for first, last in (("2019-12-31", "2019-12-31"), ("2026-11-01", "2040-01-01"), ("2026-12-01", "2026-11-01")):
             with pytest.raises(errors.Error, match="INVALID_FIELD"):
                 connection.execute("select audit.make_months(%s, %s)", (first, last))
-    for role in ("issues_app", "issues_relay", "ops", "eraser"):
+    for role in ("bulkhead_issues_app", "bulkhead_issues_relay", "bulkhead_ops", "bulkhead_eraser"):
         with psycopg.connect(database.dsn(role)) as connection, pytest.raises(errors.InsufficientPrivilege):
             connection.execute("select audit.make_months('2026-11-01', '2026-11-01')")
 
 
 def test_making_a_month_keeps_nobody_waiting(database: ScratchDatabase) -> None:
     """A reader's and a writer's transactions are open on the parent while a month is attached."""
-    with psycopg.connect(database.dsn("audit_app")) as reader, psycopg.connect(database.dsn("audit_app")) as writer:
+    with (
+        psycopg.connect(database.dsn("bulkhead_audit_app")) as reader,
+        psycopg.connect(database.dsn("bulkhead_audit_app")) as writer,
+    ):
         reader.execute("select seq from audit.events")
         writer.execute(
             "insert into audit.event_values select tenant_id, event_id, occurred_at, salt, changes, ip,"
             " user_agent from audit.event_values where false"
         )
-        with psycopg.connect(database.dsn("audit_worker"), autocommit=True) as worker:
+        with psycopg.connect(database.dsn("bulkhead_audit_worker"), autocommit=True) as worker:
             worker.execute("set lock_timeout = '500ms'")
             row = worker.execute("select audit.make_months('2021-01-01', '2021-01-01')").fetchone()
         assert row == (2,)

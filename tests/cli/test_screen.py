@@ -59,8 +59,8 @@ def test_a_mistyped_command_makes_no_keys(tmp_path: Path) -> None:
     [
         (None, "cannot be read"),
         ("{bad", "cannot be read"),
-        (json.dumps(["identity_app"]), "no password for each login"),
-        (json.dumps({"identity_app": ""}), "no password for each login"),
+        (json.dumps(["bulkhead_identity_app"]), "no password for each login"),
+        (json.dumps({"bulkhead_identity_app": ""}), "no password for each login"),
         (json.dumps({"identity_ap": "x"}), "names what is no login: identity_ap"),
     ],
 )
@@ -74,7 +74,7 @@ def test_passwords_that_cannot_be_used_are_refused_with_words(text: str | None, 
 
 def test_a_login_that_may_not_make_roles_is_told_who_may(database: ScratchDatabase) -> None:
     with pytest.raises(MendableError, match=r"may not make the roles: .+CREATEROLE"):
-        database_of.migrate(database.dsn("ops"), {}, print)
+        database_of.migrate(database.dsn("bulkhead_ops"), {}, print)
 
 
 def test_a_url_that_is_none_is_refused_with_words() -> None:

@@ -131,8 +131,11 @@ def test_up_and_down_and_up_again(place: Place) -> None:
     assert stat.S_IMODE((place.state / "endpoints.json").stat().st_mode) == 0o600
     for service in SERVICES:
         assert health(endpoints["services"][service]) == "SERVING"
-    with psycopg.connect(endpoints["database_roles"]["issues_app"]) as connection:
-        assert connection.execute("select current_user, current_database()").fetchone() == ("issues_app", "bulkhead")
+    with psycopg.connect(endpoints["database_roles"]["bulkhead_issues_app"]) as connection:
+        assert connection.execute("select current_user, current_database()").fetchone() == (
+            "bulkhead_issues_app",
+            "bulkhead",
+        )
     with psycopg.connect(endpoints["database_admin"]) as connection:
         connection.execute("create table public.kept as select 1 as n")
     until(lambda: all(f"{name} is there" in place.log(name) for name in PROGRAMS))
@@ -240,7 +243,7 @@ def test_a_given_server_is_used_and_left_running(place: Place) -> None:
     with EmbeddedPostgres(place.state.parent / "pg", durable=False) as server:
         process, endpoints = place.up("--database-url", server.dsn)
         assert endpoints["database_admin"] == server.dsn
-        assert can_connect(endpoints["database_roles"]["audit_worker"])
+        assert can_connect(endpoints["database_roles"]["bulkhead_audit_worker"])
         process.terminate()
         assert process.wait(30) == 0
         assert can_connect(server.dsn)
@@ -270,7 +273,7 @@ def test_doctor_sees_what_is_wrong(place: Place) -> None:
     key.chmod(0o644)
     with psycopg.connect(endpoints["database_admin"]) as connection:
         connection.execute("update audit.alembic_version set version_num = '0000'")
-        connection.execute("alter role issues_relay password 'another'")
+        connection.execute("alter role bulkhead_issues_relay password 'another'")
     os.kill(child_named(process, "audit.serve").pid, signal.SIGSTOP)
     status, found = findings(place)
     assert status == 1
@@ -282,7 +285,7 @@ def test_doctor_sees_what_is_wrong(place: Place) -> None:
     }
     assert f"chmod 600 {key}" in found["keys"]["mend"]
     assert "bulkhead migrate" in found["schema audit"]["mend"]
-    assert "issues_relay" in found["database logins"]["detail"]
+    assert "bulkhead_issues_relay" in found["database logins"]["detail"]
     key.chmod(0o600)
     os.kill(child_named(process, "audit.serve").pid, signal.SIGCONT)
 
@@ -298,13 +301,13 @@ def test_doctor_names_a_taken_port(place: Place) -> None:
 def test_migrate_with_passwords_prepares_a_given_server(place: Place) -> None:
     place.state.mkdir(parents=True)
     words = place.state / "words.json"
-    words.write_text(json.dumps({"audit_app": "opensesame"}))
+    words.write_text(json.dumps({"bulkhead_audit_app": "opensesame"}))
     with EmbeddedPostgres(place.state.parent / "pg", durable=False) as server:
         for _ in range(2):
             answer = place.run("migrate", "--database-url", server.dsn, "--passwords", str(words))
             assert answer.returncode == 0, answer.stderr
-        assert can_connect(server.dsn_for(user="audit_app", password="opensesame"))
-        assert not can_connect(server.dsn_for(user="audit_app", password="guess"))
+        assert can_connect(server.dsn_for(user="bulkhead_audit_app", password="opensesame"))
+        assert not can_connect(server.dsn_for(user="bulkhead_audit_app", password="guess"))
         assert "issues: nothing -> 0" not in answer.stdout
 
 

@@ -39,7 +39,7 @@ class Setting:
     def app(self, role: Role = Role.OWNER) -> Any:
         return as_role(
             self.house.database,
-            "identity_app",
+            "bulkhead_identity_app",
             tenant_id=self.own.tenant_id,
             user_id=self.own.people[role].user_id,
             role=role.value,
@@ -126,8 +126,8 @@ AS_APP = {
         "update identity.user_credentials set password_hash = '$argon2id$x' where user_id = %(owner)s",
         DENIED,
     ),
-    "the owner's place": ("set local role identity_owner", DENIED),
-    "the definer's place": ("set local role identity_definer", DENIED),
+    "the owner's place": ("set local role bulkhead_identity_owner", DENIED),
+    "the definer's place": ("set local role bulkhead_identity_definer", DENIED),
     # Other tenants.
     "another tenant's members": (
         "update identity.memberships set role = 1 where tenant_id = %(other)s",
@@ -225,7 +225,7 @@ async def test_sql_gives_no_more_rights_than_the_rpcs(house: House, what: str, r
 
 async def test_nobody_sees_or_does_anything_without_a_context(house: House) -> None:
     await house.tenant("dark")
-    async with as_role(house.database, "identity_app") as connection:
+    async with as_role(house.database, "bulkhead_identity_app") as connection:
         for table in (
             "tenants",
             "memberships",
@@ -243,7 +243,9 @@ async def test_nobody_sees_or_does_anything_without_a_context(house: House) -> N
 async def test_a_person_sees_her_own_row_only(house: House) -> None:
     tenant = await house.tenant("row")
     me = tenant.people[Role.OWNER].user_id
-    async with as_role(house.database, "identity_app", tenant_id=tenant.tenant_id, user_id=me, role=5) as connection:
+    async with as_role(
+        house.database, "bulkhead_identity_app", tenant_id=tenant.tenant_id, user_id=me, role=5
+    ) as connection:
         cursor = await connection.execute("select user_id from identity.users")
         assert await cursor.fetchall() == [(me,)]
 
@@ -349,14 +351,14 @@ async def test_two_live_invitations_for_one_address(house: House) -> None:
 async def test_a_used_token_is_used_once(house: House) -> None:
     """By twenty callers at once, and by SQL as the tables' owner."""
     person, token = new_id(), secrets.token_bytes(32)
-    async with as_role(house.database, "identity_app") as connection:
+    async with as_role(house.database, "bulkhead_identity_app") as connection:
         await connection.execute(
             "select identity.sign_up(%s, %s, 'A', '$argon2id$x', %s, %s, interval '1 hour', %s, null)",
             (person, new_address(), new_id(), token, new_id()),
         )
 
     async def use() -> str:
-        async with as_role(house.database, "identity_app") as connection:
+        async with as_role(house.database, "bulkhead_identity_app") as connection:
             return await refusal(connection, "select identity.verify_email(%(token)s, null)", {"token": token})
 
     assert sorted(await asyncio.gather(*(use() for _ in range(20)))) == sorted(["1 rows"] + [REFUSED] * 19)
@@ -365,7 +367,7 @@ async def test_a_used_token_is_used_once(house: House) -> None:
 async def test_a_refresh_token_has_one_child(house: House) -> None:
     person = (await house.person()).user_id
     session, parent = new_id(), new_id()
-    async with as_role(house.database, "identity_app") as connection:
+    async with as_role(house.database, "bulkhead_identity_app") as connection:
         await connection.execute(
             "select identity.start_session("
             "%s, %s, interval '1 day', %s, %s, interval '1 day', null, null, %s, null, true, %s)",
@@ -385,11 +387,11 @@ async def test_more_projects_than_the_plan_allows(house: House) -> None:
     tenant, other = await house.tenant("projects"), await house.tenant("other")
 
     async def claim(for_tenant: UUID) -> str:
-        async with as_role(house.database, "issues_app", tenant_id=tenant.tenant_id, role=3) as connection:
+        async with as_role(house.database, "bulkhead_issues_app", tenant_id=tenant.tenant_id, role=3) as connection:
             return await refusal(connection, "select identity.claim_project(%(tenant)s)", {"tenant": for_tenant})
 
     assert sorted(await asyncio.gather(*(claim(tenant.tenant_id) for _ in range(10)))) == ["1 rows"] * 3 + [FULL] * 7
     assert await claim(other.tenant_id) == "BH005"
-    async with as_role(house.database, "issues_app", tenant_id=tenant.tenant_id, role=3) as connection:
+    async with as_role(house.database, "bulkhead_issues_app", tenant_id=tenant.tenant_id, role=3) as connection:
         await connection.execute("select identity.release_project(%s)", (tenant.tenant_id,))
     assert [await claim(tenant.tenant_id), await claim(tenant.tenant_id)] == ["1 rows", FULL]

@@ -55,7 +55,7 @@ class PostOffice:
     def __init__(self, house: House, folder: Path) -> None:
         self.folder = folder
         self.database = Database(
-            house.database.dsn("identity_worker"),
+            house.database.dsn("bulkhead_identity_worker"),
             PoolSettings(min_size=1, max_size=4, wait=10.0),
             application="test_worker",
         )
@@ -130,13 +130,13 @@ async def as_owner(database: ScratchDatabase) -> AsyncIterator[Connection]:
         await psycopg.AsyncConnection.connect(database.admin_dsn, autocommit=True) as connection,
         connection.transaction(),
     ):
-        await connection.execute("set local role identity_owner")
+        await connection.execute("set local role bulkhead_identity_owner")
         yield connection
 
 
 async def events(database: ScratchDatabase, entity_id: UUID | str) -> list[tuple[str, str, dict[str, Any]]]:
     """What was captured of one entity: action, outcome and changes, oldest first."""
-    async with as_role(database, "identity_relay") as connection:
+    async with as_role(database, "bulkhead_identity_relay") as connection:
         cursor = await connection.execute(
             "select action, outcome, changes from identity.outbox where entity_id = %s order by outbox_id", (entity_id,)
         )

@@ -28,8 +28,9 @@ roles as (
     select r.oid, r.rolname, r.rolcanlogin, r.rolsuper, r.rolbypassrls, r.rolcreatedb, r.rolcreaterole,
         r.rolreplication
     from pg_roles as r
-    where r.rolname ~ '^(app|identity|issues|audit|platform)_(owner|app|relay|worker|definer|search|partition)$'
-        or r.rolname in ('ops', 'eraser', 'backup')
+    where r.rolname
+        ~ '^bulkhead_(app|identity|issues|audit|platform)_(owner|app|relay|worker|definer|search|partition)$'
+        or r.rolname in ('bulkhead_ops', 'bulkhead_eraser', 'bulkhead_backup')
 ),
 grants as (
     select t.oid, t.name, t.schema, t.relowner, g.grantee, g.privilege_type, null::text as column_name

@@ -12,7 +12,7 @@ EVERY_OTHER = "*"
 
 RIGHTS: dict[str, dict[str, str]] = {
     # By login and table: S select, I insert, U update, D delete; of some columns at least.
-    "identity_app": {
+    "bulkhead_identity_app": {
         "identity.alembic_version": "S",
         "identity.api_keys": "SIU",
         "identity.invitations": "SIU",
@@ -29,7 +29,7 @@ RIGHTS: dict[str, dict[str, str]] = {
         "identity.user_profiles": "SIU",
         "identity.users": "SU",
     },
-    "issues_app": {
+    "bulkhead_issues_app": {
         "issues.alembic_version": "S",
         "issues.comment_revisions": "S",
         "issues.comments": "SIU",
@@ -44,7 +44,7 @@ RIGHTS: dict[str, dict[str, str]] = {
         "issues.statuses": "SIU",
         "issues.workspaces": "SIU",
     },
-    "audit_app": {
+    "bulkhead_audit_app": {
         "audit.alembic_version": "S",
         "audit.event_values": "SI",
         "audit.events": "SI",
@@ -52,15 +52,15 @@ RIGHTS: dict[str, dict[str, str]] = {
         "audit.own_event_values": "S",
         "audit.own_events": "S",
     },
-    "platform_app": {
+    "bulkhead_platform_app": {
         "identity.plans": "S",
         "identity.tenant_usage": "S",
         "identity.tenants": "SU",
         "identity.user_request_ids": "SIU",
     },
-    "identity_relay": {"identity.outbox": "SD", "identity.outbox_parked": "SIUD"},
-    "issues_relay": {"issues.outbox": "SD", "issues.outbox_parked": "SIUD"},
-    "identity_worker": {
+    "bulkhead_identity_relay": {"identity.outbox": "SD", "identity.outbox_parked": "SIUD"},
+    "bulkhead_issues_relay": {"issues.outbox": "SD", "issues.outbox_parked": "SIUD"},
+    "bulkhead_identity_worker": {
         "identity.face_changes": "S",
         "identity.invitations": "S",
         "identity.login_throttles": "SD",
@@ -73,12 +73,12 @@ RIGHTS: dict[str, dict[str, str]] = {
         "identity.sessions": "SD",
         "identity.user_request_ids": "SD",
     },
-    "issues_worker": {"issues.request_ids": "SD"},
-    "audit_worker": {},
-    "ops": {},
-    "eraser": {},
+    "bulkhead_issues_worker": {"issues.request_ids": "SD"},
+    "bulkhead_audit_worker": {},
+    "bulkhead_ops": {},
+    "bulkhead_eraser": {},
     # A dump has the text of views, not their rows.
-    "backup": {EVERY_OTHER: "S", "audit.own_event_values": "", "audit.own_events": ""},
+    "bulkhead_backup": {EVERY_OTHER: "S", "audit.own_event_values": "", "audit.own_events": ""},
 }
 
 NEVER_WRITTEN = ("tenant_id", "user_id", "principal", "created_by", "created_at", "version")
@@ -155,7 +155,7 @@ READ_BY_MEMBERS = {"identity.plans"}
 """Tables of no tenant that every role of one reads, and nobody without a role."""
 
 PLATFORM = {
-    # What platform_app sees and changes, in the name of a person and outside every tenant only.
+    # What bulkhead_platform_app sees and changes, in the name of a person and outside every tenant only.
     "identity.plans": frozenset[str](),
     "identity.tenant_usage": frozenset[str](),
     "identity.tenants": frozenset({"plan_code"}),

@@ -60,7 +60,9 @@ RULES = [
         "the list of definer functions is closed",
         """
         select name, 'runs with the rights of ' || proowner::regrole from functions
-        where prosecdef and not (prorettype = 'trigger'::regtype and proowner = to_regrole(schema || '_owner'))
+        where prosecdef and not (
+            prorettype = 'trigger'::regtype and proowner = to_regrole('bulkhead_' || schema || '_owner')
+        )
         """,
         """
         create function issues.peek() returns bigint language sql security definer
@@ -74,10 +76,11 @@ RULES = [
         select name, 'belongs to ' || proowner::regrole from functions
         where prosecdef and prorettype <> 'trigger'::regtype
             and proowner::regrole::text not in (
-                'identity_definer', 'issues_definer', 'issues_search', 'audit_partition'
+                'bulkhead_identity_definer', 'bulkhead_issues_definer', 'bulkhead_issues_search',
+                'bulkhead_audit_partition'
             )
         """,
-        "alter function identity.select_tenant(uuid, uuid) owner to identity_owner",
+        "alter function identity.select_tenant(uuid, uuid) owner to bulkhead_identity_owner",
     ),
     CatalogueRule(
         "definer functions have a fixed search_path",
@@ -101,7 +104,7 @@ RULES = [
         select distinct f.name || ':' || g.grantee::regrole, 'may be called' from functions as f, aclexplode(f.acl) as g
         where f.prorettype = 'trigger'::regtype and f.prosecdef and g.grantee <> f.proowner
         """,
-        "grant execute on function issues.capture_labels() to issues_app",
+        "grant execute on function issues.capture_labels() to bulkhead_issues_app",
     ),
     CatalogueRule(
         "across schemas only published functions are run",
@@ -109,24 +112,24 @@ RULES = [
         select distinct f.name || ':' || g.grantee::regrole, 'is run from another schema'
         from functions as f, aclexplode(f.acl) as g
         where f.schema <> 'app' and g.grantee <> f.proowner and g.grantee <> 0
-            and g.grantee::regrole::text !~ ('^' || f.schema || '_')
+            and g.grantee::regrole::text !~ ('^bulkhead_' || f.schema || '_')
         """,
-        "grant execute on function identity.my_tenants(uuid, integer, boolean) to issues_app",
+        "grant execute on function identity.my_tenants(uuid, integer, boolean) to bulkhead_issues_app",
         {
-            "identity.check_platform_admin:platform_app": "the role of identity's own PlatformService",
-            "identity.enter_support:platform_app": "the role of identity's own PlatformService",
-            "identity.hold_tenant:platform_app": "the role of identity's own PlatformService",
-            "identity.set_tenant_limit:platform_app": "the role of identity's own PlatformService",
-            "identity.check_membership:issues_app": "published",
-            "identity.check_membership:audit_app": "published",
-            "identity.check_tenant:issues_app": "published",
-            "identity.check_tenant:audit_app": "published",
-            "identity.claim_project:issues_app": "published",
-            "identity.hold_team:issues_app": "published",
-            "identity.find_api_key:audit_app": "published",
-            "identity.find_api_key:issues_app": "published",
-            "identity.lock_limits:issues_app": "published",
-            "identity.release_project:issues_app": "published",
+            "identity.check_platform_admin:bulkhead_platform_app": "the role of identity's own PlatformService",
+            "identity.enter_support:bulkhead_platform_app": "the role of identity's own PlatformService",
+            "identity.hold_tenant:bulkhead_platform_app": "the role of identity's own PlatformService",
+            "identity.set_tenant_limit:bulkhead_platform_app": "the role of identity's own PlatformService",
+            "identity.check_membership:bulkhead_issues_app": "published",
+            "identity.check_membership:bulkhead_audit_app": "published",
+            "identity.check_tenant:bulkhead_issues_app": "published",
+            "identity.check_tenant:bulkhead_audit_app": "published",
+            "identity.claim_project:bulkhead_issues_app": "published",
+            "identity.hold_team:bulkhead_issues_app": "published",
+            "identity.find_api_key:bulkhead_audit_app": "published",
+            "identity.find_api_key:bulkhead_issues_app": "published",
+            "identity.lock_limits:bulkhead_issues_app": "published",
+            "identity.release_project:bulkhead_issues_app": "published",
         },
     ),
     CatalogueRule(
@@ -140,6 +143,6 @@ RULES = [
             and p.proname ~ '(advisory|^lo_|^loread$|^lowrite$|emit_message|_backend$)'
             and p.proname !~ '^(pg_stat_get_|pg_isolation)'
         """,
-        "grant execute on function pg_try_advisory_lock_shared(integer, integer) to issues_relay",
+        "grant execute on function pg_try_advisory_lock_shared(integer, integer) to bulkhead_issues_relay",
     ),
 ]

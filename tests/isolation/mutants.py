@@ -48,12 +48,12 @@ Known = dict[str, list[Relation]]
 def probe(database: ScratchDatabase, mutant: Mutant, pair: Pair, known: Known) -> Report:
     """The probes by SQL that have to do with the mutant's kind, of its table."""
     tables = frozenset({mutant.table})
-    app = mutant.table.partition(".")[0] + "_app"
+    app = f"bulkhead_{mutant.table.partition('.')[0]}_app"
     if mutant.kind.startswith("grant"):
         return probe_rights(database, tables)
     if mutant.kind == "not forced":
         return probe_owners(database, tables)
-    if mutant.role == "platform_app":
+    if mutant.role == "bulkhead_platform_app":
         return probe_platform(database, pair, tables)
     with Prober(database, app, pair, known[app]) as prober:
         if mutant.table in LEVELS or mutant.table in OWN_ROWS or mutant.table in READ_BY_MEMBERS:
@@ -114,7 +114,7 @@ def _row_security(admin: psycopg.Connection) -> Iterator[Mutant]:
         " where n.nspname in ('identity', 'issues', 'audit') and c.relkind in ('r', 'p') and c.relrowsecurity"
     ).fetchall()
     for table, _ in (row for row in found if not row[1]):
-        app = table.partition(".")[0] + "_app"
+        app = f"bulkhead_{table.partition('.')[0]}_app"
         yield Mutant("not forced", table, f"alter table {table} no force row level security")
         if "S" in RIGHTS[app].get(table, ""):
             yield Mutant("row security off", table, f"alter table {table} disable row level security")
@@ -132,7 +132,7 @@ def _rights(admin: psycopg.Connection) -> Iterator[Mutant]:
             continue
         clauses = {"r": "using (true)", "a": "with check (true)"}.get(command, "using (true) with check (true)")
         loose = f"create policy {name} on {table} for {commands[command]} to {role} {clauses}"
-        whose = "platform_app" if role == "platform_app" else ""
+        whose = "bulkhead_platform_app" if role == "bulkhead_platform_app" else ""
         gone = f"drop policy {name} on {table}"
         yield Mutant("right for everybody", table, f"{gone}; {loose}", whose or name, whose)
         yield Mutant("right taken away", table, gone, whose or name, whose)
@@ -156,7 +156,7 @@ def _keys(admin: psycopg.Connection) -> Iterator[Mutant]:
         " where n.nspname in ('identity', 'issues') and i.indisunique and not t.relispartition".encode()
     ).fetchall()
     for table, condition, columns in found:
-        app, rest = table.partition(".")[0] + "_app", [column for column in columns if column != "tenant_id"]
+        app, rest = f"bulkhead_{table.partition('.')[0]}_app", [column for column in columns if column != "tenant_id"]
         if columns[0] != "tenant_id" or not rest or "I" not in RIGHTS[app].get(table, ""):
             continue
         where = f" where {condition}" if condition else ""
@@ -173,10 +173,10 @@ def _references(admin: psycopg.Connection) -> Iterator[Mutant]:
         " where n.nspname in ('identity', 'issues') and c.contype = 'f' and not exists ("
         # What a trigger or a definer fills in cannot be made to point elsewhere.
         "  select from unnest(c.conkey[2:]) as k (number)"
-        "  where not has_column_privilege(n.nspname || '_app', c.conrelid, k.number, 'insert'))".encode()
+        "  where not has_column_privilege('bulkhead_' || n.nspname || '_app', c.conrelid, k.number, 'insert'))".encode()
     ).fetchall()
     for table, name, target, columns, target_columns in found:
-        app = table.partition(".")[0] + "_app"
+        app = f"bulkhead_{table.partition('.')[0]}_app"
         own, other = ", ".join(columns[1:]), ", ".join(target_columns[1:])
         if columns[0] != "tenant_id" or not own or "I" not in RIGHTS[app].get(table, ""):
             continue
@@ -202,8 +202,8 @@ def _grants() -> Iterator[Mutant]:
             for letter, privilege in {"I": "insert", "U": "update", "D": "delete"}.items():
                 if letter not in letters:
                     yield Mutant("grant of a write", table, f"grant {privilege} on {table} to {role}")
-            reach = f"grant usage on schema {table.partition('.')[0]} to ops"
-            yield Mutant("grant of a read", table, f"{reach}; grant select on {table} to ops")
+            reach = f"grant usage on schema {table.partition('.')[0]} to bulkhead_ops"
+            yield Mutant("grant of a read", table, f"{reach}; grant select on {table} to bulkhead_ops")
             if not table.startswith("audit."):
                 # In audit a trigger refuses it to whoever has the right.
                 yield Mutant("grant of truncate", table, f"grant truncate on {table} to {role}")

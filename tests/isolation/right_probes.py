@@ -158,7 +158,9 @@ def _judge(report: Report, probe: str, least: int, done: dict[int, bool]) -> Non
 
 def _probe_hidden(prober: Prober, tables: frozenset[str] | None) -> None:
     for name, (least, condition) in HIDDEN.items():
-        if not name.startswith(prober.role.removesuffix("_app")) or (tables is not None and name not in tables):
+        if not name.startswith(prober.role.removeprefix("bulkhead_").removesuffix("_app")) or (
+            tables is not None and name not in tables
+        ):
             continue
         hidden = sql.SQL("select count(*) from {} where " + condition).format(table(name))
         rows = {level: prober.in_own_tenant(hidden, level)[1] for level in ALL_LEVELS}
@@ -167,7 +169,9 @@ def _probe_hidden(prober: Prober, tables: frozenset[str] | None) -> None:
 
 def _probe_own_rows(prober: Prober, tables: frozenset[str] | None) -> None:
     for name, own in OWN_ROWS.items():
-        if not name.startswith(prober.role.removesuffix("_app")) or (tables is not None and name not in tables):
+        if not name.startswith(prober.role.removeprefix("bulkhead_").removesuffix("_app")) or (
+            tables is not None and name not in tables
+        ):
             continue
         if own.insert:
             _probe_inserts(prober, name, own)
@@ -198,21 +202,23 @@ def _probe_inserts(prober: Prober, name: str, own: OwnRows) -> None:
 
 def _probe_read_by_members(prober: Prober, tables: frozenset[str] | None) -> None:
     for name in READ_BY_MEMBERS:
-        if name.startswith(prober.role.removesuffix("_app")) and (tables is None or name in tables):
+        if name.startswith(prober.role.removeprefix("bulkhead_").removesuffix("_app")) and (
+            tables is None or name in tables
+        ):
             count = sql.SQL("select count(*) from {}").format(table(name))
             rows = {level: prober.in_own_tenant(count, level)[1] for level in ALL_LEVELS}
             _judge(prober.report, f"{prober.role} reads {name}", 1, {level: n > 0 for level, n in rows.items()})
 
 
 def probe_platform(database: ScratchDatabase, pair: Pair, tables: frozenset[str] | None = None) -> Report:
-    """platform_app sees what it is for in a person's name and outside every tenant; nothing otherwise."""
+    """bulkhead_platform_app sees what it is for in a person's name and outside every tenant; nothing otherwise."""
     report = Report()
     wrong: dict[str, dict[str, object]] = {
         "in nobody's name": {},
         "in a tenant": {"user": pair.user_id, "tenant": pair.ours, "level": 5},
         "in a tenant as a service": {"tenant": pair.ours, "level": 6},
     }
-    with SqlSession.of(database, "platform_app") as session:
+    with SqlSession.of(database, "bulkhead_platform_app") as session:
         for name, columns in PLATFORM.items():
             if tables is not None and name not in tables:
                 continue
@@ -227,7 +233,9 @@ def probe_platform(database: ScratchDatabase, pair: Pair, tables: frozenset[str]
                 twinned = _reached(*session.attempt(statement, user=pair.user_id))
                 for who, context in wrong.items():
                     leaked = _reached(*session.attempt(statement, **context))  # type: ignore[arg-type]  # spelled above
-                    report.add(f"platform_app {what} {name} {who}", leaked=leaked, twinned=twinned, why="it does")
+                    report.add(
+                        f"bulkhead_platform_app {what} {name} {who}", leaked=leaked, twinned=twinned, why="it does"
+                    )
         _probe_platform_calls(session, pair, report, tables)
     return report
 
@@ -246,12 +254,17 @@ def _probe_platform_calls(session: SqlSession, pair: Pair, report: Report, table
     every = sql.SQL("select count(*) from {}").format(table(name))
     rows = session.attempt(others, user=pair.user_id)[1]
     mine = session.attempt(every, user=pair.user_id)[1] - rows
-    report.add(f"platform_app reads others' rows of {name}", leaked=rows > 0, twinned=mine > 0, why=f"{rows} rows")
+    report.add(
+        f"bulkhead_platform_app reads others' rows of {name}", leaked=rows > 0, twinned=mine > 0, why=f"{rows} rows"
+    )
     insert = sql.SQL(own.insert)
     state, _ = session.attempt(insert, [pair.ours], user=pair.user_id)
     twin, _ = session.attempt(insert, [pair.user_id], user=pair.user_id)
     report.add(
-        f"platform_app makes another's row of {name}", leaked=state != DENIED, twinned=twin == "00000", why=state
+        f"bulkhead_platform_app makes another's row of {name}",
+        leaked=state != DENIED,
+        twinned=twin == "00000",
+        why=state,
     )
 
 
@@ -272,7 +285,7 @@ def probe_owners(database: ScratchDatabase, tables: frozenset[str] | None = None
 
 
 def _as_owner(admin: psycopg.Connection, name: str) -> int:
-    owner = sql.Identifier(name.partition(".")[0] + "_owner")
+    owner = sql.Identifier(f"bulkhead_{name.partition('.')[0]}_owner")
     with admin.transaction(force_rollback=True):
         admin.execute(sql.SQL("set local role {}").format(owner))
         row = admin.execute(sql.SQL("select count(*) from {}").format(table(name))).fetchone()

@@ -6,28 +6,28 @@ from tests.isolation.catalogue import CatalogueRule
 
 # grantee on table -> why it may be outside the wall
 NOT_WALLED = {
-    "audit.event_values:audit_definer": "the values of somebody's own acts, in the context's tenant",
-    "audit.events:audit_definer": "somebody's own acts, in the context's tenant",
-    "identity.api_keys:identity_definer": "a key is looked up before the tenant is known",
-    "identity.invitations:identity_definer": "AcceptInvitation finds a token before the tenant is known",
-    "identity.invitations:identity_worker": "finds expired ones; sees no others",
-    "identity.memberships:identity_definer": "the membership check of every transaction",
-    "identity.outbox:identity_definer": "writes events without a row, such as a failed login",
-    "issues.outbox:issues_definer": "records refused calls",
-    "identity.outbox:identity_relay": "delivers every tenant's events",
-    "identity.outbox_parked:identity_relay": "parks a tenant whose events audit refuses",
-    "identity.request_ids:identity_worker": "removes answers after a day",
-    "identity.support_entries:identity_definer": "keeps who came in by a grant",
-    "identity.support_grants:identity_definer": "finds the grant that lets a platform administrator in",
-    "identity.team_members:identity_definer": "the membership check gives the caller's teams",
-    "identity.teams:identity_definer": "whether a team is archived, for the issues service",
-    "identity.tenant_usage:identity_definer": "locks and counts limits for the issues service",
-    "identity.tenant_usage:platform_app": "how much of its plan each tenant uses",
-    "identity.tenants:platform_app": "which tenants there are; some columns, outside any tenant",
-    "identity.tenants:identity_definer": "finds a tenant before it is entered",
-    "issues.outbox:issues_relay": "delivers every tenant's events",
-    "issues.outbox_parked:issues_relay": "parks a tenant whose events audit refuses",
-    "issues.request_ids:issues_worker": "removes answers after a day",
+    "audit.event_values:bulkhead_audit_definer": "the values of somebody's own acts, in the context's tenant",
+    "audit.events:bulkhead_audit_definer": "somebody's own acts, in the context's tenant",
+    "identity.api_keys:bulkhead_identity_definer": "a key is looked up before the tenant is known",
+    "identity.invitations:bulkhead_identity_definer": "AcceptInvitation finds a token before the tenant is known",
+    "identity.invitations:bulkhead_identity_worker": "finds expired ones; sees no others",
+    "identity.memberships:bulkhead_identity_definer": "the membership check of every transaction",
+    "identity.outbox:bulkhead_identity_definer": "writes events without a row, such as a failed login",
+    "issues.outbox:bulkhead_issues_definer": "records refused calls",
+    "identity.outbox:bulkhead_identity_relay": "delivers every tenant's events",
+    "identity.outbox_parked:bulkhead_identity_relay": "parks a tenant whose events audit refuses",
+    "identity.request_ids:bulkhead_identity_worker": "removes answers after a day",
+    "identity.support_entries:bulkhead_identity_definer": "keeps who came in by a grant",
+    "identity.support_grants:bulkhead_identity_definer": "finds the grant that lets a platform administrator in",
+    "identity.team_members:bulkhead_identity_definer": "the membership check gives the caller's teams",
+    "identity.teams:bulkhead_identity_definer": "whether a team is archived, for the issues service",
+    "identity.tenant_usage:bulkhead_identity_definer": "locks and counts limits for the issues service",
+    "identity.tenant_usage:bulkhead_platform_app": "how much of its plan each tenant uses",
+    "identity.tenants:bulkhead_platform_app": "which tenants there are; some columns, outside any tenant",
+    "identity.tenants:bulkhead_identity_definer": "finds a tenant before it is entered",
+    "issues.outbox:bulkhead_issues_relay": "delivers every tenant's events",
+    "issues.outbox_parked:bulkhead_issues_relay": "parks a tenant whose events audit refuses",
+    "issues.request_ids:bulkhead_issues_worker": "removes answers after a day",
 }
 
 RULES = [
@@ -41,7 +41,7 @@ RULES = [
             where p.table_oid = t.oid and p.polname = 'tenant_wall' and g.grantee = any(p.polroles)
         )
         """,
-        "grant select on issues.labels to ops",
+        "grant select on issues.labels to bulkhead_ops",
         NOT_WALLED,
     ),
     CatalogueRule(
@@ -60,8 +60,8 @@ RULES = [
         select rolname, 'is superuser, past row security, or makes databases, roles or replicas' from roles
         where rolsuper or rolbypassrls or rolcreatedb or rolcreaterole or rolreplication
         """,
-        "alter role issues_app bypassrls",
-        {"backup": "a dump behind the wall would silently miss rows; no service has this login"},
+        "alter role bulkhead_issues_app bypassrls",
+        {"bulkhead_backup": "a dump behind the wall would silently miss rows; no service has this login"},
     ),
     CatalogueRule(
         "no role is a member of another",
@@ -69,10 +69,10 @@ RULES = [
         select r.rolname, 'is a member of ' || m.roleid::regrole from pg_auth_members as m
         inner join roles as r on r.oid = m.member
         """,
-        "grant issues_owner to issues_app",
+        "grant bulkhead_issues_owner to bulkhead_issues_app",
         {
-            "audit_partition": "gives the partitions it makes to the owner; nobody can log in as either",
-            "backup": "reads every table of every schema, those of months to come too, and writes none",
+            "bulkhead_audit_partition": "gives the partitions it makes to the owner; nobody can log in as either",
+            "bulkhead_backup": "reads every table of every schema, those of months to come too, and writes none",
         },
     ),
     CatalogueRule(
@@ -87,12 +87,13 @@ RULES = [
         select n.nspname, 'belongs to ' || r.rolname from pg_namespace as n
         inner join roles as r on r.oid = n.nspowner where r.rolcanlogin
         """,
-        "alter table issues.labels owner to issues_app",
+        "alter table issues.labels owner to bulkhead_issues_app",
     ),
     CatalogueRule(
         "a schema's tables belong to its owner",
-        "select name, 'belongs to ' || relowner::regrole from tables where relowner <> to_regrole(schema || '_owner')",
-        "alter table issues.labels owner to identity_owner",
+        "select name, 'belongs to ' || relowner::regrole from tables"
+        " where relowner <> to_regrole('bulkhead_' || schema || '_owner')",
+        "alter table issues.labels owner to bulkhead_identity_owner",
     ),
     CatalogueRule(
         "views belong to definer roles",
@@ -101,7 +102,7 @@ RULES = [
         inner join ours as o on o.oid = c.relnamespace
         where c.relkind in ('v', 'm') and c.relowner::regrole::text !~ '_definer$'
         """,
-        "alter view audit.own_events owner to audit_owner",
+        "alter view audit.own_events owner to bulkhead_audit_owner",
     ),
     CatalogueRule(
         "nobody deletes but for transport and expiry",
@@ -109,22 +110,22 @@ RULES = [
         select distinct g.name || ':' || g.grantee::regrole, 'may ' || lower(g.privilege_type) from grants as g
         where g.privilege_type in ('DELETE', 'TRUNCATE') and g.grantee <> g.relowner
         """,
-        "grant delete on issues.labels to issues_app",
+        "grant delete on issues.labels to bulkhead_issues_app",
         {
-            "identity.login_throttles:identity_worker": "removed a day after the last try",
-            "identity.mail_asks:identity_worker": "answered ones are removed",
-            "identity.mail_limits:identity_worker": "those whose time is over say nothing",
-            "identity.mails:identity_worker": "sent mails are removed",
-            "identity.one_time_tokens:identity_worker": "expired ones are removed",
-            "identity.outbox:identity_relay": "rows go when audit has acknowledged them",
-            "identity.outbox_parked:identity_relay": "a tenant leaves the parking place",
-            "identity.refresh_tokens:identity_worker": "expired ones are removed",
-            "identity.request_ids:identity_worker": "answers are kept for a day",
-            "identity.sessions:identity_worker": "expired ones are removed",
-            "identity.user_request_ids:identity_worker": "answers are kept for a day",
-            "issues.outbox:issues_relay": "rows go when audit has acknowledged them",
-            "issues.outbox_parked:issues_relay": "a tenant leaves the parking place",
-            "issues.request_ids:issues_worker": "answers are kept for a day",
+            "identity.login_throttles:bulkhead_identity_worker": "removed a day after the last try",
+            "identity.mail_asks:bulkhead_identity_worker": "answered ones are removed",
+            "identity.mail_limits:bulkhead_identity_worker": "those whose time is over say nothing",
+            "identity.mails:bulkhead_identity_worker": "sent mails are removed",
+            "identity.one_time_tokens:bulkhead_identity_worker": "expired ones are removed",
+            "identity.outbox:bulkhead_identity_relay": "rows go when audit has acknowledged them",
+            "identity.outbox_parked:bulkhead_identity_relay": "a tenant leaves the parking place",
+            "identity.refresh_tokens:bulkhead_identity_worker": "expired ones are removed",
+            "identity.request_ids:bulkhead_identity_worker": "answers are kept for a day",
+            "identity.sessions:bulkhead_identity_worker": "expired ones are removed",
+            "identity.user_request_ids:bulkhead_identity_worker": "answers are kept for a day",
+            "issues.outbox:bulkhead_issues_relay": "rows go when audit has acknowledged them",
+            "issues.outbox_parked:bulkhead_issues_relay": "a tenant leaves the parking place",
+            "issues.request_ids:bulkhead_issues_worker": "answers are kept for a day",
         },
     ),
     CatalogueRule(
@@ -133,11 +134,11 @@ RULES = [
         select distinct g.name || ':' || g.grantee::regrole, 'may ' || lower(g.privilege_type) from grants as g
         where g.privilege_type in ('TRIGGER', 'REFERENCES', 'MAINTAIN') and g.grantee <> g.relowner
         """,
-        "grant trigger on issues.labels to issues_app",
+        "grant trigger on issues.labels to bulkhead_issues_app",
         {
-            "identity.memberships:issues_owner": "a published key",
-            "identity.teams:issues_owner": "a published key",
-            "identity.tenants:issues_owner": "a published key",
+            "identity.memberships:bulkhead_issues_owner": "a published key",
+            "identity.teams:bulkhead_issues_owner": "a published key",
+            "identity.tenants:bulkhead_issues_owner": "a published key",
         },
     ),
     CatalogueRule(
@@ -147,12 +148,12 @@ RULES = [
         from grants as g
         where g.privilege_type in ('INSERT', 'UPDATE') and g.column_name is null and g.grantee <> g.relowner
         """,
-        "grant update on issues.labels to issues_app",
+        "grant update on issues.labels to bulkhead_issues_app",
         {
-            "audit.events:audit_app": "every column comes with the event",
-            "audit.event_values:audit_app": "every column comes with the event",
-            "identity.outbox_parked:identity_relay": "nothing but the relay's own notes",
-            "issues.outbox_parked:issues_relay": "nothing but the relay's own notes",
+            "audit.events:bulkhead_audit_app": "every column comes with the event",
+            "audit.event_values:bulkhead_audit_app": "every column comes with the event",
+            "identity.outbox_parked:bulkhead_identity_relay": "nothing but the relay's own notes",
+            "issues.outbox_parked:bulkhead_issues_relay": "nothing but the relay's own notes",
         },
     ),
     CatalogueRule(
@@ -160,7 +161,7 @@ RULES = [
         """
         select distinct g.name || ':' || lower(g.privilege_type), 'is written in a suspended tenant'
         from grants as g inner join tables as t on t.oid = g.oid
-        where t.has_tenant and g.grantee = 'identity_app'::regrole and g.privilege_type in ('INSERT', 'UPDATE')
+        where t.has_tenant and g.grantee = 'bulkhead_identity_app'::regrole and g.privilege_type in ('INSERT', 'UPDATE')
             and not exists (
                 select from pg_trigger as r
                 where r.tgrelid = t.oid and r.tgfoid = 'identity.keep_suspended'::regproc and r.tgenabled = 'O'
@@ -180,7 +181,7 @@ RULES = [
         where g.privilege_type in ('INSERT', 'UPDATE') and g.column_name in ('created_by', 'version')
             and g.grantee <> g.relowner
         """,
-        "grant update (version) on issues.labels to issues_app",
+        "grant update (version) on issues.labels to bulkhead_issues_app",
     ),
     CatalogueRule(
         "app roles read no secret",
@@ -191,7 +192,7 @@ RULES = [
             and (g.column_name is null or g.column_name = a.attname)
         where g.privilege_type = 'SELECT'
         """,
-        "grant select (token_hash) on identity.invitations to identity_app",
+        "grant select (token_hash) on identity.invitations to bulkhead_identity_app",
         {"audit.events.leaf_hash": "a digest of the event, made to be shown"},
     ),
     CatalogueRule(
@@ -201,7 +202,7 @@ RULES = [
         inner join ours as o on o.oid = c.relnamespace, aclexplode(c.relacl) as g
         where c.relkind = 'S' and g.grantee <> c.relowner
         """,
-        "grant usage on sequence issues.outbox_outbox_id_seq to issues_app",
+        "grant usage on sequence issues.outbox_outbox_id_seq to bulkhead_issues_app",
     ),
     CatalogueRule(
         "nobody makes things at run time",
@@ -214,7 +215,7 @@ RULES = [
         inner join roles as r on r.oid = g.grantee
         where g.privilege_type = 'CREATE' and g.grantee <> n.nspowner
         """,
-        "grant create on schema issues to issues_app",
+        "grant create on schema issues to bulkhead_issues_app",
     ),
     CatalogueRule(
         "public is empty and closed",
@@ -227,7 +228,7 @@ RULES = [
         from pg_namespace as n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) as g
         where n.nspname = 'public' and g.grantee <> n.nspowner
         """,
-        "grant usage on schema public to issues_app",
+        "grant usage on schema public to bulkhead_issues_app",
     ),
     CatalogueRule(
         "nothing is granted in advance",
@@ -235,7 +236,8 @@ RULES = [
         select d.defaclrole::regrole || ' ' || d.defaclobjtype::text, 'grants in advance to ' || g.grantee::regrole
         from pg_default_acl as d, aclexplode(d.defaclacl) as g where g.grantee <> d.defaclrole
         """,
-        "alter default privileges for role issues_owner in schema issues grant select on tables to issues_app",
+        "alter default privileges for role bulkhead_issues_owner in schema issues"
+        " grant select on tables to bulkhead_issues_app",
     ),
     CatalogueRule(
         "no triggers, rules or extensions from elsewhere",

@@ -26,7 +26,7 @@ from tests.support.postgres import ScratchDatabase
 _BY_TRIGGER = ("BH", "23514")
 """States of a refusal: a row that stays as it is breaks no CHECK of the table's own."""
 
-APP_ROLES = ("identity_app", "issues_app", "audit_app")
+APP_ROLES = ("bulkhead_identity_app", "bulkhead_issues_app", "bulkhead_audit_app")
 LEVELS = (1, 2, 3, 4, 5, 6)
 Row = dict[str, object]
 

@@ -1,4 +1,4 @@
-"""The login `backup` misses no row, so that a dump is whole; it changes none."""
+"""The login `bulkhead_backup` misses no row, so that a dump is whole; it changes none."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _counts(dsn: str) -> dict[str, int]:
 
 
 def test_a_dump_misses_no_row(world_database: ScratchDatabase) -> None:
-    found = _counts(world_database.dsn("backup"))
+    found = _counts(world_database.dsn("bulkhead_backup"))
     assert found == _counts(world_database.admin_dsn)
     assert all(found[table] for table in ("identity.memberships", "issues.issues", "audit.events"))
 
@@ -40,7 +40,7 @@ def test_a_dump_misses_no_row(world_database: ScratchDatabase) -> None:
 def test_months_made_later_are_in_it_too(world_database: ScratchDatabase) -> None:
     with psycopg.connect(world_database.admin_dsn) as admin:
         admin.execute("select audit.make_months('2025-01-01', '2025-02-01')")
-    assert "audit.events_2025_01" in _counts(world_database.dsn("backup"))
+    assert "audit.events_2025_01" in _counts(world_database.dsn("bulkhead_backup"))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_months_made_later_are_in_it_too(world_database: ScratchDatabase) -> Non
 )
 def test_it_changes_nothing(statement: str, world_database: ScratchDatabase) -> None:
     with (
-        psycopg.connect(world_database.dsn("backup")) as connection,
+        psycopg.connect(world_database.dsn("bulkhead_backup")) as connection,
         pytest.raises(psycopg.errors.InsufficientPrivilege),
     ):
         connection.execute(statement.encode())
@@ -62,7 +62,7 @@ def test_it_changes_nothing(statement: str, world_database: ScratchDatabase) -> 
 
 def test_doctor_sees_that_dumps_would_fail_and_a_migration_mends_it(world_database: ScratchDatabase) -> None:
     with psycopg.connect(world_database.admin_dsn) as admin:
-        admin.execute("revoke pg_read_all_data from backup")
+        admin.execute("revoke pg_read_all_data from bulkhead_backup")
     assert doctor.dumps(world_database.admin_dsn).verdict == "note"
     migrations.prepare(world_database.admin_dsn)
     assert doctor.dumps(world_database.admin_dsn).verdict == "ok"

@@ -20,7 +20,9 @@ async def test_services_log_in_as_themselves(world: World, world_house: House) -
             "select application_name, usename from pg_stat_activity"
             " where datname = current_database() and application_name like 'bulkhead%'"
         ).fetchall()
-    assert dict(found) == {f"bulkhead_{name}": f"{name}_app" for name in ("identity", "issues", "audit", "platform")}
+    assert dict(found) == {
+        f"bulkhead_{name}": f"bulkhead_{name}_app" for name in ("identity", "issues", "audit", "platform")
+    }
 
 
 @pytest.mark.parametrize("role", LOGINS)
@@ -28,8 +30,14 @@ def test_no_login_can_take_another_role(role: str, world_database: ScratchDataba
     with psycopg.connect(world_database.dsn(role), autocommit=True) as connection:
         others = [
             *(other for other in LOGINS if other != role),
-            *("app_owner", "identity_owner", "issues_owner", "audit_owner"),
-            *("identity_definer", "issues_definer", "issues_search", "audit_partition", world_database.server.user),
+            *("bulkhead_app_owner", "bulkhead_identity_owner", "bulkhead_issues_owner", "bulkhead_audit_owner"),
+            *(
+                "bulkhead_identity_definer",
+                "bulkhead_issues_definer",
+                "bulkhead_issues_search",
+                "bulkhead_audit_partition",
+                world_database.server.user,
+            ),
         ]
         for other in others:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -38,7 +46,7 @@ def test_no_login_can_take_another_role(role: str, world_database: ScratchDataba
                 connection.execute(f"set session authorization {other}".encode())
 
 
-@pytest.mark.parametrize("role", [role for role in LOGINS if role != "backup"])
+@pytest.mark.parametrize("role", [role for role in LOGINS if role != "bulkhead_backup"])
 @pytest.mark.parametrize(
     "statement",
     [
@@ -47,7 +55,7 @@ def test_no_login_can_take_another_role(role: str, world_database: ScratchDataba
         "create schema mine",
         "create function pg_temp.f() returns integer language sql return 1",
         "create role mine",
-        "alter role issues_app bypassrls",
+        "alter role bulkhead_issues_app bypassrls",
         "copy (select 1) to program 'true'",
         "select pg_read_file('PG_VERSION')",
         "set session_replication_role = replica",
@@ -61,7 +69,7 @@ def test_no_login_can_make_itself_a_way_round(role: str, statement: str, world_d
         connection.execute(statement.encode())
 
 
-@pytest.mark.parametrize("role", [role for role in LOGINS if role != "backup"])
+@pytest.mark.parametrize("role", [role for role in LOGINS if role != "bulkhead_backup"])
 def test_row_security_cannot_be_switched_off(role: str, world_database: ScratchDatabase) -> None:
     """`row_security = off` may be set by anybody; it makes a statement fail that a policy would have filtered."""
     with psycopg.connect(world_database.dsn(role), autocommit=True) as connection:
@@ -109,7 +117,7 @@ def test_only_the_relay_takes_the_relays_lock(service: str, world_database: Scra
     for role in LOGINS:
         with psycopg.connect(world_database.dsn(role), autocommit=True) as connection:
             statement = f"select {service}.lead_delivery()".encode()
-            if role == f"{service}_relay":
+            if role == f"bulkhead_{service}_relay":
                 assert connection.execute(statement).fetchone() == (True,)
                 with psycopg.connect(world_database.dsn(role), autocommit=True) as second:
                     assert second.execute(statement).fetchone() == (False,)
@@ -121,12 +129,15 @@ def test_only_the_relay_takes_the_relays_lock(service: str, world_database: Scra
 def test_a_migration_closes_what_was_opened_and_doctor_sees_it(world_database: ScratchDatabase) -> None:
     with psycopg.connect(world_database.admin_dsn) as admin:
         admin.execute("grant execute on function pg_catalog.lo_create(oid) to public")
-        admin.execute("revoke execute on function pg_catalog.pg_advisory_xact_lock(bigint) from identity_definer")
+        admin.execute(
+            "revoke execute on function pg_catalog.pg_advisory_xact_lock(bigint) from bulkhead_identity_definer"
+        )
     assert doctor.open_functions(world_database.admin_dsn).verdict == "note"
     migrations.prepare(world_database.admin_dsn)
     assert doctor.open_functions(world_database.admin_dsn).verdict == "ok"
     with psycopg.connect(world_database.admin_dsn) as admin:
         again = admin.execute(
-            "select has_function_privilege('identity_definer', 'pg_catalog.pg_advisory_xact_lock(bigint)', 'execute')"
+            "select has_function_privilege("
+            "'bulkhead_identity_definer', 'pg_catalog.pg_advisory_xact_lock(bigint)', 'execute')"
         ).fetchone()
     assert again == (True,)

@@ -76,7 +76,7 @@ async def stopped(world: World, world_house: House) -> AsyncIterator[Stopped]:
 
 @pytest.fixture(scope="module")
 def login(stopped: Stopped) -> Iterator[SqlSession]:
-    with SqlSession.of(stopped.company.tenant.house.database, "identity_app") as session:
+    with SqlSession.of(stopped.company.tenant.house.database, "bulkhead_identity_app") as session:
         yield session
 
 

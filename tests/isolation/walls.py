@@ -25,18 +25,19 @@ RULES = [
         from tables as t
         where t.has_tenant
             and exists (
-                select from grants as g where g.oid = t.oid and g.grantee = to_regrole(t.schema || '_app')
+                select from grants as g
+                where g.oid = t.oid and g.grantee = to_regrole('bulkhead_' || t.schema || '_app')
             )
             and not exists (
                 select from policies as p
                 where p.table_oid = t.oid and p.polname = 'tenant_wall' and not p.polpermissive and p.polcmd = '*'
-                    and p.polroles = array[to_regrole(t.schema || '_app')::oid]
+                    and p.polroles = array[to_regrole('bulkhead_' || t.schema || '_app')::oid]
                     and p.qual = '(tenant_id = app.current_tenant_id())' and p.with_check = p.qual
             )
         """,
         """
         drop policy tenant_wall on issues.labels;
-        create policy tenant_wall on issues.labels as restrictive to issues_app
+        create policy tenant_wall on issues.labels as restrictive to bulkhead_issues_app
         using (tenant_id = app.current_tenant_id() or app.role_level() >= 5)
         with check (tenant_id = app.current_tenant_id())
         """,
@@ -44,7 +45,7 @@ RULES = [
     CatalogueRule(
         "the wall is the only restrictive policy",
         "select name, 'is restrictive' from policies where not polpermissive and polname <> 'tenant_wall'",
-        "create policy other on issues.labels as restrictive to issues_app using (true)",
+        "create policy other on issues.labels as restrictive to bulkhead_issues_app using (true)",
     ),
     CatalogueRule(
         "every table has its owner's right",
@@ -61,7 +62,7 @@ RULES = [
     CatalogueRule(
         "policies say what may be written",
         "select name, 'has no WITH CHECK' from policies where polcmd in ('a', 'w', '*') and with_check is null",
-        "create policy loose on issues.labels for update to issues_app using (app.role_level() >= 3)",
+        "create policy loose on issues.labels for update to bulkhead_issues_app using (app.role_level() >= 3)",
     ),
     CatalogueRule(
         "no right of an app role is unconditional",
@@ -70,7 +71,7 @@ RULES = [
         inner join roles as r on r.oid = any(p.polroles)
         where r.rolname ~ '_app$' and 'true' in (p.qual, p.with_check)
         """,
-        "create policy stray on issues.labels for select to issues_app using (true)",
+        "create policy stray on issues.labels for select to bulkhead_issues_app using (true)",
     ),
     CatalogueRule(
         "policies call the context functions only",
@@ -85,7 +86,7 @@ RULES = [
         """,
         """
         create function issues.free() returns boolean language sql return true;
-        create policy stray on issues.labels for select to issues_app using (issues.free())
+        create policy stray on issues.labels for select to bulkhead_issues_app using (issues.free())
         """,
     ),
     CatalogueRule(
@@ -96,7 +97,7 @@ RULES = [
         where d.refclassid = 'pg_class'::regclass and d.refobjid <> p.table_oid
         """,
         """
-        create policy stray on issues.labels for select to issues_app
+        create policy stray on issues.labels for select to bulkhead_issues_app
         using (exists (select from issues.projects as p where p.tenant_id = app.current_tenant_id()))
         """,
     ),
@@ -122,7 +123,7 @@ RULES = [
         """
         select audit.make_months(current_date, current_date);
         do $$ begin
-            execute format('grant select on audit.%I to audit_app', 'events' || to_char(now(), '_YYYY_MM'));
+            execute format('grant select on audit.%I to bulkhead_audit_app', 'events' || to_char(now(), '_YYYY_MM'));
         end $$
         """,
     ),

@@ -181,7 +181,7 @@ async def _let_support_in(house: House, company: Company) -> None:
 
 def _make_status(house: House, company: Company) -> None:
     """A status no other company has, as issues' own role: there is no RPC for it yet."""
-    with psycopg.connect(house.database.dsn("issues_app")) as connection:
+    with psycopg.connect(house.database.dsn("bulkhead_issues_app")) as connection:
         connection.execute(
             "select set_config('app.tenant_id', %s, true), set_config('app.role', '5', true)",
             (str(company.tenant.tenant_id),),
@@ -233,7 +233,7 @@ async def _import(company: Company) -> None:
 def _park(house: House, company: Company) -> None:
     """As the relays do when audit refuses a tenant's events."""
     for service in ("identity", "issues"):
-        with psycopg.connect(house.database.dsn(f"{service}_relay")) as connection:
+        with psycopg.connect(house.database.dsn(f"bulkhead_{service}_relay")) as connection:
             connection.execute(
                 sql.SQL("insert into {} (tenant_id, retry_at, last_error) values (%s, now(), 'sample')").format(
                     sql.Identifier(service, "outbox_parked")

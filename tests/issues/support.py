@@ -34,7 +34,7 @@ async def as_app(
     house: House, tenant: Tenant, role: Role = Role.OWNER, *, importing: bool = False
 ) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
     """A transaction as the service's own login, with the context the kit would set; rolled back at the end."""
-    connection = await psycopg.AsyncConnection.connect(house.database.dsn("issues_app"))
+    connection = await psycopg.AsyncConnection.connect(house.database.dsn("bulkhead_issues_app"))
     try:
         await people.set_context(
             connection,
@@ -52,7 +52,7 @@ async def as_app(
 
 async def outbox(house: House, tenant: Tenant) -> list[tuple[str, str]]:
     """What the tenant's changes have left for audit: action and entity id, in the order of their making."""
-    async with await psycopg.AsyncConnection.connect(house.database.dsn("issues_relay")) as connection:
+    async with await psycopg.AsyncConnection.connect(house.database.dsn("bulkhead_issues_relay")) as connection:
         cursor = await connection.execute(
             "select action, entity_id::text from issues.outbox where tenant_id = %s order by outbox_id",
             (tenant.tenant_id,),

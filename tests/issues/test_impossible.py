@@ -393,7 +393,7 @@ async def test_what_the_grants_keep_away_is_refused_to_the_owner_too(house: Hous
         ("update issues.issues set status_category = 2 where issue_id = %(second)s", FOREIGN_KEY),
     ):
         async with await psycopg.AsyncConnection.connect(house.database.admin_dsn) as connection:
-            await connection.execute("set local role issues_owner")
+            await connection.execute("set local role bulkhead_issues_owner")
             await attempt(connection, place, statement, state)
             await connection.rollback()
 
@@ -429,7 +429,7 @@ async def test_viewers_find_no_internal_comment_by_any_statement(house: House, p
 
 
 async def test_without_a_context_there_is_nothing(house: House, place: Place) -> None:
-    async with await psycopg.AsyncConnection.connect(house.database.dsn("issues_app")) as connection:
+    async with await psycopg.AsyncConnection.connect(house.database.dsn("bulkhead_issues_app")) as connection:
         for table in ("workspaces", "projects", "statuses", "labels", "issues", "comments", "issue_changes"):
             cursor = await connection.execute(f"select count(*) from issues.{table}")
             assert await cursor.fetchone() == (0,)

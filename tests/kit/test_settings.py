@@ -128,7 +128,8 @@ def test_a_taken_address_of_metrics_is_named(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_command_names_the_secret_it_lacks() -> None:
     loaded = ProbeSettings.load()
     with pytest.raises(
-        SettingsError, match=r"BULKHEAD_PROBE_RELAY_DATABASE_URL is not set\. PostgreSQL URL of <service>_relay"
+        SettingsError,
+        match=r"BULKHEAD_PROBE_RELAY_DATABASE_URL is not set\. PostgreSQL URL of bulkhead_<service>_relay",
     ):
         loaded.conninfo("relay_database_url")
 

@@ -96,7 +96,7 @@ async def ground(house: House) -> AsyncIterator[Ground]:
     for role in Role:
         author = company.client(max(role, Role.MEMBER))
         comments[role] = (await make_comment(author, company.one("issue"))).comment_id
-    logins = {name: SqlSession.of(house.database, f"{name}_app") for name in ("identity", "issues", "audit")}
+    logins = {name: SqlSession.of(house.database, f"bulkhead_{name}_app") for name in ("identity", "issues", "audit")}
     yield Ground(house, company, members, disabled, accounts, comments, logins, Counter())
     for login in logins.values():
         login.connection.close()

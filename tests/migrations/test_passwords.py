@@ -13,10 +13,10 @@ from bulkhead_kit import migrations
 from tests.support.postgres import Databases
 
 PASSWORDS = {
-    "identity_app": "a-harbour-without-boats",
-    "issues_app": "quotes ' \\ and $1 %s {}",
+    "bulkhead_identity_app": "a-harbour-without-boats",
+    "bulkhead_issues_app": "quotes ' \\ and $1 %s {}",
     # A soft hyphen and a ligature: whoever types the password elsewhere may send neither.
-    "audit_app": "har\u00adbour o\ufb03ce",
+    "bulkhead_audit_app": "har\u00adbour o\ufb03ce",
 }
 
 
@@ -37,21 +37,21 @@ def test_no_password_stands_in_the_servers_log() -> None:
 
 def test_a_password_is_normalised_as_clients_do(databases: Databases) -> None:
     database = databases.empty()
-    migrations.prepare(database.admin_dsn, passwords={"ops": PASSWORDS["audit_app"]})
+    migrations.prepare(database.admin_dsn, passwords={"bulkhead_ops": PASSWORDS["bulkhead_audit_app"]})
     url = database.server.url
-    psycopg.connect(url(database.name, "ops", "harbour office")).close()
+    psycopg.connect(url(database.name, "bulkhead_ops", "harbour office")).close()
     with pytest.raises(psycopg.OperationalError):
-        psycopg.connect(url(database.name, "ops", "harbour"))
-    migrations.prepare(database.admin_dsn, passwords={"ops": "test-ops"})
+        psycopg.connect(url(database.name, "bulkhead_ops", "harbour"))
+    migrations.prepare(database.admin_dsn, passwords={"bulkhead_ops": "test-bulkhead_ops"})
     databases.drop(database)
 
 
 def test_a_verifier_is_taken_as_it_is(databases: Databases) -> None:
     database = databases.empty()
     with psycopg.connect(database.admin_dsn, autocommit=True) as admin:
-        verifier = admin.pgconn.encrypt_password(b"test-ops", b"ops", b"scram-sha-256").decode()
-        migrations.prepare(database.admin_dsn, passwords={"ops": verifier})
-        kept = admin.execute("select rolpassword from pg_catalog.pg_authid where rolname = 'ops'").fetchone()
+        verifier = admin.pgconn.encrypt_password(b"test-bulkhead_ops", b"bulkhead_ops", b"scram-sha-256").decode()
+        migrations.prepare(database.admin_dsn, passwords={"bulkhead_ops": verifier})
+        kept = admin.execute("select rolpassword from pg_catalog.pg_authid where rolname = 'bulkhead_ops'").fetchone()
     assert kept == (verifier,)
-    psycopg.connect(database.dsn("ops")).close()
+    psycopg.connect(database.dsn("bulkhead_ops")).close()
     databases.drop(database)

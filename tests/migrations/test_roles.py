@@ -44,7 +44,7 @@ def url(server: Server) -> Iterator[str]:
     yield server.dsn_for("bulkhead")
     run(server.dsn, "drop database bulkhead with (force)")
     with psycopg.connect(server.dsn, autocommit=True) as admin:
-        for name in (*roles.LOGINS, *roles.DEFINERS, *roles.OWNERS, "deployer"):
+        for name in (*roles.LOGINS, *roles.DEFINERS, *roles.OWNERS, "deployer", "somebody"):
             admin.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(name)))
 
 
@@ -89,29 +89,30 @@ def of_roles(url: str) -> str:
 
 def test_an_owner_that_a_stranger_made_is_refused_and_cannot_be_adopted(server: Server, url: str) -> None:
     """They kept their membership, and with it could switch every trigger off."""
-    as_stranger(server, "create role identity_owner", "grant identity_owner to stranger")
+    as_stranger(server, "create role bulkhead_identity_owner", "grant bulkhead_identity_owner to stranger")
     before = what_is_there(url)
     for adopt in (False, True):
         with pytest.raises(MendableError) as refused:
             migrate(url, adopt_roles=adopt)
-        assert "identity_owner can be taken by stranger" in refused.value.what
-        assert "revoke identity_owner from stranger granted by " in refused.value.mend
+        assert "bulkhead_identity_owner can be taken by stranger" in refused.value.what
+        assert "revoke bulkhead_identity_owner from stranger granted by " in refused.value.mend
         assert what_is_there(url) == before
 
 
 def test_the_mark_alone_convinces_nobody(server: Server, url: str) -> None:
     as_stranger(
         server,
-        "create role identity_app login password 'known'",
-        "grant identity_app to stranger",
-        f"comment on role identity_app is '{MARK}'",
+        "create role bulkhead_identity_app login password 'known'",
+        "grant bulkhead_identity_app to stranger",
+        f"comment on role bulkhead_identity_app is '{MARK}'",
     )
-    with pytest.raises(MendableError, match="identity_app can be taken by stranger"):
+    with pytest.raises(MendableError, match="bulkhead_identity_app can be taken by stranger"):
         migrate(url)
 
 
 @pytest.mark.parametrize(
-    ("name", "power"), [("ops", "login superuser"), ("backup", "login replication"), ("issues_owner", "login")]
+    ("name", "power"),
+    [("bulkhead_ops", "login superuser"), ("bulkhead_backup", "login replication"), ("bulkhead_issues_owner", "login")],
 )
 def test_another_programs_role_keeps_its_powers_and_gets_none(server: Server, url: str, name: str, power: str) -> None:
     run(server.dsn, f"create role {name} {power} password 'theirs'")
@@ -122,24 +123,49 @@ def test_another_programs_role_keeps_its_powers_and_gets_none(server: Server, ur
     assert what_is_there(url) == before
 
 
+def test_every_role_carries_the_prefix() -> None:
+    """`ops` and `backup` of another program on the same server are none of ours."""
+    assert [name for name in (*roles.OWNERS, *roles.DEFINERS, *roles.LOGINS) if not name.startswith("bulkhead_")] == []
+
+
+@pytest.mark.parametrize("schema", ["app", "identity", "issues", "audit"])
+def test_a_schema_of_somebody_else_is_neither_changed_nor_taken(server: Server, url: str, schema: str) -> None:
+    """As before roles had a prefix, when `identity` belonged to `identity_owner`."""
+    run(server.dsn, "create role somebody")
+    run(url, f"create schema {schema} authorization somebody")
+    before = what_is_there(url)
+    with pytest.raises(MendableError) as refused:
+        migrate(url)
+    assert f"{schema} belongs to somebody" in refused.value.what
+    assert "make clean" in refused.value.mend
+    assert what_is_there(url) == before
+
+
 def test_a_role_that_is_in_something_else_is_refused(server: Server, url: str) -> None:
-    run(server.dsn, "create role ops login noinherit", "grant pg_monitor to ops", f"comment on role ops is '{MARK}'")
-    with pytest.raises(MendableError, match="ops is a member of pg_monitor"):
+    run(
+        server.dsn,
+        "create role bulkhead_ops login noinherit",
+        "grant pg_monitor to bulkhead_ops",
+        f"comment on role bulkhead_ops is '{MARK}'",
+    )
+    with pytest.raises(MendableError, match="bulkhead_ops is a member of pg_monitor"):
         migrate(url)
 
 
 def test_a_role_of_the_same_name_is_adopted_by_will_only_and_without_its_password(server: Server, url: str) -> None:
-    run(server.dsn, "create role backup login password 'theirs'", "create database theirs")
-    run(server.dsn_for("theirs"), "create table t (n integer)", "alter table t owner to backup")
+    run(server.dsn, "create role bulkhead_backup login password 'theirs'", "create database theirs")
+    run(server.dsn_for("theirs"), "create table t (n integer)", "alter table t owner to bulkhead_backup")
     before = what_is_there(url)
-    with pytest.raises(MendableError, match="backup was not made by bulkhead migrate and is used in theirs") as refused:
+    with pytest.raises(
+        MendableError, match="bulkhead_backup was not made by bulkhead migrate and is used in theirs"
+    ) as refused:
         migrate(url)
     assert "--adopt-roles" in refused.value.mend
     assert what_is_there(url) == before
     run(server.dsn, "drop database theirs")
     migrate(url, adopt_roles=True)
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        run(server.dsn_for("bulkhead", "backup", "theirs"), "select")
+        run(server.dsn_for("bulkhead", "bulkhead_backup", "theirs"), "select")
     migrate(url)
 
 
@@ -163,16 +189,16 @@ def test_what_a_deployer_makes_is_his(server: Server, url: str) -> None:
 
 
 def test_a_membership_given_later_stops_what_starts(server: Server, url: str) -> None:
-    words = {"identity_app": "app", "identity_relay": "relay", "identity_worker": "worker"}
+    words = {"bulkhead_identity_app": "app", "bulkhead_identity_relay": "relay", "bulkhead_identity_worker": "worker"}
     database.migrate(url, words, lambda _: None)
-    run(server.dsn, "grant identity_owner to stranger")
-    with pytest.raises(RolesRefusedError, match="identity_owner can be taken by stranger"):
+    run(server.dsn, "grant bulkhead_identity_owner to stranger")
+    with pytest.raises(RolesRefusedError, match="bulkhead_identity_owner can be taken by stranger"):
         migrations.upgrade(url, "identity")
     assert of_roles(url) == "broken"
     app, relay, worker = (server.dsn_for("bulkhead", role, word) for role, word in words.items())
     metrics = RelayMetrics()
     assert asyncio.run(_starts(relay, worker, metrics)) == (False, False)
-    assert "identity_owner can be taken by stranger" in str(asyncio.run(_unready(app)))
+    assert "bulkhead_identity_owner can be taken by stranger" in str(asyncio.run(_unready(app)))
     with psycopg.connect(url) as connection:
         (fault,) = roles.look(connection)
     run(server.dsn, fault.mend)

@@ -31,7 +31,7 @@ def sample(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sc
     monkeypatch.setattr(migrations, "TARGETS", (*migrations.TARGETS[:1], SAMPLE))
     migrations.upgrade(database.admin_dsn, "audit", "0001")
     acme, globex = uuid4(), uuid4()
-    with psycopg.connect(database.dsn("audit_app")) as connection:
+    with psycopg.connect(database.dsn("bulkhead_audit_app")) as connection:
         for tenant, note in ((acme, None), (acme, None), (globex, None), (globex, "filled")):
             insert_thing(connection, tenant, note)
     yield database
@@ -60,7 +60,7 @@ def drop_owner_right(database: ScratchDatabase) -> None:
 @contextmanager
 def reader(database: ScratchDatabase, seconds: float) -> Iterator[None]:
     """Holds the table for reading, as a long report would."""
-    with psycopg.connect(database.dsn("audit_app")) as connection:
+    with psycopg.connect(database.dsn("bulkhead_audit_app")) as connection:
         connection.execute("select tenant_id from audit.things")
         closing = threading.Timer(seconds, connection.rollback)
         closing.start()
@@ -93,7 +93,7 @@ def test_without_the_owners_right_the_backfill_would_touch_nothing(sample: Scrat
 
 def test_a_constraint_is_validated_over_the_rows_of_every_tenant(sample: ScratchDatabase) -> None:
     migrations.upgrade(sample.admin_dsn, "audit", "0002")
-    with psycopg.connect(sample.dsn("audit_app")) as connection:
+    with psycopg.connect(sample.dsn("bulkhead_audit_app")) as connection:
         insert_thing(connection, uuid4(), "otherwise")
     with pytest.raises(IntegrityError, match="things_note_check"):
         migrations.upgrade(sample.admin_dsn, "audit", "0003")

@@ -20,7 +20,7 @@ from psycopg import sql
 
 from tests.support.postgres import ScratchDatabase
 
-ROLES = ("identity_app", "platform_app", "identity_worker")
+ROLES = ("bulkhead_identity_app", "bulkhead_platform_app", "bulkhead_identity_worker")
 _SETTINGS = {
     "session_preload_libraries": "auto_explain",
     "auto_explain.log_min_duration": "0",

@@ -22,7 +22,7 @@ BREACHES = (
     ("alter table issues.labels add constraint planted check (true)", "issues.labels.planted"),
     ("create index labels_planted on issues.labels (color)", "issues.labels.labels_planted"),
     (
-        "create policy planted on issues.labels as restrictive to issues_app using (true)",
+        "create policy planted on issues.labels as restrictive to bulkhead_issues_app using (true)",
         "issues.labels.planted",
     ),
     (

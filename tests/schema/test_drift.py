@@ -29,15 +29,15 @@ CHANGES = {
     "alter table audit.events disable row level security": "services/audit/bulkhead_audit/schema.sql",
     "drop policy tenant_wall on issues.labels": "docs/schema/issues.md",
     "alter policy read_right on issues.labels using (true)": "docs/schema/issues.md",
-    "alter policy read_right on issues.labels to issues_app, issues_worker": "docs/schema/issues.md",
-    "grant update (name_key) on issues.labels to issues_app": "docs/schema/issues.md",
-    "grant delete on issues.labels to issues_app": "docs/schema/roles.md",
-    "grant select on audit.events to backup": "docs/schema/audit.md",
+    "alter policy read_right on issues.labels to bulkhead_issues_app, bulkhead_issues_worker": "docs/schema/issues.md",
+    "grant update (name_key) on issues.labels to bulkhead_issues_app": "docs/schema/issues.md",
+    "grant delete on issues.labels to bulkhead_issues_app": "docs/schema/roles.md",
+    "grant select on audit.events to bulkhead_backup": "docs/schema/audit.md",
     "alter table issues.labels disable trigger zz_capture": "docs/schema/issues.md",
     "drop trigger zz_capture on identity.users": "docs/schema/identity.md",
     "alter function app.role_level() volatile": "deploy/postgres/bulkhead_postgres/schema.sql",
     "alter function identity.check_tenant(uuid, boolean) security invoker": "docs/schema/identity.md",
-    "alter function identity.check_tenant(uuid, boolean) owner to identity_owner": "docs/schema/identity.md",
+    "alter function identity.check_tenant(uuid, boolean) owner to bulkhead_identity_owner": "docs/schema/identity.md",
     "grant execute on function identity.find_credentials(text) to public": "docs/schema/identity.md",
     "alter function audit.refuse_change() reset search_path": "services/audit/bulkhead_audit/schema.sql",
     "create or replace function audit.refuse_change() returns trigger language plpgsql as 'begin return new; end'": (
@@ -45,15 +45,15 @@ CHANGES = {
     ),
     "comment on table issues.labels is 'planted'": "docs/schema/issues.md",
     "comment on column issues.issues.number is null": "docs/schema/issues.md",
-    "alter table issues.labels owner to identity_owner": "docs/schema/issues.md",
-    "grant usage on schema audit to issues_app": "docs/schema/audit.md",
+    "alter table issues.labels owner to bulkhead_identity_owner": "docs/schema/issues.md",
+    "grant usage on schema audit to bulkhead_issues_app": "docs/schema/audit.md",
     "alter table issues.labels set (fillfactor = 50)": "docs/schema/issues.md",
-    "alter role ops bypassrls": "docs/schema/roles.md",
-    "grant audit_owner to ops": "docs/schema/roles.md",
-    "alter role ops reset statement_timeout": "docs/schema/roles.md",
+    "alter role bulkhead_ops bypassrls": "docs/schema/roles.md",
+    "grant bulkhead_audit_owner to bulkhead_ops": "docs/schema/roles.md",
+    "alter role bulkhead_ops reset statement_timeout": "docs/schema/roles.md",
     "create table issues.planted (planted text)": "docs/schema/issues.md",
     "create view issues.planted as select tenant_id from issues.labels": "docs/schema/issues.md",
-    "grant select on audit.own_events to ops": "docs/schema/audit.md",
+    "grant select on audit.own_events to bulkhead_ops": "docs/schema/audit.md",
     "alter view audit.own_events set (security_barrier)": "services/audit/bulkhead_audit/schema.sql",
     "drop table identity.mails": "docs/schema/identity.md",
 }
@@ -76,7 +76,8 @@ def test_a_change_of_the_database_is_noticed(change: str, found: Catalogue, alte
 @pytest.mark.parametrize(
     "thing",
     [
-        "create view issues.planted as select name from issues.labels; grant insert on issues.planted to issues_app",
+        "create view issues.planted as select name from issues.labels;"
+        " grant insert on issues.planted to bulkhead_issues_app",
         "create view issues.planted as select 1 as one; grant select on issues.planted to public",
         "create materialized view issues.planted as select 1 as one",
         "create sequence issues.planted",
@@ -85,7 +86,8 @@ def test_a_change_of_the_database_is_noticed(change: str, found: Catalogue, alte
         "create aggregate issues.planted (integer) (sfunc = int4pl, stype = integer)",
         "create statistics issues.planted on name, color from issues.labels",
         "create rule planted as on insert to issues.labels do instead nothing",
-        "alter default privileges for role issues_owner in schema issues grant select on tables to ops",
+        "alter default privileges for role bulkhead_issues_owner in schema issues"
+        " grant select on tables to bulkhead_ops",
     ],
 )
 def test_what_the_documents_cannot_tell_of_is_refused(thing: str, altered: Altered) -> None:

@@ -95,7 +95,7 @@ class House:
         """Not yet listening. `more` are settings that differ from the usual ones of a test."""
         settings = {
             "listen": "127.0.0.1:0",
-            "database_url": self.database.dsn(f"{name}_app"),
+            "database_url": self.database.dsn(f"bulkhead_{name}_app"),
             "keys_dir": self.mint.keys,
             "pool_min": 1,
             "pool_max": 8,
@@ -107,7 +107,7 @@ class House:
                 "999999999/minute",
             ),
             "rate_per_method": "*=999999999/minute",
-            **({"platform_database_url": self.database.dsn("platform_app")} if name == "identity" else {}),
+            **({"platform_database_url": self.database.dsn("bulkhead_platform_app")} if name == "identity" else {}),
             **{f"{other}_address": address for other, address in addresses.items()},
             **more,
         }
@@ -129,9 +129,11 @@ class House:
                 raise result
 
     async def connection(self) -> people.Connection:
-        """As identity_app; for making persons and tenants."""
+        """As bulkhead_identity_app; for making persons and tenants."""
         if self._connection is None:
-            self._connection = await psycopg.AsyncConnection.connect(self.database.dsn("identity_app"), autocommit=True)
+            self._connection = await psycopg.AsyncConnection.connect(
+                self.database.dsn("bulkhead_identity_app"), autocommit=True
+            )
         return self._connection
 
     async def tenant(self, slug: str, *, names: str = "") -> Tenant:

@@ -28,18 +28,18 @@ CHOICE = os.environ.get("BULKHEAD_TEST_POSTGRES", "auto")
 GIVEN_URL = os.environ.get("BULKHEAD_TEST_DATABASE_URL", "")
 IMAGE = os.environ.get("BULKHEAD_TEST_POSTGRES_IMAGE", "postgres:18")
 LOGINS = (
-    "identity_app",
-    "issues_app",
-    "audit_app",
-    "platform_app",
-    "identity_relay",
-    "issues_relay",
-    "identity_worker",
-    "issues_worker",
-    "audit_worker",
-    "ops",
-    "eraser",
-    "backup",
+    "bulkhead_identity_app",
+    "bulkhead_issues_app",
+    "bulkhead_audit_app",
+    "bulkhead_platform_app",
+    "bulkhead_identity_relay",
+    "bulkhead_issues_relay",
+    "bulkhead_identity_worker",
+    "bulkhead_issues_worker",
+    "bulkhead_audit_worker",
+    "bulkhead_ops",
+    "bulkhead_eraser",
+    "bulkhead_backup",
 )
 
 

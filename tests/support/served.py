@@ -24,7 +24,7 @@ async def served(house: House, folder: Path, name: str, **settings: str) -> Asyn
     address = f"127.0.0.1:{ports.free()}"
     told = {
         "LISTEN": address,
-        "DATABASE_URL": house.database.dsn(f"{name}_app"),
+        "DATABASE_URL": house.database.dsn(f"bulkhead_{name}_app"),
         "KEYS_DIR": str(house.mint.keys),
         "POOL_MAX": "8",
         "LOG_LEVEL": "error",

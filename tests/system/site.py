@@ -78,9 +78,9 @@ class Site:
             port = next(iter(Ports(self.folder / f"{name}.port").offers()))
             self.addresses[name] = f"127.0.0.1:{port}"
         for name in SERVICES:
-            self._add(name, name, "serve", {"DATABASE_URL": self.database.dsn(f"{name}_app")})
+            self._add(name, name, "serve", {"DATABASE_URL": self.database.dsn(f"bulkhead_{name}_app")})
         for name in RELAYS:
-            self._add(name, "issues", "relay", {"RELAY_DATABASE_URL": self.database.dsn("issues_relay")})
+            self._add(name, "issues", "relay", {"RELAY_DATABASE_URL": self.database.dsn("bulkhead_issues_relay")})
         for name in SERVICES:
             self.wait_serving(name)
 
@@ -141,7 +141,7 @@ class Site:
         """By the port from which the holder of the lock is connected."""
         row = connection.execute(
             "select a.client_port from pg_locks as l join pg_stat_activity as a on a.pid = l.pid"
-            " where l.locktype = 'advisory' and l.granted and a.usename = 'issues_relay'"
+            " where l.locktype = 'advisory' and l.granted and a.usename = 'bulkhead_issues_relay'"
         ).fetchone()
         for name in RELAYS if row is not None else ():
             for socket in psutil.Process(self.running[name].process.pid).net_connections("tcp"):

@@ -178,7 +178,7 @@ async def test_a_newer_schema_is_served(house: House, admin: psycopg.Connection)
 
 async def test_a_database_without_the_schema_is_named(house: House, databases: Databases) -> None:
     empty = databases.empty()
-    async with started(house, database_url=empty.dsn("issues_app")) as service:
+    async with started(house, database_url=empty.dsn("bulkhead_issues_app")) as service:
         assert await health_of(service) == "NOT_SERVING"
         assert service.health.missing is not None
         assert service.health.missing.startswith("schema issues is not there, this code needs ")

@@ -87,7 +87,7 @@ WHOLE = {"issues": 1, "history": 1, "labels": 1, "events": 1}
 
 @pytest_asyncio.fixture(scope="module")
 async def desk(site: Site) -> AsyncIterator[Desk]:
-    connection = await psycopg.AsyncConnection.connect(site.database.dsn("identity_app"), autocommit=True)
+    connection = await psycopg.AsyncConnection.connect(site.database.dsn("bulkhead_identity_app"), autocommit=True)
     owner = await people.make_person(connection)
     tenant_id = await people.make_tenant(connection, owner, slug="desk")
     await connection.close()
@@ -136,7 +136,7 @@ def sessions(site: Site, *, waiting: bool) -> int:
     with site.admin() as admin:
         found = admin.execute(
             "select count(*) filter (where wait_event_type = 'Lock'), count(*) from pg_stat_activity"
-            " where usename = 'issues_app'"
+            " where usename = 'bulkhead_issues_app'"
         ).fetchall()
     return int(found[0][0 if waiting else 1])
 

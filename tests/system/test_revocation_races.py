@@ -114,7 +114,7 @@ async def ring(house: House) -> AsyncIterator[Ring]:
     project = await make_project(tenant.owner)
     issue = await make_issue(tenant.owner, project.project_id)
     platform, _ = await administrator(house)
-    connection = await psycopg.AsyncConnection.connect(house.database.dsn("issues_app"), autocommit=True)
+    connection = await psycopg.AsyncConnection.connect(house.database.dsn("bulkhead_issues_app"), autocommit=True)
     async with connection:
         yield Ring(tenant, platform, connection, issue.issue_id)
 

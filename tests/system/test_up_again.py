@@ -80,7 +80,7 @@ async def somebody(installation: Installation) -> AsyncIterator[Client]:
     """The owner of a company."""
     endpoints = installation.endpoints
     roles = endpoints["database_roles"]
-    connection = await psycopg.AsyncConnection.connect(roles["identity_app"], autocommit=True)
+    connection = await psycopg.AsyncConnection.connect(roles["bulkhead_identity_app"], autocommit=True)
     owner = await people.make_person(connection)
     tenant_id = await people.make_tenant(connection, owner, slug="acme")
     await connection.close()

@@ -10,32 +10,32 @@ begin
     for wanted in
         select * from (values
             -- own schemas, tables and trigger functions
-            ('app_owner', 'nologin'),
-            ('identity_owner', 'nologin'),
-            ('issues_owner', 'nologin'),
-            ('audit_owner', 'nologin'),
+            ('bulkhead_app_owner', 'nologin'),
+            ('bulkhead_identity_owner', 'nologin'),
+            ('bulkhead_issues_owner', 'nologin'),
+            ('bulkhead_audit_owner', 'nologin'),
             -- own the closed list of functions that look across tenants, each with just the policies it needs
-            ('identity_definer', 'nologin'),
-            ('issues_definer', 'nologin'),
-            ('issues_search', 'nologin'),
-            ('audit_partition', 'nologin'),
-            ('audit_definer', 'nologin'),
+            ('bulkhead_identity_definer', 'nologin'),
+            ('bulkhead_issues_definer', 'nologin'),
+            ('bulkhead_issues_search', 'nologin'),
+            ('bulkhead_audit_partition', 'nologin'),
+            ('bulkhead_audit_definer', 'nologin'),
             -- the RPCs
-            ('identity_app', 'login'),
-            ('issues_app', 'login'),
-            ('audit_app', 'login'),
-            ('platform_app', 'login'),
+            ('bulkhead_identity_app', 'login'),
+            ('bulkhead_issues_app', 'login'),
+            ('bulkhead_audit_app', 'login'),
+            ('bulkhead_platform_app', 'login'),
             -- the outbox, and nothing else
-            ('identity_relay', 'login'),
-            ('issues_relay', 'login'),
+            ('bulkhead_identity_relay', 'login'),
+            ('bulkhead_issues_relay', 'login'),
             -- due work: expiry, mail, partitions
-            ('identity_worker', 'login'),
-            ('issues_worker', 'login'),
-            ('audit_worker', 'login'),
+            ('bulkhead_identity_worker', 'login'),
+            ('bulkhead_issues_worker', 'login'),
+            ('bulkhead_audit_worker', 'login'),
             -- commands of operators, never a service
-            ('ops', 'login'),
-            ('eraser', 'login'),
-            ('backup', 'login')
+            ('bulkhead_ops', 'login'),
+            ('bulkhead_eraser', 'login'),
+            ('bulkhead_backup', 'login')
         ) as r (role_name, may_log_in)
     loop
         if not exists (select from pg_catalog.pg_roles where rolname = wanted.role_name) then
@@ -56,29 +56,31 @@ begin
 
     -- A dump under FORCE ROW LEVEL SECURITY would miss rows; only the backup reads past the wall. It reads every table,
     -- those to come too, and writes none.
-    if not (select r.rolbypassrls from pg_catalog.pg_roles as r where r.rolname = 'backup')
-        or not pg_catalog.pg_has_role('backup', 'pg_read_all_data', 'usage') then
+    if not (select r.rolbypassrls from pg_catalog.pg_roles as r where r.rolname = 'bulkhead_backup')
+        or not pg_catalog.pg_has_role('bulkhead_backup', 'pg_read_all_data', 'usage') then
         begin
-            alter role backup bypassrls inherit;
-            grant pg_read_all_data to backup;
+            alter role bulkhead_backup bypassrls inherit;
+            grant pg_read_all_data to bulkhead_backup;
         exception when insufficient_privilege then
             raise warning 'dumps will fail until a superuser runs: '
-                'alter role backup bypassrls inherit; grant pg_read_all_data to backup';
+                'alter role bulkhead_backup bypassrls inherit; grant pg_read_all_data to bulkhead_backup';
         end;
     end if;
 
     -- Migrations take the place of owners and definers with SET ROLE. A superuser may; anybody else has to be let in.
     if not (select r.rolsuper from pg_catalog.pg_roles as r where r.rolname = current_user) then
-        grant app_owner, identity_owner, issues_owner, audit_owner, identity_definer, issues_definer, issues_search,
-            audit_partition, audit_definer
+        grant bulkhead_app_owner, bulkhead_identity_owner, bulkhead_issues_owner, bulkhead_audit_owner,
+            bulkhead_identity_definer, bulkhead_issues_definer, bulkhead_issues_search,
+            bulkhead_audit_partition, bulkhead_audit_definer
         to current_user;
     end if;
 
     -- TEMP lets a role make operators and functions of its own, the raw material of every way round a policy.
     execute format('revoke all on database %I from public', current_database());
     for wanted in select rolname as role_name from pg_catalog.pg_roles where rolcanlogin and rolname in (
-        'identity_app', 'issues_app', 'audit_app', 'platform_app', 'identity_relay', 'issues_relay',
-        'identity_worker', 'issues_worker', 'audit_worker', 'ops', 'eraser', 'backup'
+        'bulkhead_identity_app', 'bulkhead_issues_app', 'bulkhead_audit_app', 'bulkhead_platform_app',
+        'bulkhead_identity_relay', 'bulkhead_issues_relay', 'bulkhead_identity_worker', 'bulkhead_issues_worker',
+        'bulkhead_audit_worker', 'bulkhead_ops', 'bulkhead_eraser', 'bulkhead_backup'
     )
     loop
         execute format('grant connect on database %I to %I', current_database(), wanted.role_name);
@@ -108,7 +110,7 @@ begin
         select r.role_name, r.function_name from (
             select o.role_name, f.function_name
             from unnest(array[
-                'identity_owner', 'issues_owner', 'audit_owner', 'identity_definer', 'issues_definer', 'audit_partition'
+                'bulkhead_identity_owner', 'bulkhead_issues_owner', 'bulkhead_audit_owner', 'bulkhead_identity_definer', 'bulkhead_issues_definer', 'bulkhead_audit_partition'
             ]) as o (role_name)
             cross join unnest(array[
                 'pg_advisory_xact_lock(bigint)', 'pg_advisory_xact_lock_shared(bigint)',
@@ -132,12 +134,14 @@ begin
     for wanted in select unnest(array['app', 'identity', 'issues', 'audit']) as role_name
     loop
         if not exists (select from pg_catalog.pg_namespace where nspname = wanted.role_name) then
-            execute format('create schema %I authorization %I', wanted.role_name, wanted.role_name || '_owner');
+            execute format(
+                'create schema %I authorization %I', wanted.role_name, 'bulkhead_' || wanted.role_name || '_owner'
+            );
         end if;
     end loop;
 
     -- Attaching a partition takes the parent's owner. No login is a member of either role.
-    alter role audit_partition inherit;
-    grant audit_owner to audit_partition;
+    alter role bulkhead_audit_partition inherit;
+    grant bulkhead_audit_owner to bulkhead_audit_partition;
 end
 $$;

@@ -3,11 +3,13 @@
 
 set check_function_bodies = off;
 set search_path = pg_catalog;
-set role app_owner;
+set role bulkhead_app_owner;
 
-grant usage on schema app to audit_app, audit_definer, audit_owner, audit_partition, audit_worker, backup, eraser,
-    identity_app, identity_definer, identity_owner, identity_relay, identity_worker, issues_app, issues_definer,
-    issues_owner, issues_relay, issues_search, issues_worker, ops, platform_app;
+grant usage on schema app to bulkhead_audit_app, bulkhead_audit_definer, bulkhead_audit_owner,
+    bulkhead_audit_partition, bulkhead_audit_worker, bulkhead_backup, bulkhead_eraser, bulkhead_identity_app,
+    bulkhead_identity_definer, bulkhead_identity_owner, bulkhead_identity_relay, bulkhead_identity_worker,
+    bulkhead_issues_app, bulkhead_issues_definer, bulkhead_issues_owner, bulkhead_issues_relay,
+    bulkhead_issues_search, bulkhead_issues_worker, bulkhead_ops, bulkhead_platform_app;
 
 create or replace function app.current_tenant_id()
  returns uuid
@@ -15,9 +17,11 @@ create or replace function app.current_tenant_id()
  stable parallel safe
 return (nullif(current_setting('app.tenant_id'::text, true), ''::text))::uuid;
 revoke all on function app.current_tenant_id() from public;
-grant execute on function app.current_tenant_id() to audit_app, audit_definer, audit_owner, audit_partition,
-    audit_worker, eraser, identity_app, identity_definer, identity_owner, identity_worker, issues_app, issues_definer,
-    issues_owner, issues_search, issues_worker, ops, platform_app;
+grant execute on function app.current_tenant_id() to bulkhead_audit_app, bulkhead_audit_definer, bulkhead_audit_owner,
+    bulkhead_audit_partition, bulkhead_audit_worker, bulkhead_eraser, bulkhead_identity_app,
+    bulkhead_identity_definer, bulkhead_identity_owner, bulkhead_identity_worker, bulkhead_issues_app,
+    bulkhead_issues_definer, bulkhead_issues_owner, bulkhead_issues_search, bulkhead_issues_worker, bulkhead_ops,
+    bulkhead_platform_app;
 comment on function app.current_tenant_id() is
 'The tenant of this transaction, or null. The only reader of app.tenant_id.';
 
@@ -27,9 +31,11 @@ create or replace function app.current_user_id()
  stable parallel safe
 return (nullif(current_setting('app.user_id'::text, true), ''::text))::uuid;
 revoke all on function app.current_user_id() from public;
-grant execute on function app.current_user_id() to audit_app, audit_definer, audit_owner, audit_partition,
-    audit_worker, eraser, identity_app, identity_definer, identity_owner, identity_worker, issues_app, issues_definer,
-    issues_owner, issues_search, issues_worker, ops, platform_app;
+grant execute on function app.current_user_id() to bulkhead_audit_app, bulkhead_audit_definer, bulkhead_audit_owner,
+    bulkhead_audit_partition, bulkhead_audit_worker, bulkhead_eraser, bulkhead_identity_app,
+    bulkhead_identity_definer, bulkhead_identity_owner, bulkhead_identity_worker, bulkhead_issues_app,
+    bulkhead_issues_definer, bulkhead_issues_owner, bulkhead_issues_search, bulkhead_issues_worker, bulkhead_ops,
+    bulkhead_platform_app;
 comment on function app.current_user_id() is
 'The user of this transaction, or null.';
 
@@ -39,9 +45,10 @@ create or replace function app.importing()
  stable parallel safe
 return (coalesce((current_setting('app.importing'::text, true) = 'on'::text), false) and (coalesce((nullif(current_setting('app.role'::text, true), ''::text))::smallint, (0)::smallint) >= 4));
 revoke all on function app.importing() from public;
-grant execute on function app.importing() to audit_app, audit_owner, audit_partition, audit_worker, eraser,
-    identity_app, identity_definer, identity_owner, identity_worker, issues_app, issues_owner, issues_search,
-    issues_worker, ops, platform_app;
+grant execute on function app.importing() to bulkhead_audit_app, bulkhead_audit_owner, bulkhead_audit_partition,
+    bulkhead_audit_worker, bulkhead_eraser, bulkhead_identity_app, bulkhead_identity_definer, bulkhead_identity_owner,
+    bulkhead_identity_worker, bulkhead_issues_app, bulkhead_issues_owner, bulkhead_issues_search,
+    bulkhead_issues_worker, bulkhead_ops, bulkhead_platform_app;
 comment on function app.importing() is
 'True while an import by an admin or above brings rows with times of their own.';
 
@@ -51,9 +58,10 @@ create or replace function app.platform_log_id()
  immutable parallel safe
 return '00000000-0000-0000-0000-000000000001'::uuid;
 revoke all on function app.platform_log_id() from public;
-grant execute on function app.platform_log_id() to audit_app, audit_owner, audit_partition, audit_worker, eraser,
-    identity_app, identity_definer, identity_owner, identity_worker, issues_app, issues_definer, issues_owner,
-    issues_search, issues_worker, ops, platform_app;
+grant execute on function app.platform_log_id() to bulkhead_audit_app, bulkhead_audit_owner, bulkhead_audit_partition,
+    bulkhead_audit_worker, bulkhead_eraser, bulkhead_identity_app, bulkhead_identity_definer, bulkhead_identity_owner,
+    bulkhead_identity_worker, bulkhead_issues_app, bulkhead_issues_definer, bulkhead_issues_owner,
+    bulkhead_issues_search, bulkhead_issues_worker, bulkhead_ops, bulkhead_platform_app;
 comment on function app.platform_log_id() is
 'The reserved tenant of the log of everything that happens outside any tenant. Nobody is a member of it.';
 
@@ -63,9 +71,10 @@ create or replace function app.principal()
  stable parallel safe
 return coalesce(nullif(current_setting('app.user_id'::text, true), ''::text), nullif(current_setting('app.service'::text, true), ''::text));
 revoke all on function app.principal() from public;
-grant execute on function app.principal() to audit_app, audit_owner, audit_partition, audit_worker, eraser,
-    identity_app, identity_definer, identity_owner, identity_worker, issues_app, issues_owner, issues_search,
-    issues_worker, ops, platform_app;
+grant execute on function app.principal() to bulkhead_audit_app, bulkhead_audit_owner, bulkhead_audit_partition,
+    bulkhead_audit_worker, bulkhead_eraser, bulkhead_identity_app, bulkhead_identity_definer, bulkhead_identity_owner,
+    bulkhead_identity_worker, bulkhead_issues_app, bulkhead_issues_owner, bulkhead_issues_search,
+    bulkhead_issues_worker, bulkhead_ops, bulkhead_platform_app;
 comment on function app.principal() is
 'Who a call counts for: the user, else the calling service, else null.';
 
@@ -75,9 +84,11 @@ create or replace function app.role_level()
  stable parallel safe
 return coalesce((nullif(current_setting('app.role'::text, true), ''::text))::smallint, (0)::smallint);
 revoke all on function app.role_level() from public;
-grant execute on function app.role_level() to audit_app, audit_definer, audit_owner, audit_partition, audit_worker,
-    eraser, identity_app, identity_definer, identity_owner, identity_worker, issues_app, issues_definer, issues_owner,
-    issues_search, issues_worker, ops, platform_app;
+grant execute on function app.role_level() to bulkhead_audit_app, bulkhead_audit_definer, bulkhead_audit_owner,
+    bulkhead_audit_partition, bulkhead_audit_worker, bulkhead_eraser, bulkhead_identity_app,
+    bulkhead_identity_definer, bulkhead_identity_owner, bulkhead_identity_worker, bulkhead_issues_app,
+    bulkhead_issues_definer, bulkhead_issues_owner, bulkhead_issues_search, bulkhead_issues_worker, bulkhead_ops,
+    bulkhead_platform_app;
 comment on function app.role_level() is
 '0 nobody, 1 viewer, 2 member, 3 manager, 4 admin, 5 owner, 6 another service.';
 
@@ -193,8 +204,8 @@ begin
 end
 $procedure$;
 revoke all on procedure app.capture_on(regclass, text, text[], text[], jsonb) from public;
-grant execute on procedure app.capture_on(regclass, text, text[], text[], jsonb) to audit_owner, identity_owner,
-    issues_owner;
+grant execute on procedure app.capture_on(regclass, text, text[], text[], jsonb) to bulkhead_audit_owner,
+    bulkhead_identity_owner, bulkhead_issues_owner;
 comment on procedure app.capture_on(regclass, text, text[], text[], jsonb) is
 'Captures every change of a table into its service''s outbox: entity name, key columns (entity_id, sub_id), columns that never leave, and SQL expressions over the row r for project_id, visibility or tenant_id.';
 
@@ -256,22 +267,28 @@ begin
         call app.own('%1$I.outbox_parked');
     $sql$, p_schema);
     execute format(
-        'create policy relay_read on %1$I.outbox for select to %2$I using (true)', p_schema, p_schema || '_relay'
+        'create policy relay_read on %1$I.outbox for select to %2$I using (true)',
+        p_schema, 'bulkhead_' || p_schema || '_relay'
     );
     execute format(
-        'create policy relay_remove on %1$I.outbox for delete to %2$I using (true)', p_schema, p_schema || '_relay'
+        'create policy relay_remove on %1$I.outbox for delete to %2$I using (true)',
+        p_schema, 'bulkhead_' || p_schema || '_relay'
     );
     execute format(
         'create policy relay_park on %1$I.outbox_parked to %2$I using (true) with check (true)',
-        p_schema, p_schema || '_relay'
+        p_schema, 'bulkhead_' || p_schema || '_relay'
     );
-    execute format('grant select, delete on %1$I.outbox to %2$I', p_schema, p_schema || '_relay');
-    execute format('grant select, insert, update, delete on %1$I.outbox_parked to %2$I', p_schema, p_schema || '_relay');
-    execute format('grant usage on schema %1$I to %2$I', p_schema, p_schema || '_relay');
+    execute format('grant select, delete on %1$I.outbox to %2$I', p_schema, 'bulkhead_' || p_schema || '_relay');
+    execute format(
+        'grant select, insert, update, delete on %1$I.outbox_parked to %2$I',
+        p_schema, 'bulkhead_' || p_schema || '_relay'
+    );
+    execute format('grant usage on schema %1$I to %2$I', p_schema, 'bulkhead_' || p_schema || '_relay');
 end
 $procedure$;
 revoke all on procedure app.outbox_in(text) from public;
-grant execute on procedure app.outbox_in(text) to audit_owner, identity_owner, issues_owner;
+grant execute on procedure app.outbox_in(text) to bulkhead_audit_owner, bulkhead_identity_owner,
+    bulkhead_issues_owner;
 comment on procedure app.outbox_in(text) is
 'The outbox of a service and its parking place, alike in every service.';
 
@@ -290,12 +307,12 @@ begin
     -- Without it a backfill under FORCE touches no row and a constraint is validated over rows nobody looked at.
     execute format(
         'create policy owner_right on %s to %I using (true) with check (true)',
-        p_table::text, v_schema || '_owner'
+        p_table::text, 'bulkhead_' || v_schema || '_owner'
     );
 end
 $procedure$;
 revoke all on procedure app.own(regclass) from public;
-grant execute on procedure app.own(regclass) to audit_owner, identity_owner, issues_owner;
+grant execute on procedure app.own(regclass) to bulkhead_audit_owner, bulkhead_identity_owner, bulkhead_issues_owner;
 comment on procedure app.own(regclass) is
 'Row-level security, forced, with the owner''s explicit right and nobody else''s.';
 
@@ -313,12 +330,13 @@ begin
     execute format(
         'create policy tenant_wall on %s as restrictive for all to %I '
         'using (tenant_id = app.current_tenant_id()) with check (tenant_id = app.current_tenant_id())',
-        p_table::text, v_schema || '_app'
+        p_table::text, 'bulkhead_' || v_schema || '_app'
     );
 end
 $procedure$;
 revoke all on procedure app.protect(regclass) from public;
-grant execute on procedure app.protect(regclass) to audit_owner, identity_owner, issues_owner;
+grant execute on procedure app.protect(regclass) to bulkhead_audit_owner, bulkhead_identity_owner,
+    bulkhead_issues_owner;
 comment on procedure app.protect(regclass) is
 'app.own, and the wall between tenants for the service''s app role: one text on every tenant table.';
 
@@ -337,9 +355,10 @@ begin
 end
 $function$;
 revoke all on function app.refuse(integer, text, text, jsonb) from public;
-grant execute on function app.refuse(integer, text, text, jsonb) to audit_app, audit_owner, audit_partition,
-    audit_worker, eraser, identity_app, identity_definer, identity_owner, identity_worker, issues_app, issues_owner,
-    issues_search, issues_worker, ops, platform_app;
+grant execute on function app.refuse(integer, text, text, jsonb) to bulkhead_audit_app, bulkhead_audit_owner,
+    bulkhead_audit_partition, bulkhead_audit_worker, bulkhead_eraser, bulkhead_identity_app,
+    bulkhead_identity_definer, bulkhead_identity_owner, bulkhead_identity_worker, bulkhead_issues_app,
+    bulkhead_issues_owner, bulkhead_issues_search, bulkhead_issues_worker, bulkhead_ops, bulkhead_platform_app;
 comment on function app.refuse(integer, text, text, jsonb) is
 'Ends the statement with a refusal of the contract: gRPC code, ErrorReason, text, metadata.';
 
@@ -375,11 +394,12 @@ begin
         using (created_at < now() - interval '24 hours');
         grant select (tenant_id, principal, request_id, created_at), delete on %1$I.request_ids to %3$I;
         grant usage on schema %1$I to %2$I, %3$I;
-    $sql$, p_schema, p_schema || '_app', p_schema || '_worker');
+    $sql$, p_schema, 'bulkhead_' || p_schema || '_app', 'bulkhead_' || p_schema || '_worker');
 end
 $procedure$;
 revoke all on procedure app.request_ids_in(text) from public;
-grant execute on procedure app.request_ids_in(text) to audit_owner, identity_owner, issues_owner;
+grant execute on procedure app.request_ids_in(text) to bulkhead_audit_owner, bulkhead_identity_owner,
+    bulkhead_issues_owner;
 comment on procedure app.request_ids_in(text) is
 'The store of answered calls of a service, alike in every service.';
 
@@ -390,7 +410,7 @@ as $procedure$
 declare
     v_app text;
 begin
-    select n.nspname || '_app' into strict v_app
+    select 'bulkhead_' || n.nspname || '_app' into strict v_app
     from pg_class as c inner join pg_namespace as n on n.oid = c.relnamespace
     where c.oid = p_table;
     execute format(
@@ -409,7 +429,8 @@ begin
 end
 $procedure$;
 revoke all on procedure app.rights(regclass, smallint, smallint) from public;
-grant execute on procedure app.rights(regclass, smallint, smallint) to audit_owner, identity_owner, issues_owner;
+grant execute on procedure app.rights(regclass, smallint, smallint) to bulkhead_audit_owner, bulkhead_identity_owner,
+    bulkhead_issues_owner;
 comment on procedure app.rights(regclass, smallint, smallint) is
 'The usual rights behind the wall: the least role that reads and the least role that writes.';
 
@@ -445,9 +466,10 @@ begin
 end
 $function$;
 revoke all on function app.stamp() from public;
-grant execute on function app.stamp() to audit_app, audit_owner, audit_partition, audit_worker, eraser, identity_app,
-    identity_definer, identity_owner, identity_worker, issues_app, issues_owner, issues_search, issues_worker, ops,
-    platform_app;
+grant execute on function app.stamp() to bulkhead_audit_app, bulkhead_audit_owner, bulkhead_audit_partition,
+    bulkhead_audit_worker, bulkhead_eraser, bulkhead_identity_app, bulkhead_identity_definer, bulkhead_identity_owner,
+    bulkhead_identity_worker, bulkhead_issues_app, bulkhead_issues_owner, bulkhead_issues_search,
+    bulkhead_issues_worker, bulkhead_ops, bulkhead_platform_app;
 comment on function app.stamp() is
 'BEFORE INSERT OR UPDATE: created_at, created_by, updated_at and version, which nobody sets by hand.';
 

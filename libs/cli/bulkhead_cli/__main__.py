@@ -70,7 +70,8 @@ def migrate(
     Parameters
     ----------
     passwords
-        A JSON file with passwords of logins, as {"identity_app": "..."}; those it does not name stay as they are.
+        A JSON file with passwords of logins, as {"bulkhead_identity_app": "..."}; those it does not name stay as they
+        are.
     adopt_roles
         Take roles of Bulkhead's names that something else made on this server, without the passwords they had.
     """

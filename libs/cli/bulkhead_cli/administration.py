@@ -19,7 +19,7 @@ def set_administrator(admin: str, email: str, *, is_admin: bool) -> None:
     """Takes effect with the next call; to whoever lost it, support access to any tenant ends with it."""
     check_server(admin)
     with psycopg.connect(admin) as connection:
-        connection.execute("set local role identity_owner")
+        connection.execute("set local role bulkhead_identity_owner")
         # For the audit log, where the change is kept.
         connection.execute(
             "select set_config('app.actor_type', 'system', true), set_config('app.rpc', 'command/admin', true)"

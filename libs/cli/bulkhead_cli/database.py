@@ -34,6 +34,7 @@ def create(admin: str) -> str:
 def migrate(admin: str, passwords: Mapping[str, str], say: Callable[[str], None], *, adopt_roles: bool = False) -> None:
     """Roles, then every schema in order. Safe to repeat, and while another instance does the same."""
     check_server(admin)
+    _require_own_schemas(admin)
     try:
         migrations.prepare(admin, passwords=dict(passwords), adopt=adopt_roles)
     except RolesRefusedError as error:
@@ -53,6 +54,21 @@ def migrate(admin: str, passwords: Mapping[str, str], say: Callable[[str], None]
         say(f"{target.schema}: {after}" if before == after else f"{target.schema}: {before or 'nothing'} -> {after}")
 
 
+def _require_own_schemas(admin: str) -> None:
+    """Raises MendableError for a schema of our name that is somebody else's, or made before roles had a prefix."""
+    names = {target.schema: f"bulkhead_{target.schema}_owner" for target in migrations.TARGETS}
+    with psycopg.connect(admin) as connection:
+        owners = connection.execute(
+            "select nspname, pg_catalog.pg_get_userbyid(nspowner) from pg_catalog.pg_namespace where nspname = any(%s)",
+            (list(names),),
+        ).fetchall()
+    if foreign := [f"{schema} belongs to {owner}" for schema, owner in owners if owner != names[schema]]:
+        raise MendableError(
+            f"Nothing was changed: this database has schemas that Bulkhead did not make: {', '.join(sorted(foreign))}.",
+            "use an empty database. If they are of a version of Bulkhead before 0.1 on your own machine: make clean.",
+        )
+
+
 def mend_roles(faults: Sequence[RoleFault]) -> str:
     """What to do about roles that are not trusted."""
     parts = []
@@ -70,9 +86,13 @@ def read_passwords(file: Path) -> dict[str, str]:
     try:
         words = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise MendableError(f"{file} cannot be read: {error}", 'write it as {"identity_app": "...", ...}.') from None
+        raise MendableError(
+            f"{file} cannot be read: {error}", 'write it as {"bulkhead_identity_app": "...", ...}.'
+        ) from None
     if not isinstance(words, dict) or not all(isinstance(word, str) and word for word in words.values()):
-        raise MendableError(f"{file} has no password for each login.", 'write it as {"identity_app": "...", ...}.')
+        raise MendableError(
+            f"{file} has no password for each login.", 'write it as {"bulkhead_identity_app": "...", ...}.'
+        )
     if strange := words.keys() - set(LOGINS):
         raise MendableError(
             f"{file} names what is no login: {', '.join(sorted(strange))}.", f"name some of {', '.join(LOGINS)}."

@@ -224,14 +224,14 @@ def dumps(admin: str) -> Finding:
     with psycopg.connect(admin) as connection:
         ready = connection.execute(
             "select r.rolbypassrls and pg_has_role(r.oid, 'pg_read_all_data', 'usage') from pg_catalog.pg_roles as r"
-            " where r.rolname = 'backup'"
+            " where r.rolname = 'bulkhead_backup'"
         ).fetchone()
     if ready is None or ready[0]:
-        return ok("dumps", "the login backup reads every table" if ready else "no login backup yet")
+        return ok("dumps", "the login bulkhead_backup reads every table" if ready else "no login bulkhead_backup yet")
     return note(
         "dumps",
-        "the login backup cannot make any",
-        "as a superuser: alter role backup bypassrls inherit; grant pg_read_all_data to backup",
+        "the login bulkhead_backup cannot make any",
+        "as a superuser: alter role bulkhead_backup bypassrls inherit; grant pg_read_all_data to bulkhead_backup",
     )
 
 

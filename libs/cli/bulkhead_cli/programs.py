@@ -13,14 +13,14 @@ from bulkhead_cli.supervisor import Program
 SERVICES = ("identity", "issues", "audit")
 # Service, what of it, the login with just the rights for that, and the variable that names it.
 PARTS = (
-    ("identity", "serve", "identity_app", "DATABASE_URL"),
-    ("issues", "serve", "issues_app", "DATABASE_URL"),
-    ("audit", "serve", "audit_app", "DATABASE_URL"),
-    ("identity", "relay", "identity_relay", "RELAY_DATABASE_URL"),
-    ("issues", "relay", "issues_relay", "RELAY_DATABASE_URL"),
-    ("identity", "work", "identity_worker", "WORKER_DATABASE_URL"),
-    ("issues", "work", "issues_worker", "WORKER_DATABASE_URL"),
-    ("audit", "work", "audit_worker", "WORKER_DATABASE_URL"),
+    ("identity", "serve", "bulkhead_identity_app", "DATABASE_URL"),
+    ("issues", "serve", "bulkhead_issues_app", "DATABASE_URL"),
+    ("audit", "serve", "bulkhead_audit_app", "DATABASE_URL"),
+    ("identity", "relay", "bulkhead_identity_relay", "RELAY_DATABASE_URL"),
+    ("issues", "relay", "bulkhead_issues_relay", "RELAY_DATABASE_URL"),
+    ("identity", "work", "bulkhead_identity_worker", "WORKER_DATABASE_URL"),
+    ("issues", "work", "bulkhead_issues_worker", "WORKER_DATABASE_URL"),
+    ("audit", "work", "bulkhead_audit_worker", "WORKER_DATABASE_URL"),
 )
 
 
@@ -36,7 +36,7 @@ def programs(settings: CliSettings, endpoints: Endpoints) -> list[Program]:
             "METRICS_LISTEN": endpoints.metrics[name],
         }
         if (service, part) == ("identity", "serve"):
-            told["PLATFORM_DATABASE_URL"] = endpoints.database_roles["platform_app"]
+            told["PLATFORM_DATABASE_URL"] = endpoints.database_roles["bulkhead_platform_app"]
         environment = {
             "PYTHONUNBUFFERED": "1",
             f"BULKHEAD_{service.upper()}_LOG_FORMAT": "console",

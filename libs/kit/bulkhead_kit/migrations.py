@@ -43,7 +43,7 @@ class Target:
 
     @property
     def owner(self) -> str:
-        return f"{self.schema}_owner"
+        return f"bulkhead_{self.schema}_owner"
 
     @property
     def scripts(self) -> Path:
@@ -233,9 +233,9 @@ def _publish_version(connection: Connection, which: Target) -> None:
         return
     grant = psycopg.sql.SQL("grant select on {} to {}; grant usage on schema {} to {}").format(
         psycopg.sql.Identifier(which.schema, "alembic_version"),
-        psycopg.sql.Identifier(f"{which.schema}_app"),
+        psycopg.sql.Identifier(f"bulkhead_{which.schema}_app"),
         psycopg.sql.Identifier(which.schema),
-        psycopg.sql.Identifier(f"{which.schema}_app"),
+        psycopg.sql.Identifier(f"bulkhead_{which.schema}_app"),
     )
     connection.exec_driver_sql(grant.as_string())
     connection.commit()

@@ -12,21 +12,27 @@ from typing import Any, Final, NamedTuple
 
 import psycopg
 
-OWNERS: Final = ("app_owner", "identity_owner", "issues_owner", "audit_owner")
-DEFINERS: Final = ("identity_definer", "issues_definer", "issues_search", "audit_partition", "audit_definer")
+OWNERS: Final = ("bulkhead_app_owner", "bulkhead_identity_owner", "bulkhead_issues_owner", "bulkhead_audit_owner")
+DEFINERS: Final = (
+    "bulkhead_identity_definer",
+    "bulkhead_issues_definer",
+    "bulkhead_issues_search",
+    "bulkhead_audit_partition",
+    "bulkhead_audit_definer",
+)
 LOGINS: Final = (
-    "identity_app",
-    "issues_app",
-    "audit_app",
-    "platform_app",
-    "identity_relay",
-    "issues_relay",
-    "identity_worker",
-    "issues_worker",
-    "audit_worker",
-    "ops",
-    "eraser",
-    "backup",
+    "bulkhead_identity_app",
+    "bulkhead_issues_app",
+    "bulkhead_audit_app",
+    "bulkhead_platform_app",
+    "bulkhead_identity_relay",
+    "bulkhead_issues_relay",
+    "bulkhead_identity_worker",
+    "bulkhead_issues_worker",
+    "bulkhead_audit_worker",
+    "bulkhead_ops",
+    "bulkhead_eraser",
+    "bulkhead_backup",
 )
 MARK: Final = "Made by bulkhead migrate."
 """The comment of each role. It keeps an accident away, such as a role of the same name for something else; against
@@ -71,16 +77,19 @@ NOT_OURS: Final = "was not made by bulkhead migrate"
 FAULTS: Final = """
 with found as (
     select r.oid, r.rolname, r.rolname in (
-        'identity_app', 'issues_app', 'audit_app', 'platform_app', 'identity_relay', 'issues_relay',
-        'identity_worker', 'issues_worker', 'audit_worker', 'ops', 'eraser', 'backup'
+        'bulkhead_identity_app', 'bulkhead_issues_app', 'bulkhead_audit_app', 'bulkhead_platform_app',
+        'bulkhead_identity_relay', 'bulkhead_issues_relay', 'bulkhead_identity_worker', 'bulkhead_issues_worker',
+        'bulkhead_audit_worker', 'bulkhead_ops', 'bulkhead_eraser', 'bulkhead_backup'
     ) as logs_in, coalesce(shobj_description(r.oid, 'pg_authid') = 'Made by bulkhead migrate.', false) as is_ours,
         r.rolsuper or r.rolcreatedb or r.rolcreaterole or r.rolreplication as is_mighty, r.rolbypassrls, r.rolcanlogin
     from pg_catalog.pg_roles as r
     where r.rolname in (
-        'app_owner', 'identity_owner', 'issues_owner', 'audit_owner',
-        'identity_definer', 'issues_definer', 'issues_search', 'audit_partition', 'audit_definer',
-        'identity_app', 'issues_app', 'audit_app', 'platform_app', 'identity_relay', 'issues_relay',
-        'identity_worker', 'issues_worker', 'audit_worker', 'ops', 'eraser', 'backup'
+        'bulkhead_app_owner', 'bulkhead_identity_owner', 'bulkhead_issues_owner', 'bulkhead_audit_owner',
+        'bulkhead_identity_definer', 'bulkhead_issues_definer', 'bulkhead_issues_search', 'bulkhead_audit_partition',
+        'bulkhead_audit_definer',
+        'bulkhead_identity_app', 'bulkhead_issues_app', 'bulkhead_audit_app', 'bulkhead_platform_app',
+        'bulkhead_identity_relay', 'bulkhead_issues_relay', 'bulkhead_identity_worker', 'bulkhead_issues_worker',
+        'bulkhead_audit_worker', 'bulkhead_ops', 'bulkhead_eraser', 'bulkhead_backup'
     )
 ),
 trusted as (
@@ -107,24 +116,24 @@ faults as (
         case when f.is_ours then format(
             'alter role %I %s nosuperuser nocreatedb nocreaterole noreplication%s',
             f.rolname, case when f.logs_in then 'login' else 'nologin' end,
-            case when f.rolname = 'backup' then '' else ' nobypassrls' end
+            case when f.rolname = 'bulkhead_backup' then '' else ' nobypassrls' end
         ) else '' end
     from found as f
-    where f.is_mighty or f.rolcanlogin <> f.logs_in or (f.rolbypassrls and f.rolname <> 'backup')
+    where f.is_mighty or f.rolcanlogin <> f.logs_in or (f.rolbypassrls and f.rolname <> 'bulkhead_backup')
     union all
     select f.rolname, format('can be taken by %s', m.member_name),
         format('revoke %I from %s granted by %s cascade', f.rolname, m.member_name, m.grantor_name)
     from found as f inner join members as m on m.roleid = f.oid
     where m.member not in (select t.oid from trusted as t) and not (
-        f.rolname = 'audit_owner' and not m.admin_option
-        and m.member = (select o.oid from found as o where o.rolname = 'audit_partition')
+        f.rolname = 'bulkhead_audit_owner' and not m.admin_option
+        and m.member = (select o.oid from found as o where o.rolname = 'bulkhead_audit_partition')
     )
     union all
     select f.rolname, format('is a member of %s', m.role_name),
         format('revoke %s from %I granted by %s cascade', m.role_name, f.rolname, m.grantor_name)
     from found as f inner join members as m on m.member = f.oid
     where m.roleid not in (select o.oid from found as o)
-        and (f.rolname <> 'backup' or m.role_name <> cast('pg_read_all_data' as regrole))
+        and (f.rolname <> 'bulkhead_backup' or m.role_name <> cast('pg_read_all_data' as regrole))
 )
 select cast(rolname as text) as role, fault, mend from faults order by rolname, fault, mend
 """

@@ -191,9 +191,13 @@ class ServiceSettings(Settings):
         " refuses clear text over a network.",
     )
 
-    database_url: SecretStr | None = Field(None, description="PostgreSQL URL of <service>_app; for serve.")
-    relay_database_url: SecretStr | None = Field(None, description="PostgreSQL URL of <service>_relay; for relay.")
-    worker_database_url: SecretStr | None = Field(None, description="PostgreSQL URL of <service>_worker; for work.")
+    database_url: SecretStr | None = Field(None, description="PostgreSQL URL of bulkhead_<service>_app; for serve.")
+    relay_database_url: SecretStr | None = Field(
+        None, description="PostgreSQL URL of bulkhead_<service>_relay; for relay."
+    )
+    worker_database_url: SecretStr | None = Field(
+        None, description="PostgreSQL URL of bulkhead_<service>_worker; for work."
+    )
     migration_database_url: SecretStr | None = Field(
         None, description="PostgreSQL URL of an administrator; for migrate."
     )

@@ -3,9 +3,9 @@
 
 set check_function_bodies = off;
 set search_path = pg_catalog;
-set role audit_owner;
+set role bulkhead_audit_owner;
 
-grant usage on schema audit to audit_app, audit_definer, audit_worker;
+grant usage on schema audit to bulkhead_audit_app, bulkhead_audit_definer, bulkhead_audit_worker;
 
 -- audit.event_values
 
@@ -31,20 +31,20 @@ comment on column audit.event_values.changes is
 'Field name -> [old, new], or [old, new, cuts] where a value was too large for an event.';
 alter table audit.event_values enable row level security;
 alter table audit.event_values force row level security;
-create policy tenant_wall on audit.event_values as restrictive for all to audit_app
+create policy tenant_wall on audit.event_values as restrictive for all to bulkhead_audit_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy definer_read on audit.event_values for select to audit_definer
+create policy definer_read on audit.event_values for select to bulkhead_audit_definer
 using (tenant_id = app.current_tenant_id() and app.role_level() >= 1 and app.role_level() <= 5);
-create policy insert_right on audit.event_values for insert to audit_app
+create policy insert_right on audit.event_values for insert to bulkhead_audit_app
 with check (app.role_level() = 6);
-create policy owner_right on audit.event_values for all to audit_owner
+create policy owner_right on audit.event_values for all to bulkhead_audit_owner
 using (true)
 with check (true);
-create policy read_right on audit.event_values for select to audit_app
+create policy read_right on audit.event_values for select to bulkhead_audit_app
 using (app.role_level() >= 4 and (app.role_level() = 6 or tenant_id <> app.platform_log_id()));
-grant select, insert on audit.event_values to audit_app;
-grant select (tenant_id, event_id, occurred_at, changes) on audit.event_values to audit_definer;
+grant select, insert on audit.event_values to bulkhead_audit_app;
+grant select (tenant_id, event_id, occurred_at, changes) on audit.event_values to bulkhead_audit_definer;
 
 -- audit.events
 
@@ -116,20 +116,20 @@ create index events_tenant_id_project_id_idx on only audit.events (tenant_id, pr
 create index events_tenant_id_request_id_idx on only audit.events (tenant_id, request_id);
 alter table audit.events enable row level security;
 alter table audit.events force row level security;
-create policy tenant_wall on audit.events as restrictive for all to audit_app
+create policy tenant_wall on audit.events as restrictive for all to bulkhead_audit_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy insert_right on audit.events for insert to audit_app
+create policy insert_right on audit.events for insert to bulkhead_audit_app
 with check (app.role_level() = 6);
-create policy own_acts on audit.events for select to audit_definer
+create policy own_acts on audit.events for select to bulkhead_audit_definer
 using (tenant_id = app.current_tenant_id() and actor_id = app.current_user_id() and app.role_level() >= 1 and app.role_level() <= 5 and (visibility = 1 or app.role_level() >= 2));
-create policy owner_right on audit.events for all to audit_owner
+create policy owner_right on audit.events for all to bulkhead_audit_owner
 using (true)
 with check (true);
-create policy read_right on audit.events for select to audit_app
+create policy read_right on audit.events for select to bulkhead_audit_app
 using (app.role_level() >= 4 and (app.role_level() = 6 or tenant_id <> app.platform_log_id()));
-grant select, insert on audit.events to audit_app;
-grant select on audit.events to audit_definer;
+grant select, insert on audit.events to bulkhead_audit_app;
+grant select on audit.events to bulkhead_audit_definer;
 
 -- audit.logs
 
@@ -145,20 +145,20 @@ comment on column audit.logs.size is
 'Number of events in the log: the seq of the last one.';
 alter table audit.logs enable row level security;
 alter table audit.logs force row level security;
-create policy tenant_wall on audit.logs as restrictive for all to audit_app
+create policy tenant_wall on audit.logs as restrictive for all to bulkhead_audit_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy insert_right on audit.logs for insert to audit_app
+create policy insert_right on audit.logs for insert to bulkhead_audit_app
 with check (app.role_level() >= 6);
-create policy owner_right on audit.logs for all to audit_owner
+create policy owner_right on audit.logs for all to bulkhead_audit_owner
 using (true)
 with check (true);
-create policy read_right on audit.logs for select to audit_app
+create policy read_right on audit.logs for select to bulkhead_audit_app
 using (app.role_level() >= 6);
-create policy update_right on audit.logs for update to audit_app
+create policy update_right on audit.logs for update to bulkhead_audit_app
 using (app.role_level() >= 6)
 with check (app.role_level() >= 6);
-grant select, insert (tenant_id), update (size) on audit.logs to audit_app;
+grant select, insert (tenant_id), update (size) on audit.logs to bulkhead_audit_app;
 
 create or replace function audit.check_source()
  returns trigger
@@ -192,7 +192,7 @@ create or replace function audit.kind_owner(p_kind text)
  immutable parallel safe
 return case when (p_kind = any (array['api_key'::text, 'credential'::text, 'invitation'::text, 'mail_ask'::text, 'member'::text, 'one_time_token'::text, 'plan'::text, 'refresh_token'::text, 'session'::text, 'support_entry'::text, 'support_grant'::text, 'team'::text, 'team_member'::text, 'tenant'::text, 'tenant_allowance'::text, 'user'::text, 'user_profile'::text])) then 'identity'::text when (p_kind = any (array['comment'::text, 'issue'::text, 'issue_label'::text, 'label'::text, 'project'::text, 'status'::text, 'status_transition'::text, 'workspace'::text])) then 'issues'::text else null::text end;
 revoke all on function audit.kind_owner(text) from public;
-grant execute on function audit.kind_owner(text) to audit_app;
+grant execute on function audit.kind_owner(text) to bulkhead_audit_app;
 comment on function audit.kind_owner(text) is
 'The service whose kind of entity it is, or null.';
 
@@ -262,7 +262,7 @@ create or replace function audit.shown_fields(p_kind text)
  immutable parallel safe
 return case p_kind when 'comment'::text then array['issue_id'::text, 'author_id'::text, 'visibility'::text, 'body'::text, 'external_source'::text, 'external_id'::text, 'deleted_at'::text] when 'issue'::text then array['project_id'::text, 'number'::text, 'type'::text, 'title'::text, 'description'::text, 'status_id'::text, 'priority'::text, 'reporter_id'::text, 'assignee_id'::text, 'parent_id'::text, 'estimate_minutes'::text, 'spent_minutes'::text, 'start_at'::text, 'due_at'::text, 'breached_at'::text, 'resolved_at'::text, 'metadata'::text, 'external_source'::text, 'external_id'::text, 'deleted_at'::text] when 'label'::text then array['name'::text, 'description'::text, 'color'::text, 'archived_at'::text] when 'member'::text then array['kind'::text, 'role'::text, 'status'::text, 'display_name'::text, 'avatar_url'::text, 'joined_at'::text, 'disabled_at'::text, 'disabled_by'::text, 'external_source'::text, 'external_id'::text, 'left_at'::text] when 'project'::text then array['workspace_id'::text, 'key'::text, 'name'::text, 'description'::text, 'status'::text, 'priority'::text, 'lead_id'::text, 'owner_team_id'::text, 'start_date'::text, 'end_date'::text, 'budget'::text, 'metadata'::text, 'archived_at'::text] when 'status'::text then array['name'::text, 'category'::text, 'position'::text, 'is_default'::text, 'archived_at'::text] when 'status_transition'::text then array['least_role'::text] when 'team'::text then array['name'::text, 'description'::text, 'archived_at'::text] when 'team_member'::text then array['is_lead'::text, 'added_at'::text, 'removed_at'::text] when 'tenant'::text then array['slug'::text, 'name'::text, 'domain'::text, 'status'::text, 'status_reason'::text, 'status_changed_at'::text, 'plan_code'::text, 'branding'::text, 'settings'::text, 'description'::text, 'logo_url'::text, 'website_url'::text, 'industry'::text, 'size'::text, 'deleted_at'::text, 'purge_after'::text] when 'user'::text then array['reason'::text, 'calls'::text] when 'workspace'::text then array['name'::text, 'description'::text] else array[]::text[] end;
 revoke all on function audit.shown_fields(text) from public;
-grant execute on function audit.shown_fields(text) to audit_app;
+grant execute on function audit.shown_fields(text) to bulkhead_audit_app;
 comment on function audit.shown_fields(text) is
 'Fields of a kind of entity that the calls show to every role; all others are for owners and admins.';
 
@@ -306,7 +306,7 @@ begin
             v_name := v_parent || to_char(v_month, '_YYYY_MM');
             continue when to_regclass(format('audit.%I', v_name)) is not null;
             execute format('create table audit.%I (like audit.%I including constraints)', v_name, v_parent);
-            execute format('alter table audit.%I owner to audit_owner', v_name);
+            execute format('alter table audit.%I owner to bulkhead_audit_owner', v_name);
             execute format('comment on table audit.%I is %L', v_name, v_parent || to_char(v_month, ' "of" YYYY-MM'));
             -- The parent's policies and grants do not hold for who reads a partition by its name: nobody may.
             execute format('call app.own(%L)', format('audit.%I', v_name));
@@ -327,9 +327,9 @@ begin
     return v_made;
 end
 $function$;
-alter function audit.make_months(date, date) owner to audit_partition;
+alter function audit.make_months(date, date) owner to bulkhead_audit_partition;
 revoke all on function audit.make_months(date, date) from public;
-grant execute on function audit.make_months(date, date) to audit_app, audit_worker;
+grant execute on function audit.make_months(date, date) to bulkhead_audit_app, bulkhead_audit_worker;
 comment on function audit.make_months(date, date) is
 'Makes what is missing of the months from the first day''s to the last day''s; returns how many partitions it made.';
 
@@ -342,8 +342,8 @@ select v.tenant_id,
           where (c.key = any (audit.shown_fields(e.entity_type)))) as changes
    from (audit.event_values v
      join audit.events e on (((v.tenant_id = e.tenant_id) and (v.occurred_at = e.occurred_at) and (v.event_id = e.event_id))));
-alter view audit.own_event_values owner to audit_definer;
-grant select on audit.own_event_values to audit_app;
+alter view audit.own_event_values owner to bulkhead_audit_definer;
+grant select on audit.own_event_values to bulkhead_audit_app;
 comment on view audit.own_event_values is
 'The values of audit.own_events, of those fields.';
 
@@ -369,7 +369,7 @@ select tenant_id,
           where (f.name = any (audit.shown_fields(e.entity_type)))
           order by f.place) as fields
    from audit.events e;
-alter view audit.own_events owner to audit_definer;
-grant select on audit.own_events to audit_app;
+alter view audit.own_events owner to bulkhead_audit_definer;
+grant select on audit.own_events to bulkhead_audit_app;
 comment on view audit.own_events is
 'What the person of the context did in its tenant, with the fields that the calls show to every role.';

@@ -3,10 +3,11 @@
 
 set check_function_bodies = off;
 set search_path = pg_catalog;
-set role identity_owner;
+set role bulkhead_identity_owner;
 
-grant usage on schema identity to audit_app, identity_app, identity_definer, identity_relay, identity_worker,
-    issues_app, issues_owner, platform_app;
+grant usage on schema identity to bulkhead_audit_app, bulkhead_identity_app, bulkhead_identity_definer,
+    bulkhead_identity_relay, bulkhead_identity_worker, bulkhead_issues_app, bulkhead_issues_owner,
+    bulkhead_platform_app;
 
 -- identity.login_throttles
 
@@ -36,26 +37,26 @@ comment on column identity.login_throttles.reported_at is
 create index login_throttles_last_at_idx on identity.login_throttles (last_at);
 alter table identity.login_throttles enable row level security;
 alter table identity.login_throttles force row level security;
-create policy definer_insert on identity.login_throttles for insert to identity_definer
+create policy definer_insert on identity.login_throttles for insert to bulkhead_identity_definer
 with check (true);
-create policy definer_read on identity.login_throttles for select to identity_definer
+create policy definer_read on identity.login_throttles for select to bulkhead_identity_definer
 using (true);
-create policy definer_update on identity.login_throttles for update to identity_definer
+create policy definer_update on identity.login_throttles for update to bulkhead_identity_definer
 using (true)
 with check (true);
-create policy expiry_read on identity.login_throttles for select to identity_worker
+create policy expiry_read on identity.login_throttles for select to bulkhead_identity_worker
 using (true);
-create policy expiry_remove on identity.login_throttles for delete to identity_worker
+create policy expiry_remove on identity.login_throttles for delete to bulkhead_identity_worker
 using (last_at < (now() - '1 day'::interval));
-create policy owner_right on identity.login_throttles for all to identity_owner
+create policy owner_right on identity.login_throttles for all to bulkhead_identity_owner
 using (true)
 with check (true);
 grant
     select,
     insert (bucket, last_at, retry_at),
     update (failures, last_at, retry_at, reported_at)
-on identity.login_throttles to identity_definer;
-grant select (bucket, last_at), delete on identity.login_throttles to identity_worker;
+on identity.login_throttles to bulkhead_identity_definer;
+grant select (bucket, last_at), delete on identity.login_throttles to bulkhead_identity_worker;
 
 -- identity.mail_asks
 
@@ -99,26 +100,26 @@ create index mail_asks_of_address_idx on identity.mail_asks (email_key collate "
 create index mail_asks_open_idx on identity.mail_asks (created_at) where answered_at is null;
 alter table identity.mail_asks enable row level security;
 alter table identity.mail_asks force row level security;
-create policy definer_answer on identity.mail_asks for update to identity_definer
+create policy definer_answer on identity.mail_asks for update to bulkhead_identity_definer
 using (answered_at is null)
 with check (answered_at is not null);
-create policy definer_insert on identity.mail_asks for insert to identity_definer
+create policy definer_insert on identity.mail_asks for insert to bulkhead_identity_definer
 with check (true);
-create policy definer_read on identity.mail_asks for select to identity_definer
+create policy definer_read on identity.mail_asks for select to bulkhead_identity_definer
 using (true);
-create policy expiry_remove on identity.mail_asks for delete to identity_worker
+create policy expiry_remove on identity.mail_asks for delete to bulkhead_identity_worker
 using (answered_at is not null and created_at < (now() - '24:00:00'::interval));
-create policy owner_right on identity.mail_asks for all to identity_owner
+create policy owner_right on identity.mail_asks for all to bulkhead_identity_owner
 using (true)
 with check (true);
-create policy worker_read on identity.mail_asks for select to identity_worker
+create policy worker_read on identity.mail_asks for select to bulkhead_identity_worker
 using (true);
 grant
     select,
     insert (ask_id, purpose, email, request_digest, ip),
     update (answered_at, mailed_at)
-on identity.mail_asks to identity_definer;
-grant select (ask_id, purpose, answered_at, created_at), delete on identity.mail_asks to identity_worker;
+on identity.mail_asks to bulkhead_identity_definer;
+grant select (ask_id, purpose, answered_at, created_at), delete on identity.mail_asks to bulkhead_identity_worker;
 
 -- identity.mail_limits
 
@@ -137,22 +138,22 @@ comment on column identity.mail_limits.free_at is
 create index mail_limits_free_at_idx on identity.mail_limits (free_at);
 alter table identity.mail_limits enable row level security;
 alter table identity.mail_limits force row level security;
-create policy definer_insert on identity.mail_limits for insert to identity_definer
+create policy definer_insert on identity.mail_limits for insert to bulkhead_identity_definer
 with check (true);
-create policy definer_read on identity.mail_limits for select to identity_definer
+create policy definer_read on identity.mail_limits for select to bulkhead_identity_definer
 using (true);
-create policy definer_update on identity.mail_limits for update to identity_definer
+create policy definer_update on identity.mail_limits for update to bulkhead_identity_definer
 using (true)
 with check (true);
-create policy expiry_read on identity.mail_limits for select to identity_worker
+create policy expiry_read on identity.mail_limits for select to bulkhead_identity_worker
 using (true);
-create policy expiry_remove on identity.mail_limits for delete to identity_worker
+create policy expiry_remove on identity.mail_limits for delete to bulkhead_identity_worker
 using (free_at < now());
-create policy owner_right on identity.mail_limits for all to identity_owner
+create policy owner_right on identity.mail_limits for all to bulkhead_identity_owner
 using (true)
 with check (true);
-grant select, insert (bucket, free_at), update (free_at) on identity.mail_limits to identity_definer;
-grant select, delete on identity.mail_limits to identity_worker;
+grant select, insert (bucket, free_at), update (free_at) on identity.mail_limits to bulkhead_identity_definer;
+grant select, delete on identity.mail_limits to bulkhead_identity_worker;
 
 -- identity.mails
 
@@ -204,30 +205,30 @@ create index mails_of_address_idx on identity.mails (lower(to_address collate "C
 create index mails_subject_id_idx on identity.mails (subject_id);
 alter table identity.mails enable row level security;
 alter table identity.mails force row level security;
-create policy definer_queue on identity.mails for insert to identity_definer
+create policy definer_queue on identity.mails for insert to bulkhead_identity_definer
 with check (true);
-create policy definer_read on identity.mails for select to identity_definer
+create policy definer_read on identity.mails for select to bulkhead_identity_definer
 using (true);
-create policy expiry_remove on identity.mails for delete to identity_worker
+create policy expiry_remove on identity.mails for delete to bulkhead_identity_worker
 using (created_at < (now() - '7 days'::interval) and (sent_at is not null or failed_at is not null));
-create policy owner_right on identity.mails for all to identity_owner
+create policy owner_right on identity.mails for all to bulkhead_identity_owner
 using (true)
 with check (true);
-create policy worker_read on identity.mails for select to identity_worker
+create policy worker_read on identity.mails for select to bulkhead_identity_worker
 using (true);
-create policy worker_send on identity.mails for update to identity_worker
+create policy worker_send on identity.mails for update to bulkhead_identity_worker
 using (sent_at is null and failed_at is null)
 with check (true);
 grant
     select (mail_id, request_digest),
     insert (mail_id, kind, to_address, subject_id, details, request_digest, failed_at, last_error)
-on identity.mails to identity_definer;
+on identity.mails to bulkhead_identity_definer;
 grant
     select (mail_id, kind, to_address, subject_id, details, due_at, attempts, sent_at, failed_at, last_error,
         created_at),
     update (due_at, attempts, sent_at, failed_at, last_error),
     delete
-on identity.mails to identity_worker;
+on identity.mails to bulkhead_identity_worker;
 
 -- identity.outbox
 
@@ -261,17 +262,19 @@ comment on table identity.outbox is
 'Changes not yet acknowledged by audit. Written by capture triggers, removed by the relay, read by nobody else.';
 alter table identity.outbox enable row level security;
 alter table identity.outbox force row level security;
-create policy definer_write on identity.outbox for insert to identity_definer
+create policy definer_write on identity.outbox for insert to bulkhead_identity_definer
 with check (true);
-create policy owner_right on identity.outbox for all to identity_owner
+create policy owner_right on identity.outbox for all to bulkhead_identity_owner
 using (true)
 with check (true);
-create policy relay_read on identity.outbox for select to identity_relay
+create policy relay_read on identity.outbox for select to bulkhead_identity_relay
 using (true);
-create policy relay_remove on identity.outbox for delete to identity_relay
+create policy relay_remove on identity.outbox for delete to bulkhead_identity_relay
 using (true);
-grant insert (tenant_id, action, entity_type, entity_id, outcome, changes) on identity.outbox to identity_definer;
-grant select, delete on identity.outbox to identity_relay;
+grant
+    insert (tenant_id, action, entity_type, entity_id, outcome, changes)
+on identity.outbox to bulkhead_identity_definer;
+grant select, delete on identity.outbox to bulkhead_identity_relay;
 
 -- identity.outbox_parked
 
@@ -289,13 +292,13 @@ comment on table identity.outbox_parked is
 'Tenants whose events audit refuses: the relay passes them over until retry_at, others go on.';
 alter table identity.outbox_parked enable row level security;
 alter table identity.outbox_parked force row level security;
-create policy owner_right on identity.outbox_parked for all to identity_owner
+create policy owner_right on identity.outbox_parked for all to bulkhead_identity_owner
 using (true)
 with check (true);
-create policy relay_park on identity.outbox_parked for all to identity_relay
+create policy relay_park on identity.outbox_parked for all to bulkhead_identity_relay
 using (true)
 with check (true);
-grant select, insert, update, delete on identity.outbox_parked to identity_relay;
+grant select, insert, update, delete on identity.outbox_parked to bulkhead_identity_relay;
 
 -- identity.plans
 
@@ -330,18 +333,18 @@ comment on column identity.plans.max_storage_bytes is
 'Bytes of attachments; null: no limit.';
 alter table identity.plans enable row level security;
 alter table identity.plans force row level security;
-create policy definer_read on identity.plans for select to identity_definer
+create policy definer_read on identity.plans for select to bulkhead_identity_definer
 using (true);
-create policy owner_right on identity.plans for all to identity_owner
+create policy owner_right on identity.plans for all to bulkhead_identity_owner
 using (true)
 with check (true);
-create policy platform_read on identity.plans for select to platform_app
+create policy platform_read on identity.plans for select to bulkhead_platform_app
 using (app.current_tenant_id() is null and app.current_user_id() is not null);
-create policy read_right on identity.plans for select to identity_app
+create policy read_right on identity.plans for select to bulkhead_identity_app
 using (app.role_level() >= 1);
-grant select on identity.plans to identity_app;
-grant select on identity.plans to identity_definer;
-grant select on identity.plans to platform_app;
+grant select on identity.plans to bulkhead_identity_app;
+grant select on identity.plans to bulkhead_identity_definer;
+grant select on identity.plans to bulkhead_platform_app;
 
 -- identity.request_ids
 
@@ -362,25 +365,28 @@ comment on table identity.request_ids is
 create index request_ids_created_at_idx on identity.request_ids (created_at);
 alter table identity.request_ids enable row level security;
 alter table identity.request_ids force row level security;
-create policy tenant_wall on identity.request_ids as restrictive for all to identity_app
+create policy tenant_wall on identity.request_ids as restrictive for all to bulkhead_identity_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy expiry_read on identity.request_ids for select to identity_worker
+create policy expiry_read on identity.request_ids for select to bulkhead_identity_worker
 using (true);
-create policy expiry_remove on identity.request_ids for delete to identity_worker
+create policy expiry_remove on identity.request_ids for delete to bulkhead_identity_worker
 using (created_at < (now() - '24:00:00'::interval));
-create policy own_calls on identity.request_ids for all to identity_app
+create policy own_calls on identity.request_ids for all to bulkhead_identity_app
 using (principal = app.principal())
 with check (principal = app.principal());
-create policy owner_right on identity.request_ids for all to identity_owner
+create policy owner_right on identity.request_ids for all to bulkhead_identity_owner
 using (true)
 with check (true);
 grant
     select,
     insert (tenant_id, principal, request_id, rpc, request_digest),
     update (reply)
-on identity.request_ids to identity_app;
-grant select (tenant_id, principal, request_id, created_at), delete on identity.request_ids to identity_worker;
+on identity.request_ids to bulkhead_identity_app;
+grant
+    select (tenant_id, principal, request_id, created_at),
+    delete
+on identity.request_ids to bulkhead_identity_worker;
 
 -- identity.tenants
 
@@ -474,44 +480,44 @@ create index tenants_created_by_idx on identity.tenants (created_by, created_at)
 create index tenants_plan_code_idx on identity.tenants (plan_code);
 alter table identity.tenants enable row level security;
 alter table identity.tenants force row level security;
-create policy tenant_wall on identity.tenants as restrictive for all to identity_app
+create policy tenant_wall on identity.tenants as restrictive for all to bulkhead_identity_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy definer_insert on identity.tenants for insert to identity_definer
+create policy definer_insert on identity.tenants for insert to bulkhead_identity_definer
 with check (true);
-create policy definer_read on identity.tenants for select to identity_definer
+create policy definer_read on identity.tenants for select to bulkhead_identity_definer
 using (true);
-create policy definer_update on identity.tenants for update to identity_definer
+create policy definer_update on identity.tenants for update to bulkhead_identity_definer
 using (true)
 with check (true);
-create policy owner_right on identity.tenants for all to identity_owner
+create policy owner_right on identity.tenants for all to bulkhead_identity_owner
 using (true)
 with check (true);
-create policy platform_read on identity.tenants for select to platform_app
+create policy platform_read on identity.tenants for select to bulkhead_platform_app
 using (( select app.current_tenant_id() is null and app.current_user_id() is not null));
-create policy platform_update on identity.tenants for update to platform_app
+create policy platform_update on identity.tenants for update to bulkhead_platform_app
 using (app.current_tenant_id() is null and app.current_user_id() is not null and status <> 'deleted')
 with check (app.current_tenant_id() is null and app.current_user_id() is not null and status <> 'deleted');
-create policy read_right on identity.tenants for select to identity_app
+create policy read_right on identity.tenants for select to bulkhead_identity_app
 using (app.role_level() >= 1);
-create policy update_right on identity.tenants for update to identity_app
+create policy update_right on identity.tenants for update to bulkhead_identity_app
 using (app.role_level() >= 4)
 with check (app.role_level() >= 4);
 grant
     select,
     update (slug, name, domain, branding, settings, description, logo_url, website_url, industry, size)
-on identity.tenants to identity_app;
+on identity.tenants to bulkhead_identity_app;
 grant
     select,
     insert (tenant_id, slug, name),
     update (status, status_reason, deleted_at, purge_after)
-on identity.tenants to identity_definer;
-grant references (tenant_id) on identity.tenants to issues_owner;
+on identity.tenants to bulkhead_identity_definer;
+grant references (tenant_id) on identity.tenants to bulkhead_issues_owner;
 grant
     select (tenant_id, slug, name, domain, status, status_reason, status_changed_at, plan_code, max_users_override,
         max_projects_override, max_storage_bytes_override, deleted_at, purge_after, created_at, version),
     update (status, status_reason, plan_code, max_users_override, max_projects_override, max_storage_bytes_override)
-on identity.tenants to platform_app;
+on identity.tenants to bulkhead_platform_app;
 
 -- identity.support_grants
 
@@ -549,27 +555,27 @@ comment on column identity.support_grants.revoked_by is
 create index support_grants_open_idx on identity.support_grants (tenant_id, expires_at) where revoked_at is null;
 alter table identity.support_grants enable row level security;
 alter table identity.support_grants force row level security;
-create policy tenant_wall on identity.support_grants as restrictive for all to identity_app
+create policy tenant_wall on identity.support_grants as restrictive for all to bulkhead_identity_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy definer_read on identity.support_grants for select to identity_definer
+create policy definer_read on identity.support_grants for select to bulkhead_identity_definer
 using (true);
-create policy insert_right on identity.support_grants for insert to identity_app
+create policy insert_right on identity.support_grants for insert to bulkhead_identity_app
 with check (app.role_level() >= 5);
-create policy owner_right on identity.support_grants for all to identity_owner
+create policy owner_right on identity.support_grants for all to bulkhead_identity_owner
 using (true)
 with check (true);
-create policy read_right on identity.support_grants for select to identity_app
+create policy read_right on identity.support_grants for select to bulkhead_identity_app
 using (app.role_level() >= 5);
-create policy update_right on identity.support_grants for update to identity_app
+create policy update_right on identity.support_grants for update to bulkhead_identity_app
 using (app.role_level() >= 5)
 with check (app.role_level() >= 5);
 grant
     select,
     insert (tenant_id, grant_id, role, reason, expires_at),
     update (revoked_at)
-on identity.support_grants to identity_app;
-grant select on identity.support_grants to identity_definer;
+on identity.support_grants to bulkhead_identity_app;
+grant select on identity.support_grants to bulkhead_identity_definer;
 
 -- identity.teams
 
@@ -597,28 +603,28 @@ create unique index teams_name_key_key on identity.teams (tenant_id, name_key) w
 create index teams_tenant_id_name_key_team_id_idx on identity.teams (tenant_id, name_key, team_id);
 alter table identity.teams enable row level security;
 alter table identity.teams force row level security;
-create policy tenant_wall on identity.teams as restrictive for all to identity_app
+create policy tenant_wall on identity.teams as restrictive for all to bulkhead_identity_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy definer_read on identity.teams for select to identity_definer
+create policy definer_read on identity.teams for select to bulkhead_identity_definer
 using (true);
-create policy insert_right on identity.teams for insert to identity_app
+create policy insert_right on identity.teams for insert to bulkhead_identity_app
 with check (app.role_level() >= 3);
-create policy owner_right on identity.teams for all to identity_owner
+create policy owner_right on identity.teams for all to bulkhead_identity_owner
 using (true)
 with check (true);
-create policy read_right on identity.teams for select to identity_app
+create policy read_right on identity.teams for select to bulkhead_identity_app
 using (app.role_level() >= 1);
-create policy update_right on identity.teams for update to identity_app
+create policy update_right on identity.teams for update to bulkhead_identity_app
 using (app.role_level() >= 3)
 with check (app.role_level() >= 3);
 grant
     select,
     insert (tenant_id, team_id, name, description),
     update (name, description, archived_at)
-on identity.teams to identity_app;
-grant select (tenant_id, team_id, archived_at) on identity.teams to identity_definer;
-grant references (tenant_id, team_id) on identity.teams to issues_owner;
+on identity.teams to bulkhead_identity_app;
+grant select (tenant_id, team_id, archived_at) on identity.teams to bulkhead_identity_definer;
+grant references (tenant_id, team_id) on identity.teams to bulkhead_issues_owner;
 
 -- identity.tenant_usage
 
@@ -647,26 +653,26 @@ comment on column identity.tenant_usage.storage_bytes is
 'Bytes of attachments.';
 alter table identity.tenant_usage enable row level security;
 alter table identity.tenant_usage force row level security;
-create policy tenant_wall on identity.tenant_usage as restrictive for all to identity_app
+create policy tenant_wall on identity.tenant_usage as restrictive for all to bulkhead_identity_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy definer_insert on identity.tenant_usage for insert to identity_definer
+create policy definer_insert on identity.tenant_usage for insert to bulkhead_identity_definer
 with check (true);
-create policy definer_read on identity.tenant_usage for select to identity_definer
+create policy definer_read on identity.tenant_usage for select to bulkhead_identity_definer
 using (true);
-create policy definer_update on identity.tenant_usage for update to identity_definer
+create policy definer_update on identity.tenant_usage for update to bulkhead_identity_definer
 using (true)
 with check (true);
-create policy owner_right on identity.tenant_usage for all to identity_owner
+create policy owner_right on identity.tenant_usage for all to bulkhead_identity_owner
 using (true)
 with check (true);
-create policy platform_read on identity.tenant_usage for select to platform_app
+create policy platform_read on identity.tenant_usage for select to bulkhead_platform_app
 using (( select app.current_tenant_id() is null and app.current_user_id() is not null));
-create policy read_right on identity.tenant_usage for select to identity_app
+create policy read_right on identity.tenant_usage for select to bulkhead_identity_app
 using (app.role_level() >= 1);
-grant select on identity.tenant_usage to identity_app;
-grant select, insert (tenant_id), update (projects) on identity.tenant_usage to identity_definer;
-grant select on identity.tenant_usage to platform_app;
+grant select on identity.tenant_usage to bulkhead_identity_app;
+grant select, insert (tenant_id), update (projects) on identity.tenant_usage to bulkhead_identity_definer;
+grant select on identity.tenant_usage to bulkhead_platform_app;
 
 -- identity.user_request_ids
 
@@ -687,30 +693,30 @@ comment on column identity.user_request_ids.user_id is
 create index user_request_ids_created_at_idx on identity.user_request_ids (created_at);
 alter table identity.user_request_ids enable row level security;
 alter table identity.user_request_ids force row level security;
-create policy expiry_read on identity.user_request_ids for select to identity_worker
+create policy expiry_read on identity.user_request_ids for select to bulkhead_identity_worker
 using (true);
-create policy expiry_remove on identity.user_request_ids for delete to identity_worker
+create policy expiry_remove on identity.user_request_ids for delete to bulkhead_identity_worker
 using (created_at < (now() - '24:00:00'::interval));
-create policy own_calls on identity.user_request_ids for all to identity_app
+create policy own_calls on identity.user_request_ids for all to bulkhead_identity_app
 using (user_id = app.current_user_id())
 with check (user_id = app.current_user_id());
-create policy owner_right on identity.user_request_ids for all to identity_owner
+create policy owner_right on identity.user_request_ids for all to bulkhead_identity_owner
 using (true)
 with check (true);
-create policy platform_calls on identity.user_request_ids for all to platform_app
+create policy platform_calls on identity.user_request_ids for all to bulkhead_platform_app
 using (user_id = app.current_user_id())
 with check (user_id = app.current_user_id());
 grant
     select,
     insert (user_id, request_id, rpc, request_digest),
     update (reply)
-on identity.user_request_ids to identity_app;
-grant select (user_id, request_id, created_at), delete on identity.user_request_ids to identity_worker;
+on identity.user_request_ids to bulkhead_identity_app;
+grant select (user_id, request_id, created_at), delete on identity.user_request_ids to bulkhead_identity_worker;
 grant
     select,
     insert (user_id, request_id, rpc, request_digest),
     update (reply)
-on identity.user_request_ids to platform_app;
+on identity.user_request_ids to bulkhead_platform_app;
 
 -- identity.users
 
@@ -767,28 +773,28 @@ comment on column identity.users.last_login_at is
 'When she last began a session.';
 alter table identity.users enable row level security;
 alter table identity.users force row level security;
-create policy definer_insert on identity.users for insert to identity_definer
+create policy definer_insert on identity.users for insert to bulkhead_identity_definer
 with check (true);
-create policy definer_read on identity.users for select to identity_definer
+create policy definer_read on identity.users for select to bulkhead_identity_definer
 using (true);
-create policy definer_update on identity.users for update to identity_definer
+create policy definer_update on identity.users for update to bulkhead_identity_definer
 using (true)
 with check (true);
-create policy own_change on identity.users for update to identity_app
+create policy own_change on identity.users for update to bulkhead_identity_app
 using (user_id = app.current_user_id() and kind = 'person' and status = 'active')
 with check (user_id = app.current_user_id() and kind = 'person' and status = 'active');
-create policy own_row on identity.users for select to identity_app
+create policy own_row on identity.users for select to bulkhead_identity_app
 using (user_id = app.current_user_id());
-create policy owner_right on identity.users for all to identity_owner
+create policy owner_right on identity.users for all to bulkhead_identity_owner
 using (true)
 with check (true);
-grant select, update (full_name, first_name, last_name, avatar_url) on identity.users to identity_app;
+grant select, update (full_name, first_name, last_name, avatar_url) on identity.users to bulkhead_identity_app;
 grant
     select,
     insert (user_id, kind, email, full_name, avatar_url),
     update (email, email_verified_at, full_name, first_name, last_name, avatar_url, status, is_platform_admin,
         last_login_at)
-on identity.users to identity_definer;
+on identity.users to bulkhead_identity_definer;
 
 -- identity.face_changes
 
@@ -817,18 +823,18 @@ comment on column identity.face_changes.request_id is
 create index face_changes_due_at_idx on identity.face_changes (due_at) where due_at is not null;
 alter table identity.face_changes enable row level security;
 alter table identity.face_changes force row level security;
-create policy definer_read on identity.face_changes for select to identity_definer
+create policy definer_read on identity.face_changes for select to bulkhead_identity_definer
 using (true);
-create policy definer_update on identity.face_changes for update to identity_definer
+create policy definer_update on identity.face_changes for update to bulkhead_identity_definer
 using (true)
 with check (true);
-create policy due_read on identity.face_changes for select to identity_worker
+create policy due_read on identity.face_changes for select to bulkhead_identity_worker
 using (due_at is not null);
-create policy owner_right on identity.face_changes for all to identity_owner
+create policy owner_right on identity.face_changes for all to bulkhead_identity_owner
 using (true)
 with check (true);
-grant select, update (due_at, done_at, after_tenant_id) on identity.face_changes to identity_definer;
-grant select on identity.face_changes to identity_worker;
+grant select, update (due_at, done_at, after_tenant_id) on identity.face_changes to bulkhead_identity_definer;
+grant select on identity.face_changes to bulkhead_identity_worker;
 
 -- identity.memberships
 
@@ -902,31 +908,31 @@ create index memberships_support_until_idx on identity.memberships (tenant_id) w
 create index memberships_user_id_idx on identity.memberships (user_id, kind, tenant_id);
 alter table identity.memberships enable row level security;
 alter table identity.memberships force row level security;
-create policy tenant_wall on identity.memberships as restrictive for all to identity_app
+create policy tenant_wall on identity.memberships as restrictive for all to bulkhead_identity_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy definer_insert on identity.memberships for insert to identity_definer
+create policy definer_insert on identity.memberships for insert to bulkhead_identity_definer
 with check (true);
-create policy definer_read on identity.memberships for select to identity_definer
+create policy definer_read on identity.memberships for select to bulkhead_identity_definer
 using (true);
-create policy definer_update on identity.memberships for update to identity_definer
+create policy definer_update on identity.memberships for update to bulkhead_identity_definer
 using (true)
 with check (true);
-create policy owner_right on identity.memberships for all to identity_owner
+create policy owner_right on identity.memberships for all to bulkhead_identity_owner
 using (true)
 with check (true);
-create policy read_right on identity.memberships for select to identity_app
+create policy read_right on identity.memberships for select to bulkhead_identity_app
 using (app.role_level() >= 1);
-create policy update_right on identity.memberships for update to identity_app
+create policy update_right on identity.memberships for update to bulkhead_identity_app
 using (app.role_level() >= 4 and role <= app.role_level())
 with check (app.role_level() >= 4 and role <= app.role_level());
-grant select, update (role, status) on identity.memberships to identity_app;
+grant select, update (role, status) on identity.memberships to bulkhead_identity_app;
 grant
     select,
     insert (tenant_id, user_id, kind, role, display_name, avatar_url, external_source, external_id, support_until),
     update (role, status, display_name, avatar_url, left_at, support_until)
-on identity.memberships to identity_definer;
-grant references (tenant_id, user_id) on identity.memberships to issues_owner;
+on identity.memberships to bulkhead_identity_definer;
+grant references (tenant_id, user_id) on identity.memberships to bulkhead_issues_owner;
 
 -- identity.api_keys
 
@@ -985,22 +991,22 @@ create index api_keys_created_by_idx on identity.api_keys (tenant_id, created_by
 create index api_keys_user_id_idx on identity.api_keys (tenant_id, user_id);
 alter table identity.api_keys enable row level security;
 alter table identity.api_keys force row level security;
-create policy tenant_wall on identity.api_keys as restrictive for all to identity_app
+create policy tenant_wall on identity.api_keys as restrictive for all to bulkhead_identity_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy definer_read on identity.api_keys for select to identity_definer
+create policy definer_read on identity.api_keys for select to bulkhead_identity_definer
 using (true);
-create policy definer_update on identity.api_keys for update to identity_definer
+create policy definer_update on identity.api_keys for update to bulkhead_identity_definer
 using (revoked_at is null)
 with check (revoked_at is null);
-create policy insert_right on identity.api_keys for insert to identity_app
+create policy insert_right on identity.api_keys for insert to bulkhead_identity_app
 with check (app.role_level() >= 4);
-create policy owner_right on identity.api_keys for all to identity_owner
+create policy owner_right on identity.api_keys for all to bulkhead_identity_owner
 using (true)
 with check (true);
-create policy read_right on identity.api_keys for select to identity_app
+create policy read_right on identity.api_keys for select to bulkhead_identity_app
 using (app.role_level() >= 4);
-create policy update_right on identity.api_keys for update to identity_app
+create policy update_right on identity.api_keys for update to bulkhead_identity_app
 using (app.role_level() >= 4)
 with check (app.role_level() >= 4);
 grant
@@ -1008,11 +1014,11 @@ grant
         revoked_by, created_at, created_by, updated_at, version),
     insert (tenant_id, api_key_id, user_id, display_name, prefix, secret_hash, ip_ranges, expires_at),
     update (revoked_at)
-on identity.api_keys to identity_app;
+on identity.api_keys to bulkhead_identity_app;
 grant
     select (tenant_id, api_key_id, user_id, secret_hash, ip_ranges, expires_at, last_used_at, revoked_at, created_by),
     update (last_used_at)
-on identity.api_keys to identity_definer;
+on identity.api_keys to bulkhead_identity_definer;
 
 -- identity.invitations
 
@@ -1072,24 +1078,24 @@ create unique index invitations_open_email_key on identity.invitations (tenant_i
 create index invitations_open_idx on identity.invitations (tenant_id, invitation_id) where status = 'open'::text;
 alter table identity.invitations enable row level security;
 alter table identity.invitations force row level security;
-create policy tenant_wall on identity.invitations as restrictive for all to identity_app
+create policy tenant_wall on identity.invitations as restrictive for all to bulkhead_identity_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy definer_read on identity.invitations for select to identity_definer
+create policy definer_read on identity.invitations for select to bulkhead_identity_definer
 using (true);
-create policy definer_update on identity.invitations for update to identity_definer
+create policy definer_update on identity.invitations for update to bulkhead_identity_definer
 using (true)
 with check (true);
-create policy expiry_read on identity.invitations for select to identity_worker
+create policy expiry_read on identity.invitations for select to bulkhead_identity_worker
 using (status = 'open' and expires_at <= now());
-create policy insert_right on identity.invitations for insert to identity_app
+create policy insert_right on identity.invitations for insert to bulkhead_identity_app
 with check (app.role_level() >= 4 and role <= app.role_level());
-create policy owner_right on identity.invitations for all to identity_owner
+create policy owner_right on identity.invitations for all to bulkhead_identity_owner
 using (true)
 with check (true);
-create policy read_right on identity.invitations for select to identity_app
+create policy read_right on identity.invitations for select to bulkhead_identity_app
 using (app.role_level() >= 4);
-create policy update_right on identity.invitations for update to identity_app
+create policy update_right on identity.invitations for update to bulkhead_identity_app
 using (app.role_level() >= 4 and role <= app.role_level())
 with check (app.role_level() >= 4 and role <= app.role_level());
 grant
@@ -1097,9 +1103,9 @@ grant
         revoked_at, revoked_by, created_at, created_by, updated_at, version),
     insert (tenant_id, invitation_id, email, role, token_hash, expires_at),
     update (status)
-on identity.invitations to identity_app;
-grant select, update (status, accepted_at, accepted_by) on identity.invitations to identity_definer;
-grant select (tenant_id, invitation_id, status, expires_at) on identity.invitations to identity_worker;
+on identity.invitations to bulkhead_identity_app;
+grant select, update (status, accepted_at, accepted_by) on identity.invitations to bulkhead_identity_definer;
+grant select (tenant_id, invitation_id, status, expires_at) on identity.invitations to bulkhead_identity_worker;
 
 -- identity.one_time_tokens
 
@@ -1149,26 +1155,26 @@ create unique index one_time_tokens_live_reset_key on identity.one_time_tokens (
 create index one_time_tokens_user_id_purpose_idx on identity.one_time_tokens (user_id, purpose);
 alter table identity.one_time_tokens enable row level security;
 alter table identity.one_time_tokens force row level security;
-create policy definer_insert on identity.one_time_tokens for insert to identity_definer
+create policy definer_insert on identity.one_time_tokens for insert to bulkhead_identity_definer
 with check (true);
-create policy definer_read on identity.one_time_tokens for select to identity_definer
+create policy definer_read on identity.one_time_tokens for select to bulkhead_identity_definer
 using (true);
-create policy definer_update on identity.one_time_tokens for update to identity_definer
+create policy definer_update on identity.one_time_tokens for update to bulkhead_identity_definer
 using (used_at is null and revoked_at is null)
 with check (true);
-create policy expiry_read on identity.one_time_tokens for select to identity_worker
+create policy expiry_read on identity.one_time_tokens for select to bulkhead_identity_worker
 using (true);
-create policy expiry_remove on identity.one_time_tokens for delete to identity_worker
+create policy expiry_remove on identity.one_time_tokens for delete to bulkhead_identity_worker
 using (expires_at < (now() - '1 day'::interval));
-create policy owner_right on identity.one_time_tokens for all to identity_owner
+create policy owner_right on identity.one_time_tokens for all to bulkhead_identity_owner
 using (true)
 with check (true);
 grant
     select,
     insert (token_id, purpose, user_id, token_hash, expires_at, attempts, password_hash, full_name),
     update (attempts, used_at, used_by_request, revoked_at, password_hash)
-on identity.one_time_tokens to identity_definer;
-grant select (token_id, expires_at), delete on identity.one_time_tokens to identity_worker;
+on identity.one_time_tokens to bulkhead_identity_definer;
+grant select (token_id, expires_at), delete on identity.one_time_tokens to bulkhead_identity_worker;
 
 -- identity.sessions
 
@@ -1204,32 +1210,32 @@ create index sessions_expires_at_idx on identity.sessions (expires_at);
 create index sessions_user_id_expires_at_idx on identity.sessions (user_id, expires_at);
 alter table identity.sessions enable row level security;
 alter table identity.sessions force row level security;
-create policy definer_insert on identity.sessions for insert to identity_definer
+create policy definer_insert on identity.sessions for insert to bulkhead_identity_definer
 with check (true);
-create policy definer_read on identity.sessions for select to identity_definer
+create policy definer_read on identity.sessions for select to bulkhead_identity_definer
 using (true);
-create policy definer_update on identity.sessions for update to identity_definer
+create policy definer_update on identity.sessions for update to bulkhead_identity_definer
 using (true)
 with check (true);
-create policy expiry_read on identity.sessions for select to identity_worker
+create policy expiry_read on identity.sessions for select to bulkhead_identity_worker
 using (true);
-create policy expiry_remove on identity.sessions for delete to identity_worker
+create policy expiry_remove on identity.sessions for delete to bulkhead_identity_worker
 using (expires_at < (now() - '30 days'::interval));
-create policy own_end on identity.sessions for update to identity_app
+create policy own_end on identity.sessions for update to bulkhead_identity_app
 using (user_id = app.current_user_id() and revoked_at is null)
 with check (user_id = app.current_user_id() and revoked_at is not null);
-create policy own_read on identity.sessions for select to identity_app
+create policy own_read on identity.sessions for select to bulkhead_identity_app
 using (user_id = app.current_user_id());
-create policy owner_right on identity.sessions for all to identity_owner
+create policy owner_right on identity.sessions for all to bulkhead_identity_owner
 using (true)
 with check (true);
-grant select, update (revoked_at, revoked_reason) on identity.sessions to identity_app;
+grant select, update (revoked_at, revoked_reason) on identity.sessions to bulkhead_identity_app;
 grant
     select,
     insert (session_id, user_id, expires_at, ip, user_agent),
     update (last_seen_at, ip, user_agent, revoked_at, revoked_reason)
-on identity.sessions to identity_definer;
-grant select (session_id, expires_at), delete on identity.sessions to identity_worker;
+on identity.sessions to bulkhead_identity_definer;
+grant select (session_id, expires_at), delete on identity.sessions to bulkhead_identity_worker;
 
 -- identity.refresh_tokens
 
@@ -1256,22 +1262,25 @@ create unique index refresh_tokens_first_key on identity.refresh_tokens (session
 create index refresh_tokens_session_id_idx on identity.refresh_tokens (session_id);
 alter table identity.refresh_tokens enable row level security;
 alter table identity.refresh_tokens force row level security;
-create policy definer_insert on identity.refresh_tokens for insert to identity_definer
+create policy definer_insert on identity.refresh_tokens for insert to bulkhead_identity_definer
 with check (true);
-create policy definer_read on identity.refresh_tokens for select to identity_definer
+create policy definer_read on identity.refresh_tokens for select to bulkhead_identity_definer
 using (true);
-create policy expiry_read on identity.refresh_tokens for select to identity_worker
+create policy expiry_read on identity.refresh_tokens for select to bulkhead_identity_worker
 using (true);
-create policy expiry_remove on identity.refresh_tokens for delete to identity_worker
+create policy expiry_remove on identity.refresh_tokens for delete to bulkhead_identity_worker
 using (expires_at < (now() - '1 day'::interval));
-create policy owner_right on identity.refresh_tokens for all to identity_owner
+create policy owner_right on identity.refresh_tokens for all to bulkhead_identity_owner
 using (true)
 with check (true);
 grant
     select,
     insert (refresh_token_id, session_id, parent_id, token_hash, expires_at)
-on identity.refresh_tokens to identity_definer;
-grant select (refresh_token_id, session_id, expires_at), delete on identity.refresh_tokens to identity_worker;
+on identity.refresh_tokens to bulkhead_identity_definer;
+grant
+    select (refresh_token_id, session_id, expires_at),
+    delete
+on identity.refresh_tokens to bulkhead_identity_worker;
 
 -- identity.support_entries
 
@@ -1299,14 +1308,17 @@ create index support_entries_grant_id_idx on identity.support_entries (tenant_id
 create index support_entries_user_id_idx on identity.support_entries (tenant_id, user_id);
 alter table identity.support_entries enable row level security;
 alter table identity.support_entries force row level security;
-create policy definer_insert on identity.support_entries for insert to identity_definer
+create policy definer_insert on identity.support_entries for insert to bulkhead_identity_definer
 with check (true);
-create policy definer_read on identity.support_entries for select to identity_definer
+create policy definer_read on identity.support_entries for select to bulkhead_identity_definer
 using (true);
-create policy owner_right on identity.support_entries for all to identity_owner
+create policy owner_right on identity.support_entries for all to bulkhead_identity_owner
 using (true)
 with check (true);
-grant select, insert (tenant_id, entry_id, grant_id, user_id) on identity.support_entries to identity_definer;
+grant
+    select,
+    insert (tenant_id, entry_id, grant_id, user_id)
+on identity.support_entries to bulkhead_identity_definer;
 
 -- identity.team_members
 
@@ -1342,30 +1354,30 @@ create index team_members_active_idx on identity.team_members (user_id, tenant_i
 create index team_members_user_id_idx on identity.team_members (tenant_id, user_id);
 alter table identity.team_members enable row level security;
 alter table identity.team_members force row level security;
-create policy tenant_wall on identity.team_members as restrictive for all to identity_app
+create policy tenant_wall on identity.team_members as restrictive for all to bulkhead_identity_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy definer_read on identity.team_members for select to identity_definer
+create policy definer_read on identity.team_members for select to bulkhead_identity_definer
 using (true);
-create policy definer_update on identity.team_members for update to identity_definer
+create policy definer_update on identity.team_members for update to bulkhead_identity_definer
 using (true)
 with check (true);
-create policy insert_right on identity.team_members for insert to identity_app
+create policy insert_right on identity.team_members for insert to bulkhead_identity_app
 with check (app.role_level() >= 3);
-create policy owner_right on identity.team_members for all to identity_owner
+create policy owner_right on identity.team_members for all to bulkhead_identity_owner
 using (true)
 with check (true);
-create policy read_right on identity.team_members for select to identity_app
+create policy read_right on identity.team_members for select to bulkhead_identity_app
 using (app.role_level() >= 1);
-create policy update_right on identity.team_members for update to identity_app
+create policy update_right on identity.team_members for update to bulkhead_identity_app
 using (app.role_level() >= 3)
 with check (app.role_level() >= 3);
 grant
     select,
     insert (tenant_id, team_id, user_id, is_lead),
     update (is_lead, removed_at)
-on identity.team_members to identity_app;
-grant select, update (is_lead, removed_at) on identity.team_members to identity_definer;
+on identity.team_members to bulkhead_identity_app;
+grant select, update (is_lead, removed_at) on identity.team_members to bulkhead_identity_definer;
 
 -- identity.tenant_allowances
 
@@ -1386,17 +1398,21 @@ comment on column identity.tenant_allowances.max_tenants is
 'Of those they made, the ones that are not deleted for good.';
 alter table identity.tenant_allowances enable row level security;
 alter table identity.tenant_allowances force row level security;
-create policy definer_insert on identity.tenant_allowances for insert to identity_definer
+create policy definer_insert on identity.tenant_allowances for insert to bulkhead_identity_definer
 with check (true);
-create policy definer_read on identity.tenant_allowances for select to identity_definer
+create policy definer_read on identity.tenant_allowances for select to bulkhead_identity_definer
 using (true);
-create policy definer_update on identity.tenant_allowances for update to identity_definer
+create policy definer_update on identity.tenant_allowances for update to bulkhead_identity_definer
 using (true)
 with check (true);
-create policy owner_right on identity.tenant_allowances for all to identity_owner
+create policy owner_right on identity.tenant_allowances for all to bulkhead_identity_owner
 using (true)
 with check (true);
-grant select, insert (user_id, max_tenants), update (max_tenants) on identity.tenant_allowances to identity_definer;
+grant
+    select,
+    insert (user_id, max_tenants),
+    update (max_tenants)
+on identity.tenant_allowances to bulkhead_identity_definer;
 
 -- identity.user_credentials
 
@@ -1414,28 +1430,28 @@ create table identity.user_credentials (
     check (password_hash ~~ '$argon2id$%' and length(password_hash) <= 200)
 );
 comment on table identity.user_credentials is
-'Password hashes (argon2id in its own notation, with parameters and salt). Of all logins only backup can read it.';
+'Password hashes (argon2id in its own notation, with parameters and salt). Of logins only bulkhead_backup reads it.';
 comment on column identity.user_credentials.password_hash is
 'argon2id, with its parameters and salt.';
 comment on column identity.user_credentials.password_changed_at is
 'Since when it has been this password.';
 alter table identity.user_credentials enable row level security;
 alter table identity.user_credentials force row level security;
-create policy definer_insert on identity.user_credentials for insert to identity_definer
+create policy definer_insert on identity.user_credentials for insert to bulkhead_identity_definer
 with check (true);
-create policy definer_read on identity.user_credentials for select to identity_definer
+create policy definer_read on identity.user_credentials for select to bulkhead_identity_definer
 using (true);
-create policy definer_update on identity.user_credentials for update to identity_definer
+create policy definer_update on identity.user_credentials for update to bulkhead_identity_definer
 using (true)
 with check (true);
-create policy owner_right on identity.user_credentials for all to identity_owner
+create policy owner_right on identity.user_credentials for all to bulkhead_identity_owner
 using (true)
 with check (true);
 grant
     select,
     insert (user_id, password_hash),
     update (password_hash, password_changed_at)
-on identity.user_credentials to identity_definer;
+on identity.user_credentials to bulkhead_identity_definer;
 
 -- identity.user_profiles
 
@@ -1489,30 +1505,30 @@ comment on column identity.user_profiles.is_onboarded is
 'Whether she is done with what clients show to newcomers.';
 alter table identity.user_profiles enable row level security;
 alter table identity.user_profiles force row level security;
-create policy definer_read on identity.user_profiles for select to identity_definer
+create policy definer_read on identity.user_profiles for select to bulkhead_identity_definer
 using (true);
-create policy definer_update on identity.user_profiles for update to identity_definer
+create policy definer_update on identity.user_profiles for update to bulkhead_identity_definer
 using (true)
 with check (true);
-create policy own_change on identity.user_profiles for update to identity_app
+create policy own_change on identity.user_profiles for update to bulkhead_identity_app
 using (user_id = app.current_user_id())
 with check (user_id = app.current_user_id());
-create policy own_read on identity.user_profiles for select to identity_app
+create policy own_read on identity.user_profiles for select to bulkhead_identity_app
 using (user_id = app.current_user_id());
-create policy own_write on identity.user_profiles for insert to identity_app
+create policy own_write on identity.user_profiles for insert to bulkhead_identity_app
 with check (user_id = app.current_user_id());
-create policy owner_right on identity.user_profiles for all to identity_owner
+create policy owner_right on identity.user_profiles for all to bulkhead_identity_owner
 using (true)
 with check (true);
 grant
     select,
     insert (user_id, bio, phone, company, department, job_title, time_zone, locale, preferences, is_onboarded),
     update (bio, phone, company, department, job_title, time_zone, locale, preferences, is_onboarded)
-on identity.user_profiles to identity_app;
+on identity.user_profiles to bulkhead_identity_app;
 grant
     select (user_id),
     update (bio, phone, company, department, job_title, time_zone, locale, preferences, is_onboarded)
-on identity.user_profiles to identity_definer;
+on identity.user_profiles to bulkhead_identity_definer;
 
 create or replace function identity.admit_api_key()
  returns trigger
@@ -2751,7 +2767,7 @@ as $function$
     where t.tenant_id = p_tenant;
 $function$;
 revoke all on function identity.limit_of(uuid, text) from public;
-grant execute on function identity.limit_of(uuid, text) to identity_definer;
+grant execute on function identity.limit_of(uuid, text) to bulkhead_identity_definer;
 comment on function identity.limit_of(uuid, text) is
 'The limit that holds for a tenant, its own before its plan''s; null: none.';
 
@@ -2777,7 +2793,7 @@ create or replace function identity.membership_key(p_tenant uuid, p_user uuid)
  immutable parallel safe
 return uuid_hash_extended(p_user, uuid_hash_extended(p_tenant, (0)::bigint));
 revoke all on function identity.membership_key(uuid, uuid) from public;
-grant execute on function identity.membership_key(uuid, uuid) to identity_definer;
+grant execute on function identity.membership_key(uuid, uuid) to bulkhead_identity_definer;
 comment on function identity.membership_key(uuid, uuid) is
 'Advisory lock of a membership: shared by every write of the member, taken alone when role or status change.';
 
@@ -2811,7 +2827,7 @@ create or replace function identity.person_key(p_user uuid)
  immutable parallel safe
 return uuid_hash_extended(p_user, (3)::bigint);
 revoke all on function identity.person_key(uuid) from public;
-grant execute on function identity.person_key(uuid) to identity_definer;
+grant execute on function identity.person_key(uuid) to bulkhead_identity_definer;
 comment on function identity.person_key(uuid) is
 'Advisory lock of a person: shared by what makes her a member, taken alone when name, picture or status change.';
 
@@ -3035,7 +3051,7 @@ create or replace function identity.team_key(p_tenant uuid, p_team uuid)
  immutable parallel safe
 return uuid_hash_extended(p_team, uuid_hash_extended(p_tenant, (2)::bigint));
 revoke all on function identity.team_key(uuid, uuid) from public;
-grant execute on function identity.team_key(uuid, uuid) to identity_definer;
+grant execute on function identity.team_key(uuid, uuid) to bulkhead_identity_definer;
 comment on function identity.team_key(uuid, uuid) is
 'Advisory lock of a team: shared by whatever gives it a project or a member, taken alone when it is archived.';
 
@@ -3045,7 +3061,7 @@ create or replace function identity.tenant_key(p_tenant uuid)
  immutable parallel safe
 return uuid_hash_extended(p_tenant, (1)::bigint);
 revoke all on function identity.tenant_key(uuid) from public;
-grant execute on function identity.tenant_key(uuid) to identity_definer;
+grant execute on function identity.tenant_key(uuid) to bulkhead_identity_definer;
 comment on function identity.tenant_key(uuid) is
 'Advisory lock of a tenant: shared by every write in it, taken alone when its status changes.';
 
@@ -3057,12 +3073,12 @@ create trigger aa_stamp before insert or update on identity.plans for each row e
 create trigger zz_capture after insert or delete or update on identity.plans for each row execute function identity.capture_plans();
 
 create trigger aa_stamp before insert or update on identity.tenants for each row execute function app.stamp();
-create trigger ab_demand_admin before update on identity.tenants for each row when (current_user = 'platform_app'::name) execute function identity.demand_platform_admin();
+create trigger ab_demand_admin before update on identity.tenants for each row when (current_user = 'bulkhead_platform_app'::name) execute function identity.demand_platform_admin();
 create trigger ab_fence before update on identity.tenants for each row when (old.status is distinct from new.status) execute function identity.fence_tenant();
 create trigger ab_guard_slug before update on identity.tenants for each row when (old.slug is distinct from new.slug) execute function identity.guard_slug();
 create trigger ab_keep_suspended before update on identity.tenants for each statement execute function identity.keep_suspended();
 create constraint trigger need_owner after insert on identity.tenants deferrable initially deferred for each row execute function identity.require_owner();
-create trigger note_platform_act after update on identity.tenants for each row when (current_user = 'platform_app'::name) execute function identity.note_platform_act('tenant.administered');
+create trigger note_platform_act after update on identity.tenants for each row when (current_user = 'bulkhead_platform_app'::name) execute function identity.note_platform_act('tenant.administered');
 create trigger zz_capture after insert or delete or update on identity.tenants for each row execute function identity.capture_tenants();
 
 create trigger aa_stamp before insert or update on identity.support_grants for each row execute function app.stamp();
@@ -3087,7 +3103,7 @@ create trigger zz_capture after insert or delete or update on identity.users for
 
 create trigger aa_stamp before insert or update on identity.memberships for each row execute function identity.stamp_membership();
 create trigger ab_fence before update of version on identity.memberships for each row execute function identity.raise_version();
-create trigger ab_guard_support before update on identity.memberships for each row when (old.support_until is not null and current_user = 'identity_app'::name) execute function identity.guard_support();
+create trigger ab_guard_support before update on identity.memberships for each row when (old.support_until is not null and current_user = 'bulkhead_identity_app'::name) execute function identity.guard_support();
 create trigger ab_keep_suspended before insert on identity.memberships for each statement execute function identity.keep_suspended();
 create trigger ab_keep_suspended_change after update on identity.memberships for each row when (new.role <> old.role or new.status <> old.status and new.status <> 'disabled'::text) execute function identity.keep_suspended();
 create trigger ac_face_of_new before insert on identity.memberships for each row when (new.kind = 'person'::text) execute function identity.give_face();
@@ -3193,7 +3209,8 @@ begin
         return next;
         return;
     elsif not exists (
-        -- An invitation is worth what its sender may do now: who has lost a right does not keep it in a drawer. The lock
+        -- An invitation is worth what its sender may do now: who has lost a right does not keep it in a drawer. The
+        -- lock
         -- on the limits holds her role and status still.
         select from identity.memberships as m
         inner join identity.users as u on u.user_id = m.user_id
@@ -3222,9 +3239,9 @@ begin
     return next;
 end
 $function$;
-alter function identity.accept_invitation(bytea) owner to identity_definer;
+alter function identity.accept_invitation(bytea) owner to bulkhead_identity_definer;
 revoke all on function identity.accept_invitation(bytea) from public;
-grant execute on function identity.accept_invitation(bytea) to identity_app;
+grant execute on function identity.accept_invitation(bytea) to bulkhead_identity_app;
 comment on function identity.accept_invitation(bytea) is
 'The person in context joins the tenant that invited her address, while who invited her still may.';
 
@@ -3319,9 +3336,9 @@ begin
     end if;
 end
 $function$;
-alter function identity.answer_mail_ask(uuid, uuid, bytea, interval, uuid) owner to identity_definer;
+alter function identity.answer_mail_ask(uuid, uuid, bytea, interval, uuid) owner to bulkhead_identity_definer;
 revoke all on function identity.answer_mail_ask(uuid, uuid, bytea, interval, uuid) from public;
-grant execute on function identity.answer_mail_ask(uuid, uuid, bytea, interval, uuid) to identity_worker;
+grant execute on function identity.answer_mail_ask(uuid, uuid, bytea, interval, uuid) to bulkhead_identity_worker;
 comment on function identity.answer_mail_ask(uuid, uuid, bytea, interval, uuid) is
 'Queues the mail that was asked for, if there is anybody to send it to and she has had none of the kind this minute, less than three in the life of a token, and not too many today.';
 
@@ -3342,9 +3359,9 @@ begin
     end if;
 end
 $function$;
-alter function identity.ask_for_mail(uuid, text, text, bytea) owner to identity_definer;
+alter function identity.ask_for_mail(uuid, text, text, bytea) owner to bulkhead_identity_definer;
 revoke all on function identity.ask_for_mail(uuid, text, text, bytea) from public;
-grant execute on function identity.ask_for_mail(uuid, text, text, bytea) to identity_app;
+grant execute on function identity.ask_for_mail(uuid, text, text, bytea) to bulkhead_identity_app;
 comment on function identity.ask_for_mail(uuid, text, text, bytea) is
 'One and the same row for every address, known or not.';
 
@@ -3372,9 +3389,9 @@ begin
     perform identity.replace_password(app.current_user_id(), p_password_hash, p_session_id, p_mail_id);
 end
 $function$;
-alter function identity.change_password(uuid, text, text, uuid) owner to identity_definer;
+alter function identity.change_password(uuid, text, text, uuid) owner to bulkhead_identity_definer;
 revoke all on function identity.change_password(uuid, text, text, uuid) from public;
-grant execute on function identity.change_password(uuid, text, text, uuid) to identity_app;
+grant execute on function identity.change_password(uuid, text, text, uuid) to bulkhead_identity_app;
 comment on function identity.change_password(uuid, text, text, uuid) is
 'Another password for the person in context, who has proved that she knows the one that p_checked_hash is of. Her other sessions are ended.';
 
@@ -3385,7 +3402,8 @@ create or replace function identity.check_closing(p_tenant uuid, p_user uuid, p_
  set search_path to 'pg_catalog', 'pg_temp'
 as $function$
 begin
-    -- The locks of every write, and then the look of a read, which a suspended tenant passes and a deleted one does not.
+    -- The locks of every write, and then the look of a read, which a suspended tenant passes and a deleted one does
+    -- not.
     perform
         pg_advisory_xact_lock_shared(identity.tenant_key(p_tenant)),
         pg_advisory_xact_lock_shared(identity.membership_key(p_tenant, p_user));
@@ -3394,9 +3412,9 @@ begin
     from identity.check_membership(p_tenant, p_user, p_role, p_version, false) as m;
 end
 $function$;
-alter function identity.check_closing(uuid, uuid, smallint, integer) owner to identity_definer;
+alter function identity.check_closing(uuid, uuid, smallint, integer) owner to bulkhead_identity_definer;
 revoke all on function identity.check_closing(uuid, uuid, smallint, integer) from public;
-grant execute on function identity.check_closing(uuid, uuid, smallint, integer) to identity_app;
+grant execute on function identity.check_closing(uuid, uuid, smallint, integer) to bulkhead_identity_app;
 comment on function identity.check_closing(uuid, uuid, smallint, integer) is
 'check_membership for a call that shuts somebody out, in a suspended tenant too; what else it might write there is refused by the tables. Other services have no such calls.';
 
@@ -3449,10 +3467,10 @@ begin
     return next;
 end
 $function$;
-alter function identity.check_membership(uuid, uuid, smallint, integer, boolean) owner to identity_definer;
+alter function identity.check_membership(uuid, uuid, smallint, integer, boolean) owner to bulkhead_identity_definer;
 revoke all on function identity.check_membership(uuid, uuid, smallint, integer, boolean) from public;
-grant execute on function identity.check_membership(uuid, uuid, smallint, integer, boolean) to audit_app,
-    identity_app, issues_app;
+grant execute on function identity.check_membership(uuid, uuid, smallint, integer, boolean) to bulkhead_audit_app,
+    bulkhead_identity_app, bulkhead_issues_app;
 comment on function identity.check_membership(uuid, uuid, smallint, integer, boolean) is
 'First step of every transaction of a member: is the membership still what her token says, and is the tenant open.';
 
@@ -3471,9 +3489,9 @@ begin
     end if;
 end
 $function$;
-alter function identity.check_platform_admin() owner to identity_definer;
+alter function identity.check_platform_admin() owner to bulkhead_identity_definer;
 revoke all on function identity.check_platform_admin() from public;
-grant execute on function identity.check_platform_admin() to platform_app;
+grant execute on function identity.check_platform_admin() to bulkhead_platform_app;
 comment on function identity.check_platform_admin() is
 'First step of every transaction of a platform administrator: whether she is one now, whatever her token says.';
 
@@ -3497,9 +3515,10 @@ begin
     end if;
 end
 $function$;
-alter function identity.check_tenant(uuid, boolean) owner to identity_definer;
+alter function identity.check_tenant(uuid, boolean) owner to bulkhead_identity_definer;
 revoke all on function identity.check_tenant(uuid, boolean) from public;
-grant execute on function identity.check_tenant(uuid, boolean) to audit_app, identity_app, issues_app;
+grant execute on function identity.check_tenant(uuid, boolean) to bulkhead_audit_app, bulkhead_identity_app,
+    bulkhead_issues_app;
 comment on function identity.check_tenant(uuid, boolean) is
 'First step of every transaction of a service in a tenant: is the tenant open.';
 
@@ -3540,9 +3559,9 @@ begin
     return next;
 end
 $function$;
-alter function identity.claim_attempt(bytea, text) owner to identity_definer;
+alter function identity.claim_attempt(bytea, text) owner to bulkhead_identity_definer;
 revoke all on function identity.claim_attempt(bytea, text) from public;
-grant execute on function identity.claim_attempt(bytea, text) to identity_app;
+grant execute on function identity.claim_attempt(bytea, text) to bulkhead_identity_app;
 comment on function identity.claim_attempt(bytea, text) is
 'Counts one try of a password before it is looked at, so that many at once count one by one, and tells when; or the seconds to wait. The first five are free, then 1 s, 2 s, 4 s ... 15 min.';
 
@@ -3569,7 +3588,7 @@ begin
     return greatest(extract(epoch from v_next_at - clock_timestamp()), 1);
 end
 $function$;
-alter function identity.claim_mail(text, text, uuid) owner to identity_definer;
+alter function identity.claim_mail(text, text, uuid) owner to bulkhead_identity_definer;
 revoke all on function identity.claim_mail(text, text, uuid) from public;
 comment on function identity.claim_mail(text, text, uuid) is
 'Counts a mail of a kind to an address before it is queued. Null: it may be; else the seconds until the next one may. Five at once, then one every 96 minutes: twenty in any day. With the rights of who calls it, and nobody else may.';
@@ -3598,9 +3617,9 @@ begin
     end if;
 end
 $function$;
-alter function identity.claim_project(uuid) owner to identity_definer;
+alter function identity.claim_project(uuid) owner to bulkhead_identity_definer;
 revoke all on function identity.claim_project(uuid) from public;
-grant execute on function identity.claim_project(uuid) to issues_app;
+grant execute on function identity.claim_project(uuid) to bulkhead_issues_app;
 comment on function identity.claim_project(uuid) is
 'Counts one more project of the tenant in context, or refuses with the plan''s limit.';
 
@@ -3624,7 +3643,7 @@ begin
     return greatest(extract(epoch from v_next_at - clock_timestamp()), 1);
 end
 $function$;
-alter function identity.claim_room(bytea, interval, integer) owner to identity_definer;
+alter function identity.claim_room(bytea, interval, integer) owner to bulkhead_identity_definer;
 revoke all on function identity.claim_room(bytea, interval, integer) from public;
 comment on function identity.claim_room(bytea, interval, integer) is
 'Counts a mail in one bucket before it is queued: so many at once, then one after each interval. Null: it may be; else the seconds until it may. With the rights of who calls it, and nobody else may.';
@@ -3703,9 +3722,9 @@ begin
     where u.user_id = v_user_id;
 end
 $function$;
-alter function identity.close_account(uuid, text, text, uuid) owner to identity_definer;
+alter function identity.close_account(uuid, text, text, uuid) owner to bulkhead_identity_definer;
 revoke all on function identity.close_account(uuid, text, text, uuid) from public;
-grant execute on function identity.close_account(uuid, text, text, uuid) to identity_app;
+grant execute on function identity.close_account(uuid, text, text, uuid) to bulkhead_identity_app;
 comment on function identity.close_account(uuid, text, text, uuid) is
 'Ends the account of the person in context, who has proved that she knows the password that p_checked_hash is of: nothing of her is left but a member without a name, to whom references lead.';
 
@@ -3727,9 +3746,9 @@ begin
     values (app.current_tenant_id(), p_user_id, 'service', p_role, p_display_name);
 end
 $function$;
-alter function identity.create_service_account(uuid, text, smallint) owner to identity_definer;
+alter function identity.create_service_account(uuid, text, smallint) owner to bulkhead_identity_definer;
 revoke all on function identity.create_service_account(uuid, text, smallint) from public;
-grant execute on function identity.create_service_account(uuid, text, smallint) to identity_app;
+grant execute on function identity.create_service_account(uuid, text, smallint) to bulkhead_identity_app;
 comment on function identity.create_service_account(uuid, text, smallint) is
 'A member of the tenant in context that is no person: it acts by API keys, takes no seat and is never an owner.';
 
@@ -3785,9 +3804,9 @@ begin
     values (p_tenant_id, v_user_id, 'person', 5, v_full_name, v_avatar_url);
 end
 $function$;
-alter function identity.create_tenant(uuid, text, text) owner to identity_definer;
+alter function identity.create_tenant(uuid, text, text) owner to bulkhead_identity_definer;
 revoke all on function identity.create_tenant(uuid, text, text) from public;
-grant execute on function identity.create_tenant(uuid, text, text) to identity_app;
+grant execute on function identity.create_tenant(uuid, text, text) to bulkhead_identity_app;
 comment on function identity.create_tenant(uuid, text, text) is
 'A tenant with the person in context as its owner, if they have made fewer than they may.';
 
@@ -3816,9 +3835,9 @@ begin
     returning t.*;
 end
 $function$;
-alter function identity.delete_tenant(uuid, text, smallint, integer) owner to identity_definer;
+alter function identity.delete_tenant(uuid, text, smallint, integer) owner to bulkhead_identity_definer;
 revoke all on function identity.delete_tenant(uuid, text, smallint, integer) from public;
-grant execute on function identity.delete_tenant(uuid, text, smallint, integer) to identity_app;
+grant execute on function identity.delete_tenant(uuid, text, smallint, integer) to bulkhead_identity_app;
 comment on function identity.delete_tenant(uuid, text, smallint, integer) is
 'Ends a tenant, by one of its owners: after COMMIT nothing in it is read or written. Role and version are those of her token, which are checked as for every other call.';
 
@@ -3891,9 +3910,9 @@ begin
     where m.tenant_id = p_tenant and m.user_id = v_user;
 end
 $function$;
-alter function identity.enter_support(uuid, uuid, uuid) owner to identity_definer;
+alter function identity.enter_support(uuid, uuid, uuid) owner to bulkhead_identity_definer;
 revoke all on function identity.enter_support(uuid, uuid, uuid) from public;
-grant execute on function identity.enter_support(uuid, uuid, uuid) to platform_app;
+grant execute on function identity.enter_support(uuid, uuid, uuid) to bulkhead_platform_app;
 comment on function identity.enter_support(uuid, uuid, uuid) is
 'Makes the platform administrator in context a member of a tenant that lets her in, until its grant ends.';
 
@@ -3913,9 +3932,9 @@ begin
     return v_count;
 end
 $function$;
-alter function identity.expire_invitations(uuid) owner to identity_definer;
+alter function identity.expire_invitations(uuid) owner to bulkhead_identity_definer;
 revoke all on function identity.expire_invitations(uuid) from public;
-grant execute on function identity.expire_invitations(uuid) to identity_app, identity_worker;
+grant execute on function identity.expire_invitations(uuid) to bulkhead_identity_app, bulkhead_identity_worker;
 comment on function identity.expire_invitations(uuid) is
 'Gives back the seats of a tenant''s invitations that nobody accepted in time.';
 
@@ -3961,9 +3980,10 @@ begin
     return next;
 end
 $function$;
-alter function identity.find_api_key(bytea, inet) owner to identity_definer;
+alter function identity.find_api_key(bytea, inet) owner to bulkhead_identity_definer;
 revoke all on function identity.find_api_key(bytea, inet) from public;
-grant execute on function identity.find_api_key(bytea, inet) to audit_app, identity_app, issues_app;
+grant execute on function identity.find_api_key(bytea, inet) to bulkhead_audit_app, bulkhead_identity_app,
+    bulkhead_issues_app;
 comment on function identity.find_api_key(bytea, inet) is
 'First step of every call with an API key: the membership it stands for, with the lower of its account''s and its maker''s role. No row for one that is unknown, revoked, expired, used from elsewhere, or of an account or a maker that is disabled.';
 
@@ -3978,9 +3998,9 @@ as $function$
     inner join identity.user_credentials as c on c.user_id = u.user_id
     where u.email_key = lower(p_email collate "C") and u.email_verified_at is not null;
 $function$;
-alter function identity.find_credentials(text) owner to identity_definer;
+alter function identity.find_credentials(text) owner to bulkhead_identity_definer;
 revoke all on function identity.find_credentials(text) from public;
-grant execute on function identity.find_credentials(text) to identity_app;
+grant execute on function identity.find_credentials(text) to bulkhead_identity_app;
 comment on function identity.find_credentials(text) is
 'For Login: the hash to check the given password against, of one address at a time. An address that is not proved is as unknown as one that nobody gave.';
 
@@ -4002,9 +4022,9 @@ begin
     end if;
 end
 $function$;
-alter function identity.find_own_credentials(uuid) owner to identity_definer;
+alter function identity.find_own_credentials(uuid) owner to bulkhead_identity_definer;
 revoke all on function identity.find_own_credentials(uuid) from public;
-grant execute on function identity.find_own_credentials(uuid) to identity_app;
+grant execute on function identity.find_own_credentials(uuid) to bulkhead_identity_app;
 comment on function identity.find_own_credentials(uuid) is
 'For ChangePassword: the hash to check the password against, of the person in context, whose session lasts.';
 
@@ -4023,9 +4043,9 @@ as $function$
         t.used_at is null and t.revoked_at is null and t.expires_at > now() or t.used_by_request = p_request_id
     );
 $function$;
-alter function identity.find_reset(bytea, uuid) owner to identity_definer;
+alter function identity.find_reset(bytea, uuid) owner to bulkhead_identity_definer;
 revoke all on function identity.find_reset(bytea, uuid) from public;
-grant execute on function identity.find_reset(bytea, uuid) to identity_app;
+grant execute on function identity.find_reset(bytea, uuid) to bulkhead_identity_app;
 comment on function identity.find_reset(bytea, uuid) is
 'For ResetPassword: what a new password must not resemble. Of a token that this request_id has used, also the hash that it brought: a repeat with the same password gets the same answer.';
 
@@ -4037,9 +4057,9 @@ create or replace function identity.forget_failures(p_bucket bytea)
 as $function$
     update identity.login_throttles as t set failures = 0, retry_at = now() where t.bucket = p_bucket;
 $function$;
-alter function identity.forget_failures(bytea) owner to identity_definer;
+alter function identity.forget_failures(bytea) owner to bulkhead_identity_definer;
 revoke all on function identity.forget_failures(bytea) from public;
-grant execute on function identity.forget_failures(bytea) to identity_app;
+grant execute on function identity.forget_failures(bytea) to bulkhead_identity_app;
 comment on function identity.forget_failures(bytea) is
 'The password was right.';
 
@@ -4054,9 +4074,9 @@ as $function$
     set failures = greatest(t.failures - 1, 0), last_at = t.last_at - interval '1 microsecond', retry_at = t.last_at
     where t.bucket = p_bucket and t.last_at = p_claimed_at;
 $function$;
-alter function identity.give_back_attempt(bytea, timestamp with time zone) owner to identity_definer;
+alter function identity.give_back_attempt(bytea, timestamp with time zone) owner to bulkhead_identity_definer;
 revoke all on function identity.give_back_attempt(bytea, timestamp with time zone) from public;
-grant execute on function identity.give_back_attempt(bytea, timestamp with time zone) to identity_app;
+grant execute on function identity.give_back_attempt(bytea, timestamp with time zone) to bulkhead_identity_app;
 comment on function identity.give_back_attempt(bytea, timestamp with time zone) is
 'The password of the try that was claimed then was not looked at: it does not count, unless another one was claimed since.';
 
@@ -4070,9 +4090,9 @@ as $function$
     where t.token_hash = p_token_hash and t.purpose = 'verify_email' and t.used_at is null and t.revoked_at is null
     and t.attempts > 0;
 $function$;
-alter function identity.give_back_verification(bytea) owner to identity_definer;
+alter function identity.give_back_verification(bytea) owner to bulkhead_identity_definer;
 revoke all on function identity.give_back_verification(bytea) from public;
-grant execute on function identity.give_back_verification(bytea) to identity_app;
+grant execute on function identity.give_back_verification(bytea) to bulkhead_identity_app;
 comment on function identity.give_back_verification(bytea) is
 'Of one try that try_verification has counted nobody looked at the password: it does not count.';
 
@@ -4089,9 +4109,9 @@ as $function$
             u.email_key = lower(p_email collate "C") and m.tenant_id = app.current_tenant_id() and m.left_at is null
     );
 $function$;
-alter function identity.has_member(text) owner to identity_definer;
+alter function identity.has_member(text) owner to bulkhead_identity_definer;
 revoke all on function identity.has_member(text) from public;
-grant execute on function identity.has_member(text) to identity_app;
+grant execute on function identity.has_member(text) to bulkhead_identity_app;
 comment on function identity.has_member(text) is
 'Whether a member of the tenant in context, active or not, has the address.';
 
@@ -4114,9 +4134,9 @@ begin
     end if;
 end
 $function$;
-alter function identity.hold_team(uuid, uuid) owner to identity_definer;
+alter function identity.hold_team(uuid, uuid) owner to bulkhead_identity_definer;
 revoke all on function identity.hold_team(uuid, uuid) from public;
-grant execute on function identity.hold_team(uuid, uuid) to issues_app;
+grant execute on function identity.hold_team(uuid, uuid) to bulkhead_issues_app;
 comment on function identity.hold_team(uuid, uuid) is
 'Refuses an archived team of the tenant in context, and keeps one in use from being archived until the transaction ends. A team that is not there is left to the foreign key.';
 
@@ -4133,9 +4153,9 @@ begin
     perform pg_advisory_xact_lock(identity.tenant_key(p_tenant));
 end
 $function$;
-alter function identity.hold_tenant(uuid) owner to identity_definer;
+alter function identity.hold_tenant(uuid) owner to bulkhead_identity_definer;
 revoke all on function identity.hold_tenant(uuid) from public;
-grant execute on function identity.hold_tenant(uuid) to platform_app;
+grant execute on function identity.hold_tenant(uuid) to bulkhead_platform_app;
 comment on function identity.hold_tenant(uuid) is
 'The locks of who changes a tenant''s state or plan: its limits, and its writers'' lock alone.';
 
@@ -4187,9 +4207,9 @@ begin
     select j.external_id, j.user_id, true from joined as j;
 end
 $function$;
-alter function identity.import_members(text, uuid[], text[], text[], text[]) owner to identity_definer;
+alter function identity.import_members(text, uuid[], text[], text[], text[]) owner to bulkhead_identity_definer;
 revoke all on function identity.import_members(text, uuid[], text[], text[], text[]) from public;
-grant execute on function identity.import_members(text, uuid[], text[], text[], text[]) to identity_app;
+grant execute on function identity.import_members(text, uuid[], text[], text[], text[]) to bulkhead_identity_app;
 comment on function identity.import_members(text, uuid[], text[], text[], text[]) is
 'Placeholders for the authors of an import, each made once a tenant, source and external id.';
 
@@ -4199,9 +4219,9 @@ create or replace function identity.lead_delivery()
  security definer
  set search_path to 'pg_catalog', 'pg_temp'
 return pg_try_advisory_lock('-7996926706813633332'::bigint);
-alter function identity.lead_delivery() owner to identity_definer;
+alter function identity.lead_delivery() owner to bulkhead_identity_definer;
 revoke all on function identity.lead_delivery() from public;
-grant execute on function identity.lead_delivery() to identity_relay;
+grant execute on function identity.lead_delivery() to bulkhead_identity_relay;
 comment on function identity.lead_delivery() is
 'Whether this session delivers the outbox now; it does until it ends.';
 
@@ -4238,9 +4258,9 @@ begin
     end if;
 end
 $function$;
-alter function identity.leave_tenant(uuid) owner to identity_definer;
+alter function identity.leave_tenant(uuid) owner to bulkhead_identity_definer;
 revoke all on function identity.leave_tenant(uuid) from public;
-grant execute on function identity.leave_tenant(uuid) to identity_app;
+grant execute on function identity.leave_tenant(uuid) to bulkhead_identity_app;
 comment on function identity.leave_tenant(uuid) is
 'Ends the membership of the person in context in a tenant; again changes nothing.';
 
@@ -4254,9 +4274,9 @@ begin
     perform 1 from identity.tenant_usage as u where u.tenant_id = p_tenant for no key update;
 end
 $function$;
-alter function identity.lock_limits(uuid) owner to identity_definer;
+alter function identity.lock_limits(uuid) owner to bulkhead_identity_definer;
 revoke all on function identity.lock_limits(uuid) from public;
-grant execute on function identity.lock_limits(uuid) to identity_app, issues_app;
+grant execute on function identity.lock_limits(uuid) to bulkhead_identity_app, bulkhead_issues_app;
 comment on function identity.lock_limits(uuid) is
 'The first lock of a call that changes memberships or counts against a limit; everybody in one order, so nobody deadlocks.';
 
@@ -4271,9 +4291,9 @@ as $function$
     from (values (p_slug)) as asked (slug)
     left join identity.tenants as t on t.slug = asked.slug and t.status <> 'deleted';
 $function$;
-alter function identity.lookup_tenant(text) owner to identity_definer;
+alter function identity.lookup_tenant(text) owner to bulkhead_identity_definer;
 revoke all on function identity.lookup_tenant(text) from public;
-grant execute on function identity.lookup_tenant(text) to identity_app;
+grant execute on function identity.lookup_tenant(text) to bulkhead_identity_app;
 comment on function identity.lookup_tenant(text) is
 'What a tenant shows to everybody. Of an unknown slug and of a deleted tenant''s there is nothing but the slug itself.';
 
@@ -4317,9 +4337,9 @@ begin
     return v_wait;
 end
 $function$;
-alter function identity.mail_invitation(uuid, uuid, jsonb) owner to identity_definer;
+alter function identity.mail_invitation(uuid, uuid, jsonb) owner to bulkhead_identity_definer;
 revoke all on function identity.mail_invitation(uuid, uuid, jsonb) from public;
-grant execute on function identity.mail_invitation(uuid, uuid, jsonb) to identity_app;
+grant execute on function identity.mail_invitation(uuid, uuid, jsonb) to bulkhead_identity_app;
 comment on function identity.mail_invitation(uuid, uuid, jsonb) is
 'Queues the mail of an open invitation of the context''s tenant. Null: it is queued; else the seconds until it may be: a tenant, and a person over all tenants, may send five to an address at once and twenty a day, a person 500 an hour to whomever, and an address gets at most twenty at once and twenty a day, whoever causes them.';
 
@@ -4340,9 +4360,9 @@ as $function$
     order by m.tenant_id
     limit p_limit;
 $function$;
-alter function identity.my_tenants(uuid, integer, boolean) owner to identity_definer;
+alter function identity.my_tenants(uuid, integer, boolean) owner to bulkhead_identity_definer;
 revoke all on function identity.my_tenants(uuid, integer, boolean) from public;
-grant execute on function identity.my_tenants(uuid, integer, boolean) to identity_app;
+grant execute on function identity.my_tenants(uuid, integer, boolean) to bulkhead_identity_app;
 comment on function identity.my_tenants(uuid, integer, boolean) is
 'The tenants the person in context is an active member of, after one, in the order of their ids; on demand those too that she may bring back.';
 
@@ -4364,9 +4384,9 @@ begin
     );
 end
 $function$;
-alter function identity.record_event(text, text, uuid, text, jsonb) owner to identity_definer;
+alter function identity.record_event(text, text, uuid, text, jsonb) owner to bulkhead_identity_definer;
 revoke all on function identity.record_event(text, text, uuid, text, jsonb) from public;
-grant execute on function identity.record_event(text, text, uuid, text, jsonb) to identity_app;
+grant execute on function identity.record_event(text, text, uuid, text, jsonb) to bulkhead_identity_app;
 comment on function identity.record_event(text, text, uuid, text, jsonb) is
 'An audit event of something that left no row, such as a failed login.';
 
@@ -4383,9 +4403,9 @@ begin
     update identity.tenant_usage as u set projects = u.projects - 1 where u.tenant_id = p_tenant;
 end
 $function$;
-alter function identity.release_project(uuid) owner to identity_definer;
+alter function identity.release_project(uuid) owner to bulkhead_identity_definer;
 revoke all on function identity.release_project(uuid) from public;
-grant execute on function identity.release_project(uuid) to issues_app;
+grant execute on function identity.release_project(uuid) to bulkhead_issues_app;
 comment on function identity.release_project(uuid) is
 'Counts one project of the tenant in context less, when it is deleted.';
 
@@ -4410,7 +4430,7 @@ begin
     from identity.users as u where u.user_id = p_user_id;
 end
 $function$;
-alter function identity.replace_password(uuid, text, uuid, uuid) owner to identity_definer;
+alter function identity.replace_password(uuid, text, uuid, uuid) owner to bulkhead_identity_definer;
 revoke all on function identity.replace_password(uuid, text, uuid, uuid) from public;
 comment on function identity.replace_password(uuid, text, uuid, uuid) is
 'The half that reset_password and change_password share; with the rights of who calls it, and nobody else may.';
@@ -4439,9 +4459,9 @@ begin
     perform identity.replace_password(v_user_id, p_password_hash, null, p_mail_id);
 end
 $function$;
-alter function identity.reset_password(bytea, text, uuid, uuid) owner to identity_definer;
+alter function identity.reset_password(bytea, text, uuid, uuid) owner to bulkhead_identity_definer;
 revoke all on function identity.reset_password(bytea, text, uuid, uuid) from public;
-grant execute on function identity.reset_password(bytea, text, uuid, uuid) to identity_app;
+grant execute on function identity.reset_password(bytea, text, uuid, uuid) to bulkhead_identity_app;
 comment on function identity.reset_password(bytea, text, uuid, uuid) is
 'Uses a token from a mail: another password, every session ended.';
 
@@ -4505,10 +4525,10 @@ begin
     return next;
 end
 $function$;
-alter function identity.rotate_refresh_token(bytea, uuid, bytea, interval, interval, inet, text) owner to identity_definer;
+alter function identity.rotate_refresh_token(bytea, uuid, bytea, interval, interval, inet, text) owner to bulkhead_identity_definer;
 revoke all on function identity.rotate_refresh_token(bytea, uuid, bytea, interval, interval, inet, text) from public;
 grant execute on function identity.rotate_refresh_token(bytea, uuid, bytea, interval, interval, inet, text) to
-    identity_app;
+    bulkhead_identity_app;
 comment on function identity.rotate_refresh_token(bytea, uuid, bytea, interval, interval, inet, text) is
 'Uses a refresh token. Outcome: rotated (a child was made), repeated (its reply is given again), reused (the family is dead) or invalid.';
 
@@ -4539,9 +4559,9 @@ begin
     return next;
 end
 $function$;
-alter function identity.select_tenant(uuid, uuid) owner to identity_definer;
+alter function identity.select_tenant(uuid, uuid) owner to bulkhead_identity_definer;
 revoke all on function identity.select_tenant(uuid, uuid) from public;
-grant execute on function identity.select_tenant(uuid, uuid) to identity_app;
+grant execute on function identity.select_tenant(uuid, uuid) to bulkhead_identity_app;
 comment on function identity.select_tenant(uuid, uuid) is
 'Role, version and is_platform_admin for a token of the person in context, whose session lasts, in one of her tenants.';
 
@@ -4565,9 +4585,9 @@ begin
     return query select p_max_tenants, identity.tenants_of(p_user);
 end
 $function$;
-alter function identity.set_tenant_limit(uuid, integer) owner to identity_definer;
+alter function identity.set_tenant_limit(uuid, integer) owner to bulkhead_identity_definer;
 revoke all on function identity.set_tenant_limit(uuid, integer) from public;
-grant execute on function identity.set_tenant_limit(uuid, integer) to platform_app;
+grant execute on function identity.set_tenant_limit(uuid, integer) to bulkhead_platform_app;
 comment on function identity.set_tenant_limit(uuid, integer) is
 'How many tenants a person may have made, by an administrator of the platform; and how many there are.';
 
@@ -4620,10 +4640,10 @@ begin
     end if;
 end
 $function$;
-alter function identity.sign_up(uuid, text, text, text, uuid, bytea, interval, uuid, bytea) owner to identity_definer;
+alter function identity.sign_up(uuid, text, text, text, uuid, bytea, interval, uuid, bytea) owner to bulkhead_identity_definer;
 revoke all on function identity.sign_up(uuid, text, text, text, uuid, bytea, interval, uuid, bytea) from public;
 grant execute on function identity.sign_up(uuid, text, text, text, uuid, bytea, interval, uuid, bytea) to
-    identity_app;
+    bulkhead_identity_app;
 comment on function identity.sign_up(uuid, text, text, text, uuid, bytea, interval, uuid, bytea) is
 'A person and the mail that lets her prove her address; for an address that is proved already, a mail that says so. Which of the two is not told, nor whether the address has had too many.';
 
@@ -4669,9 +4689,9 @@ begin
     return coalesce(cardinality(v_tenants), 0);
 end
 $function$;
-alter function identity.spread_face(uuid, integer) owner to identity_definer;
+alter function identity.spread_face(uuid, integer) owner to bulkhead_identity_definer;
 revoke all on function identity.spread_face(uuid, integer) from public;
-grant execute on function identity.spread_face(uuid, integer) to identity_worker;
+grant execute on function identity.spread_face(uuid, integer) to bulkhead_identity_worker;
 comment on function identity.spread_face(uuid, integer) is
 'Shows the name and picture that a person has now in the next so many of their tenants; how many these were. Whatever ends it in between, the next call goes on behind the last batch that was committed.';
 
@@ -4724,11 +4744,11 @@ begin
     return v_expires_at;
 end
 $function$;
-alter function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text, text, text, boolean, uuid) owner to identity_definer;
+alter function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text, text, text, boolean, uuid) owner to bulkhead_identity_definer;
 revoke all on function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text, text, text,
     boolean, uuid) from public;
 grant execute on function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text, text, text,
-    boolean, uuid) to identity_app;
+    boolean, uuid) to bulkhead_identity_app;
 comment on function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text, text, text, boolean, uuid) is
 'A session of a person who has proved that she knows the password that p_checked_hash is of, with its first refresh token; tells when that expires. The same password hashed anew replaces the hash. A device that was not seen before leaves a mail.';
 
@@ -4741,7 +4761,7 @@ as $function$
     select count(*) from identity.tenants as t
     where t.created_by = p_user and not (t.status = 'deleted' and t.purge_after <= now());
 $function$;
-alter function identity.tenants_of(uuid) owner to identity_definer;
+alter function identity.tenants_of(uuid) owner to bulkhead_identity_definer;
 revoke all on function identity.tenants_of(uuid) from public;
 comment on function identity.tenants_of(uuid) is
 'How many tenants a person has made. Deleted ones count while they can come back: else who makes and deletes has no limit, and what comes back might be above it.';
@@ -4769,9 +4789,9 @@ begin
     return next;
 end
 $function$;
-alter function identity.try_verification(bytea, uuid) owner to identity_definer;
+alter function identity.try_verification(bytea, uuid) owner to bulkhead_identity_definer;
 revoke all on function identity.try_verification(bytea, uuid) from public;
-grant execute on function identity.try_verification(bytea, uuid) to identity_app;
+grant execute on function identity.try_verification(bytea, uuid) to bulkhead_identity_app;
 comment on function identity.try_verification(bytea, uuid) is
 'For VerifyEmail: the hash to check the given password against, of one token at a time and five times at most; null for a token that is worth nothing. The try counts whatever comes of it. Of a token that this request_id has used the hash of the account, with its address, under which the caller counts the try.';
 
@@ -4811,9 +4831,9 @@ begin
     returning t.*;
 end
 $function$;
-alter function identity.undelete_tenant(uuid) owner to identity_definer;
+alter function identity.undelete_tenant(uuid) owner to bulkhead_identity_definer;
 revoke all on function identity.undelete_tenant(uuid) from public;
-grant execute on function identity.undelete_tenant(uuid) to identity_app;
+grant execute on function identity.undelete_tenant(uuid) to bulkhead_identity_app;
 comment on function identity.undelete_tenant(uuid) is
 'Brings a deleted tenant back, by one of its owners, while it can be.';
 
@@ -4857,8 +4877,8 @@ begin
     return v_user_id;
 end
 $function$;
-alter function identity.verify_email(bytea, uuid) owner to identity_definer;
+alter function identity.verify_email(bytea, uuid) owner to bulkhead_identity_definer;
 revoke all on function identity.verify_email(bytea, uuid) from public;
-grant execute on function identity.verify_email(bytea, uuid) to identity_app;
+grant execute on function identity.verify_email(bytea, uuid) to bulkhead_identity_app;
 comment on function identity.verify_email(bytea, uuid) is
 'Uses a token from a mail: the address is proved, and name and password are those of the sign-up that sent this mail. The caller has proved that she knows this password.';

@@ -40,7 +40,7 @@ class IdentitySettings(ServiceSettings, service="identity"):
     )
 
     platform_database_url: SecretStr | None = Field(
-        None, description="PostgreSQL URL of platform_app; unset: this process has no PlatformService."
+        None, description="PostgreSQL URL of bulkhead_platform_app; unset: this process has no PlatformService."
     )
 
     # Longer than five minutes and a verifier refuses the token.

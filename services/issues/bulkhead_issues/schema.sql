@@ -3,9 +3,10 @@
 
 set check_function_bodies = off;
 set search_path = pg_catalog;
-set role issues_owner;
+set role bulkhead_issues_owner;
 
-grant usage on schema issues to issues_app, issues_definer, issues_relay, issues_worker;
+grant usage on schema issues to bulkhead_issues_app, bulkhead_issues_definer, bulkhead_issues_relay,
+    bulkhead_issues_worker;
 
 -- issues.labels
 
@@ -34,17 +35,17 @@ comment on column issues.labels.color is
 'As #rrggbb.';
 alter table issues.labels enable row level security;
 alter table issues.labels force row level security;
-create policy tenant_wall on issues.labels as restrictive for all to issues_app
+create policy tenant_wall on issues.labels as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy insert_right on issues.labels for insert to issues_app
+create policy insert_right on issues.labels for insert to bulkhead_issues_app
 with check (app.role_level() >= 3);
-create policy owner_right on issues.labels for all to issues_owner
+create policy owner_right on issues.labels for all to bulkhead_issues_owner
 using (true)
 with check (true);
-create policy read_right on issues.labels for select to issues_app
+create policy read_right on issues.labels for select to bulkhead_issues_app
 using (app.role_level() >= 1);
-create policy update_right on issues.labels for update to issues_app
+create policy update_right on issues.labels for update to bulkhead_issues_app
 using (app.role_level() >= 3)
 with check (app.role_level() >= 3);
 grant
@@ -52,7 +53,7 @@ grant
         version),
     insert (tenant_id, label_id, name, description, color),
     update (name, description, color, archived_at)
-on issues.labels to issues_app;
+on issues.labels to bulkhead_issues_app;
 
 -- issues.outbox
 
@@ -86,17 +87,19 @@ comment on table issues.outbox is
 'Changes not yet acknowledged by audit. Written by capture triggers, removed by the relay, read by nobody else.';
 alter table issues.outbox enable row level security;
 alter table issues.outbox force row level security;
-create policy definer_write on issues.outbox for insert to issues_definer
+create policy definer_write on issues.outbox for insert to bulkhead_issues_definer
 with check (true);
-create policy owner_right on issues.outbox for all to issues_owner
+create policy owner_right on issues.outbox for all to bulkhead_issues_owner
 using (true)
 with check (true);
-create policy relay_read on issues.outbox for select to issues_relay
+create policy relay_read on issues.outbox for select to bulkhead_issues_relay
 using (true);
-create policy relay_remove on issues.outbox for delete to issues_relay
+create policy relay_remove on issues.outbox for delete to bulkhead_issues_relay
 using (true);
-grant insert (tenant_id, action, entity_type, entity_id, outcome, changes) on issues.outbox to issues_definer;
-grant select, delete on issues.outbox to issues_relay;
+grant
+    insert (tenant_id, action, entity_type, entity_id, outcome, changes)
+on issues.outbox to bulkhead_issues_definer;
+grant select, delete on issues.outbox to bulkhead_issues_relay;
 
 -- issues.outbox_parked
 
@@ -114,13 +117,13 @@ comment on table issues.outbox_parked is
 'Tenants whose events audit refuses: the relay passes them over until retry_at, others go on.';
 alter table issues.outbox_parked enable row level security;
 alter table issues.outbox_parked force row level security;
-create policy owner_right on issues.outbox_parked for all to issues_owner
+create policy owner_right on issues.outbox_parked for all to bulkhead_issues_owner
 using (true)
 with check (true);
-create policy relay_park on issues.outbox_parked for all to issues_relay
+create policy relay_park on issues.outbox_parked for all to bulkhead_issues_relay
 using (true)
 with check (true);
-grant select, insert, update, delete on issues.outbox_parked to issues_relay;
+grant select, insert, update, delete on issues.outbox_parked to bulkhead_issues_relay;
 
 -- issues.request_ids
 
@@ -141,25 +144,25 @@ comment on table issues.request_ids is
 create index request_ids_created_at_idx on issues.request_ids (created_at);
 alter table issues.request_ids enable row level security;
 alter table issues.request_ids force row level security;
-create policy tenant_wall on issues.request_ids as restrictive for all to issues_app
+create policy tenant_wall on issues.request_ids as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy expiry_read on issues.request_ids for select to issues_worker
+create policy expiry_read on issues.request_ids for select to bulkhead_issues_worker
 using (true);
-create policy expiry_remove on issues.request_ids for delete to issues_worker
+create policy expiry_remove on issues.request_ids for delete to bulkhead_issues_worker
 using (created_at < (now() - '24:00:00'::interval));
-create policy own_calls on issues.request_ids for all to issues_app
+create policy own_calls on issues.request_ids for all to bulkhead_issues_app
 using (principal = app.principal())
 with check (principal = app.principal());
-create policy owner_right on issues.request_ids for all to issues_owner
+create policy owner_right on issues.request_ids for all to bulkhead_issues_owner
 using (true)
 with check (true);
 grant
     select,
     insert (tenant_id, principal, request_id, rpc, request_digest),
     update (reply)
-on issues.request_ids to issues_app;
-grant select (tenant_id, principal, request_id, created_at), delete on issues.request_ids to issues_worker;
+on issues.request_ids to bulkhead_issues_app;
+grant select (tenant_id, principal, request_id, created_at), delete on issues.request_ids to bulkhead_issues_worker;
 
 -- issues.statuses
 
@@ -197,17 +200,17 @@ comment on column issues.statuses.is_default is
 create unique index statuses_tenant_id_default_key on issues.statuses (tenant_id) where is_default;
 alter table issues.statuses enable row level security;
 alter table issues.statuses force row level security;
-create policy tenant_wall on issues.statuses as restrictive for all to issues_app
+create policy tenant_wall on issues.statuses as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy insert_right on issues.statuses for insert to issues_app
+create policy insert_right on issues.statuses for insert to bulkhead_issues_app
 with check (app.role_level() >= 3);
-create policy owner_right on issues.statuses for all to issues_owner
+create policy owner_right on issues.statuses for all to bulkhead_issues_owner
 using (true)
 with check (true);
-create policy read_right on issues.statuses for select to issues_app
+create policy read_right on issues.statuses for select to bulkhead_issues_app
 using (app.role_level() >= 1);
-create policy update_right on issues.statuses for update to issues_app
+create policy update_right on issues.statuses for update to bulkhead_issues_app
 using (app.role_level() >= 3)
 with check (app.role_level() >= 3);
 grant
@@ -215,7 +218,7 @@ grant
         updated_at, version),
     insert (tenant_id, status_id, name, category, position, is_default),
     update (name, position, is_default, archived_at)
-on issues.statuses to issues_app;
+on issues.statuses to bulkhead_issues_app;
 
 -- issues.status_transitions
 
@@ -246,17 +249,17 @@ comment on column issues.status_transitions.least_role is
 create index status_transitions_tenant_id_to_status_id_idx on issues.status_transitions (tenant_id, to_status_id);
 alter table issues.status_transitions enable row level security;
 alter table issues.status_transitions force row level security;
-create policy tenant_wall on issues.status_transitions as restrictive for all to issues_app
+create policy tenant_wall on issues.status_transitions as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy insert_right on issues.status_transitions for insert to issues_app
+create policy insert_right on issues.status_transitions for insert to bulkhead_issues_app
 with check (app.role_level() >= 3);
-create policy owner_right on issues.status_transitions for all to issues_owner
+create policy owner_right on issues.status_transitions for all to bulkhead_issues_owner
 using (true)
 with check (true);
-create policy read_right on issues.status_transitions for select to issues_app
+create policy read_right on issues.status_transitions for select to bulkhead_issues_app
 using (app.role_level() >= 1);
-create policy update_right on issues.status_transitions for update to issues_app
+create policy update_right on issues.status_transitions for update to bulkhead_issues_app
 using (app.role_level() >= 3)
 with check (app.role_level() >= 3);
 grant
@@ -264,7 +267,7 @@ grant
         version),
     insert (tenant_id, from_status_id, to_status_id, least_role),
     update (least_role, removed_at)
-on issues.status_transitions to issues_app;
+on issues.status_transitions to bulkhead_issues_app;
 
 -- issues.workspaces
 
@@ -291,24 +294,24 @@ comment on table issues.workspaces is
 'Groups of projects within a tenant.';
 alter table issues.workspaces enable row level security;
 alter table issues.workspaces force row level security;
-create policy tenant_wall on issues.workspaces as restrictive for all to issues_app
+create policy tenant_wall on issues.workspaces as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy insert_right on issues.workspaces for insert to issues_app
+create policy insert_right on issues.workspaces for insert to bulkhead_issues_app
 with check (app.role_level() >= 3);
-create policy owner_right on issues.workspaces for all to issues_owner
+create policy owner_right on issues.workspaces for all to bulkhead_issues_owner
 using (true)
 with check (true);
-create policy read_right on issues.workspaces for select to issues_app
+create policy read_right on issues.workspaces for select to bulkhead_issues_app
 using (app.role_level() >= 1);
-create policy update_right on issues.workspaces for update to issues_app
+create policy update_right on issues.workspaces for update to bulkhead_issues_app
 using (app.role_level() >= 3)
 with check (app.role_level() >= 3);
 grant
     select (tenant_id, workspace_id, name, description, archived_at, created_at, created_by, updated_at, version),
     insert (tenant_id, workspace_id, name, description),
     update (name, description, archived_at)
-on issues.workspaces to issues_app;
+on issues.workspaces to bulkhead_issues_app;
 
 -- issues.projects
 
@@ -381,17 +384,17 @@ create index projects_tenant_id_owner_team_id_idx on issues.projects (tenant_id,
 create index projects_tenant_id_workspace_id_idx on issues.projects (tenant_id, workspace_id);
 alter table issues.projects enable row level security;
 alter table issues.projects force row level security;
-create policy tenant_wall on issues.projects as restrictive for all to issues_app
+create policy tenant_wall on issues.projects as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy insert_right on issues.projects for insert to issues_app
+create policy insert_right on issues.projects for insert to bulkhead_issues_app
 with check (app.role_level() >= 3);
-create policy owner_right on issues.projects for all to issues_owner
+create policy owner_right on issues.projects for all to bulkhead_issues_owner
 using (true)
 with check (true);
-create policy read_right on issues.projects for select to issues_app
+create policy read_right on issues.projects for select to bulkhead_issues_app
 using (app.role_level() >= 1);
-create policy update_right on issues.projects for update to issues_app
+create policy update_right on issues.projects for update to bulkhead_issues_app
 using (app.role_level() >= 3)
 with check (app.role_level() >= 3);
 grant
@@ -401,7 +404,7 @@ grant
         start_date, end_date, budget, metadata),
     update (name, description, status, priority, lead_id, owner_team_id, start_date, end_date, budget, metadata,
         archived_at)
-on issues.projects to issues_app;
+on issues.projects to bulkhead_issues_app;
 
 -- issues.issues
 
@@ -508,17 +511,17 @@ create index issues_tenant_id_reporter_id_idx on issues.issues (tenant_id, repor
 create index issues_tenant_id_status_id_status_category_idx on issues.issues (tenant_id, status_id, status_category);
 alter table issues.issues enable row level security;
 alter table issues.issues force row level security;
-create policy tenant_wall on issues.issues as restrictive for all to issues_app
+create policy tenant_wall on issues.issues as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy insert_right on issues.issues for insert to issues_app
+create policy insert_right on issues.issues for insert to bulkhead_issues_app
 with check (app.role_level() >= 2 and (reporter_id = app.current_user_id() or app.importing()));
-create policy owner_right on issues.issues for all to issues_owner
+create policy owner_right on issues.issues for all to bulkhead_issues_owner
 using (true)
 with check (true);
-create policy read_right on issues.issues for select to issues_app
+create policy read_right on issues.issues for select to bulkhead_issues_app
 using (app.role_level() >= 1);
-create policy update_right on issues.issues for update to issues_app
+create policy update_right on issues.issues for update to bulkhead_issues_app
 using (app.role_level() >= 2)
 with check (app.role_level() >= 2);
 grant
@@ -531,7 +534,7 @@ grant
         external_id, external_digest, created_at, updated_at),
     update (type, title, description, status_id, priority, reporter_id, assignee_id, parent_id, estimate_minutes,
         spent_minutes, start_at, due_at, resolved_at, metadata, external_digest, deleted_at, updated_at)
-on issues.issues to issues_app;
+on issues.issues to bulkhead_issues_app;
 
 -- issues.comments
 
@@ -584,17 +587,17 @@ create index comments_tenant_id_author_id_idx on issues.comments (tenant_id, aut
 create unique index comments_tenant_id_external_key on issues.comments (tenant_id, external_source, external_id) where external_id is not null;
 alter table issues.comments enable row level security;
 alter table issues.comments force row level security;
-create policy tenant_wall on issues.comments as restrictive for all to issues_app
+create policy tenant_wall on issues.comments as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy insert_right on issues.comments for insert to issues_app
+create policy insert_right on issues.comments for insert to bulkhead_issues_app
 with check (app.role_level() >= 2 and (author_id = app.current_user_id() or app.importing() and app.role_level() >= 4));
-create policy owner_right on issues.comments for all to issues_owner
+create policy owner_right on issues.comments for all to bulkhead_issues_owner
 using (true)
 with check (true);
-create policy read_right on issues.comments for select to issues_app
+create policy read_right on issues.comments for select to bulkhead_issues_app
 using (app.role_level() >= 1 and (visibility = 1 or app.role_level() >= 2));
-create policy update_right on issues.comments for update to issues_app
+create policy update_right on issues.comments for update to bulkhead_issues_app
 using (app.role_level() >= 2 and (author_id = app.current_user_id() or app.role_level() >= 3))
 with check (app.role_level() >= 2 and (author_id = app.current_user_id() or app.role_level() >= 3));
 grant
@@ -603,7 +606,7 @@ grant
     insert (tenant_id, comment_id, issue_id, author_id, visibility, body, external_source, external_id,
         external_digest, created_at, updated_at, external_body_digest),
     update (author_id, body, external_digest, deleted_at, updated_at, external_body_digest)
-on issues.comments to issues_app;
+on issues.comments to bulkhead_issues_app;
 
 -- issues.comment_revisions
 
@@ -636,17 +639,17 @@ comment on column issues.comment_revisions.replaced_by is
 'Who edited it.';
 alter table issues.comment_revisions enable row level security;
 alter table issues.comment_revisions force row level security;
-create policy tenant_wall on issues.comment_revisions as restrictive for all to issues_app
+create policy tenant_wall on issues.comment_revisions as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy owner_right on issues.comment_revisions for all to issues_owner
+create policy owner_right on issues.comment_revisions for all to bulkhead_issues_owner
 using (true)
 with check (true);
-create policy read_right on issues.comment_revisions for select to issues_app
+create policy read_right on issues.comment_revisions for select to bulkhead_issues_app
 using (app.role_level() >= 1 and (visibility = 1 or app.role_level() >= 2));
 grant
     select (tenant_id, comment_id, revision, visibility, body, replaced_at, replaced_by)
-on issues.comment_revisions to issues_app;
+on issues.comment_revisions to bulkhead_issues_app;
 
 -- issues.issue_changes
 
@@ -682,17 +685,17 @@ comment on column issues.issue_changes.new_value is
 'As text; null: there is none.';
 alter table issues.issue_changes enable row level security;
 alter table issues.issue_changes force row level security;
-create policy tenant_wall on issues.issue_changes as restrictive for all to issues_app
+create policy tenant_wall on issues.issue_changes as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy owner_right on issues.issue_changes for all to issues_owner
+create policy owner_right on issues.issue_changes for all to bulkhead_issues_owner
 using (true)
 with check (true);
-create policy read_right on issues.issue_changes for select to issues_app
+create policy read_right on issues.issue_changes for select to bulkhead_issues_app
 using (app.role_level() >= 1);
 grant
     select (tenant_id, issue_id, seq, changed_at, changed_by, field, old_value, new_value)
-on issues.issue_changes to issues_app;
+on issues.issue_changes to bulkhead_issues_app;
 
 -- issues.issue_labels
 
@@ -718,24 +721,24 @@ comment on table issues.issue_labels is
 create index issue_labels_by_label_idx on issues.issue_labels (tenant_id, label_id, issue_id) where removed_at is null;
 alter table issues.issue_labels enable row level security;
 alter table issues.issue_labels force row level security;
-create policy tenant_wall on issues.issue_labels as restrictive for all to issues_app
+create policy tenant_wall on issues.issue_labels as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy insert_right on issues.issue_labels for insert to issues_app
+create policy insert_right on issues.issue_labels for insert to bulkhead_issues_app
 with check (app.role_level() >= 2);
-create policy owner_right on issues.issue_labels for all to issues_owner
+create policy owner_right on issues.issue_labels for all to bulkhead_issues_owner
 using (true)
 with check (true);
-create policy read_right on issues.issue_labels for select to issues_app
+create policy read_right on issues.issue_labels for select to bulkhead_issues_app
 using (app.role_level() >= 1);
-create policy update_right on issues.issue_labels for update to issues_app
+create policy update_right on issues.issue_labels for update to bulkhead_issues_app
 using (app.role_level() >= 2)
 with check (app.role_level() >= 2);
 grant
     select (tenant_id, issue_id, label_id, removed_at, created_at, created_by, updated_at, version),
     insert (tenant_id, issue_id, label_id, created_at, updated_at),
     update (removed_at, updated_at)
-on issues.issue_labels to issues_app;
+on issues.issue_labels to bulkhead_issues_app;
 
 -- issues.issue_status_history
 
@@ -779,17 +782,17 @@ create index issue_status_history_previous_idx on issues.issue_status_history (t
 create index issue_status_history_tenant_id_status_id_idx on issues.issue_status_history (tenant_id, status_id);
 alter table issues.issue_status_history enable row level security;
 alter table issues.issue_status_history force row level security;
-create policy tenant_wall on issues.issue_status_history as restrictive for all to issues_app
+create policy tenant_wall on issues.issue_status_history as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
 with check (tenant_id = app.current_tenant_id());
-create policy owner_right on issues.issue_status_history for all to issues_owner
+create policy owner_right on issues.issue_status_history for all to bulkhead_issues_owner
 using (true)
 with check (true);
-create policy read_right on issues.issue_status_history for select to issues_app
+create policy read_right on issues.issue_status_history for select to bulkhead_issues_app
 using (app.role_level() >= 1);
 grant
     select (tenant_id, issue_id, seq, status_id, entered_at, left_at, changed_by)
-on issues.issue_status_history to issues_app;
+on issues.issue_status_history to bulkhead_issues_app;
 
 create or replace function issues.apply_status()
  returns trigger
@@ -1623,9 +1626,9 @@ create or replace function issues.lead_delivery()
  security definer
  set search_path to 'pg_catalog', 'pg_temp'
 return pg_try_advisory_lock('-7894037758998156453'::bigint);
-alter function issues.lead_delivery() owner to issues_definer;
+alter function issues.lead_delivery() owner to bulkhead_issues_definer;
 revoke all on function issues.lead_delivery() from public;
-grant execute on function issues.lead_delivery() to issues_relay;
+grant execute on function issues.lead_delivery() to bulkhead_issues_relay;
 comment on function issues.lead_delivery() is
 'Whether this session delivers the outbox now; it does until it ends.';
 
@@ -1649,8 +1652,8 @@ begin
     );
 end
 $function$;
-alter function issues.record_event(text, text, uuid, text, jsonb) owner to issues_definer;
+alter function issues.record_event(text, text, uuid, text, jsonb) owner to bulkhead_issues_definer;
 revoke all on function issues.record_event(text, text, uuid, text, jsonb) from public;
-grant execute on function issues.record_event(text, text, uuid, text, jsonb) to issues_app;
+grant execute on function issues.record_event(text, text, uuid, text, jsonb) to bulkhead_issues_app;
 comment on function issues.record_event(text, text, uuid, text, jsonb) is
 'An audit event of something that left no row, such as a refused call.';

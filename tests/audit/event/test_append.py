@@ -26,7 +26,7 @@ from tests.support.postgres import ScratchDatabase
 
 @pytest.fixture(scope="module")
 async def db(database: ScratchDatabase) -> AsyncIterator[Database]:
-    made = Database(database.dsn("audit_app"), PoolSettings(max_size=8))
+    made = Database(database.dsn("bulkhead_audit_app"), PoolSettings(max_size=8))
     await made.open()
     yield made
     await made.close()

@@ -170,7 +170,7 @@ async def ground(house: House) -> AsyncIterator[Ground]:
 async def deliver(house: House, company: Company) -> None:
     """What the services recorded, as their relays do."""
     for name in ("identity", "issues"):
-        async with await outbox.connect(house.database.dsn(f"{name}_relay")) as connection:
+        async with await outbox.connect(house.database.dsn(f"bulkhead_{name}_relay")) as connection:
             box = outbox.Outbox(connection, name)
             while rows := await box.batch(company.tenant.tenant_id, rows=500, size_bytes=MAX_BATCH_BYTES):
                 request = request_of(rows)
@@ -335,8 +335,8 @@ LOOSENED = {
     "names": (SHOWN.format("'{email,role}'::text[]"), "names of hidden fields"),
     "values": (SHOWN.format("'{email,role}'::text[]"), "hidden values"),
     "a barrier of the values": (
-        "grant select on audit.event_values to audit_definer; create policy loose on audit.events for select"
-        " to audit_definer using (tenant_id = app.current_tenant_id())",
+        "grant select on audit.event_values to bulkhead_audit_definer; create policy loose on audit.events for select"
+        " to bulkhead_audit_definer using (tenant_id = app.current_tenant_id())",
         "others' acts",
     ),
 }
@@ -345,7 +345,7 @@ LOOSENED = {
 async def told(ground: Ground, database: ScratchDatabase, probe: str) -> tuple[int, ...]:
     statement, highest = PROBES[probe]
     tenant = ground.company.tenant
-    async with await psycopg.AsyncConnection.connect(database.dsn("audit_app")) as app:
+    async with await psycopg.AsyncConnection.connect(database.dsn("bulkhead_audit_app")) as app:
         found = []
         for role in (one for one in BELOW_ADMIN if one <= highest):
             await set_context(
@@ -380,7 +380,7 @@ def _as_superuser(admin: psycopg.Connection, ground: Ground, probe: str) -> list
     statement, highest = PROBES[probe]
     tenant = ground.company.tenant
     found = []
-    admin.execute("set local role audit_app")
+    admin.execute("set local role bulkhead_audit_app")
     for role in (one for one in BELOW_ADMIN if one <= highest):
         admin.execute(
             "select set_config('app.tenant_id', %s, true), set_config('app.user_id', %s, true),"

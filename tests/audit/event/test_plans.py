@@ -43,7 +43,7 @@ async def test_what_is_rare_is_found_by_its_index(house: House) -> None:
         connection.execute("set session_replication_role = replica")
         connection.execute(_MANY, (tenant.tenant_id,))
         connection.execute("analyze audit.events")
-    async with await psycopg.AsyncConnection.connect(house.database.dsn("audit_app")) as app:
+    async with await psycopg.AsyncConnection.connect(house.database.dsn("bulkhead_audit_app")) as app:
         await set_context(app, tenant_id=tenant.tenant_id, role=4)
         for text, index in _FOUND_BY:
             plan = explained(app, store.WHOLE, text, tenant.tenant_id)

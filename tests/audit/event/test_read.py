@@ -257,7 +257,7 @@ async def test_the_platform_log_is_read_by_nobody(house: House, acme: Tenant) ->
     for role in (Role.MANAGER, Role.ADMIN, Role.OWNER):
         with refused("UNAUTHENTICATED", "MEMBERSHIP_CHANGED"):
             await house.member(owner, PLATFORM_LOG, role).audit.GetEvent(event_id=event.event_id)
-    with psycopg.connect(house.database.dsn("audit_app")) as connection:
+    with psycopg.connect(house.database.dsn("bulkhead_audit_app")) as connection:
         for level in range(1, 6):
             with connection.transaction():
                 connection.execute("select set_config('app.tenant_id', %s, true)", (str(PLATFORM_LOG),))

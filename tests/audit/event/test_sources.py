@@ -59,7 +59,7 @@ def test_the_database_says_so_too(database: ScratchDatabase, name: str) -> None:
     event: writer_pb.NewEvent = make_event(**over)
     tenant = new_id()
     values = (tenant, new_id(), event.rpc, event.action, event.entity_type, new_id(), bytes(32), bytes(32))
-    with psycopg.connect(database.dsn("audit_app")) as connection:
+    with psycopg.connect(database.dsn("bulkhead_audit_app")) as connection:
         connection.execute("select audit.make_months('2026-11-01', '2026-11-01')")
         connection.execute(
             "select set_config('app.tenant_id', %s, true), set_config('app.role', '6', true),"

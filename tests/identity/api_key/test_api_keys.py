@@ -297,7 +297,7 @@ class TestRevokeApiKey:
         again = await tenant.member(Role.ADMIN).identity.RevokeApiKey(api_key_id=made.api_key_id)
         assert first == replay == again
         assert len(await events(house.database, made.api_key_id)) == 2
-        async with as_role(house.database, "identity_app", tenant_id=tenant.tenant_id, role=1) as connection:
+        async with as_role(house.database, "bulkhead_identity_app", tenant_id=tenant.tenant_id, role=1) as connection:
             cursor = await connection.execute(
                 "select version from identity.memberships where user_id = %s", (made.user_id,)
             )

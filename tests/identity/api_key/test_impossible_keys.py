@@ -125,7 +125,16 @@ async def test_lower_roles_neither_see_nor_make_nor_end(house: House, role: Role
         assert refusal.value.sqlstate == "BH007"
 
 
-@pytest.mark.parametrize("role", ["identity_worker", "issues_worker", "identity_relay", "platform_app", "ops"])
+@pytest.mark.parametrize(
+    "role",
+    [
+        "bulkhead_identity_worker",
+        "bulkhead_issues_worker",
+        "bulkhead_identity_relay",
+        "bulkhead_platform_app",
+        "bulkhead_ops",
+    ],
+)
 async def test_other_logins_find_no_keys(house: House, role: str) -> None:
     async with as_role(house.database, role) as connection:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -143,7 +152,7 @@ async def test_the_owner_cannot_lift_an_account_either(house: House) -> None:
 def acting(house: House, tenant: Tenant, role: Role) -> Any:
     return as_role(
         house.database,
-        "identity_app",
+        "bulkhead_identity_app",
         tenant_id=tenant.tenant_id,
         user_id=tenant.people[role].user_id,
         role=role.value,

@@ -206,7 +206,7 @@ class TestRaces:
             assert not await self._waits(maker)
 
     async def _waits(self, maker: Maker) -> bool:
-        async with as_role(maker.house.database, "issues_app") as connection:
+        async with as_role(maker.house.database, "bulkhead_issues_app") as connection:
             await connection.execute(
                 "select c.role from identity.find_api_key(sha256(%s), null) as k"
                 " cross join lateral identity.check_membership(k.tenant_id, k.user_id, k.role, k.version, true) as c",
@@ -294,7 +294,7 @@ async def test_a_comparison_left_out_is_noticed(maker: Maker, function: str, old
         by_standing = await opens(maker.key) > 0
         # A member with a token of an older, lower role: refused, as her tokens are void.
         viewer = maker.tenant.people[Role.VIEWER]
-        async with as_role(maker.house.database, "issues_app") as connection:
+        async with as_role(maker.house.database, "bulkhead_issues_app") as connection:
             try:
                 await connection.execute(
                     "select role from identity.check_membership(%s, %s, 0::smallint, 1, false)",

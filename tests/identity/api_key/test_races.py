@@ -53,7 +53,9 @@ class Counting:
         self._tenant = tenant
 
     async def __call__(self, user_id: str) -> int:
-        async with as_role(self._house.database, "issues_app", tenant_id=self._tenant.tenant_id, role=5) as connection:
+        async with as_role(
+            self._house.database, "bulkhead_issues_app", tenant_id=self._tenant.tenant_id, role=5
+        ) as connection:
             cursor = await connection.execute("select count(*) from issues.labels where created_by = %s", (user_id,))
             row = await cursor.fetchone()
         assert row is not None
@@ -101,7 +103,7 @@ async def test_a_revocation_waits_for_a_write_that_was_let_in(house: House) -> N
     tenant = await house.tenant("fence")
     made = await make_key(tenant.owner, role=3)
     account = made.api_key.user_id
-    async with as_role(house.database, "issues_app") as connection:
+    async with as_role(house.database, "bulkhead_issues_app") as connection:
         await connection.execute(
             "select role from identity.check_membership(%s, %s, 3::smallint, 1, true)", (tenant.tenant_id, account)
         )
@@ -111,7 +113,7 @@ async def test_a_revocation_waits_for_a_write_that_was_let_in(house: House) -> N
     async with asyncio.timeout(PATIENCE):
         await revoking
     # Who was let in by the key before, and has not begun to write, does not begin any more.
-    async with as_role(house.database, "issues_app") as connection:
+    async with as_role(house.database, "bulkhead_issues_app") as connection:
         with pytest.raises(psycopg.DatabaseError) as refusal:
             await connection.execute(
                 "select role from identity.check_membership(%s, %s, 3::smallint, 1, true)", (tenant.tenant_id, account)

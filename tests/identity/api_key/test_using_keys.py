@@ -123,7 +123,7 @@ class TestWhatIsWritten:
         team = await client.identity.CreateTeam(team={"name": "Made by a key"})
         for schema, entity_id in (("issues", label.label_id), ("identity", team.team_id)):
             asked = sql.SQL("select actor_type, actor_id::text, ip from {} where entity_id = %s")
-            async with as_role(house.database, f"{schema}_relay") as connection:
+            async with as_role(house.database, f"bulkhead_{schema}_relay") as connection:
                 cursor = await connection.execute(asked.format(sql.Identifier(schema, "outbox")), (entity_id,))
                 assert await cursor.fetchall() == [("service_account", made.api_key.user_id, "127.0.0.1")]
 

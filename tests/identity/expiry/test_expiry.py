@@ -107,7 +107,7 @@ async def test_removes_what_has_had_its_time(house: House, mails: PostOffice) ->
 async def test_the_database_keeps_it_from_removing_more(house: House, mails: PostOffice) -> None:
     await one_of_each(house)
     before = await counts(house)
-    async with as_role(house.database, "identity_worker") as connection:
+    async with as_role(house.database, "bulkhead_identity_worker") as connection:
         for table in (
             "refresh_tokens",
             "sessions",
@@ -158,7 +158,7 @@ async def test_a_try_that_comes_while_its_count_is_removed_is_counted(house: Hou
         await connection.execute(
             "insert into identity.login_throttles (bucket, last_at) values (%s, now() - interval '2 days')", (bucket,)
         )
-    async with as_role(house.database, "identity_app") as connection:
+    async with as_role(house.database, "bulkhead_identity_app") as connection:
         await connection.execute("select identity.claim_attempt(%s, 'ann@example.com')", (bucket,))
         removing = asyncio.ensure_future(expire(mails.database, worker_caller()))
         done, _ = await asyncio.wait([removing], timeout=0.2)
@@ -200,7 +200,7 @@ async def test_the_worker_goes_on_after_the_database_was_away(house: House, mail
                 await connection.execute("reset role")
                 await connection.execute(
                     "select pg_terminate_backend(pid) from pg_stat_activity"
-                    " where usename = 'identity_worker' and datname = current_database()"
+                    " where usename = 'bulkhead_identity_worker' and datname = current_database()"
                 )
             await asyncio.sleep(0.1)
         await house.nobody().identity.SignUp(email=email, password="correct horse battery", full_name="Ann")

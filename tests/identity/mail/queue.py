@@ -24,7 +24,7 @@ async def queue(house: House, many: int = 1, name: str = "ann") -> list[str]:
 
 async def state(house: House, address: str) -> tuple[Any, ...]:
     """Attempts, is sent, is given up, what went wrong, is put off."""
-    async with as_role(house.database, "identity_worker") as connection:
+    async with as_role(house.database, "bulkhead_identity_worker") as connection:
         cursor = await connection.execute(
             "select attempts, sent_at is not null, failed_at is not null, last_error, due_at > now() + interval '5 s'"
             " from identity.mails where to_address = %s",

@@ -92,7 +92,7 @@ class TestSignUp:
         email, room = new_address(), asyncio.Semaphore(20)
 
         async def one() -> None:
-            async with room, as_role(house.database, "identity_app") as connection:
+            async with room, as_role(house.database, "bulkhead_identity_app") as connection:
                 await connection.execute(
                     "select identity.sign_up(gen_random_uuid(), %s, 'Ann', '$argon2id$x', gen_random_uuid(),"
                     " sha256(gen_random_uuid()::text::bytea), '1 hour', gen_random_uuid(), null)",
@@ -225,7 +225,7 @@ class TestInvitations:
         other = await house.tenant("stranger")
         tenant_id, level = (tenant.tenant_id, 3) if context == "manager" else (other.tenant_id, 5)
         with pytest.raises(psycopg.errors.RaiseException):
-            async with as_role(house.database, "identity_app", tenant_id=tenant_id, role=level) as connection:
+            async with as_role(house.database, "bulkhead_identity_app", tenant_id=tenant_id, role=level) as connection:
                 await connection.execute(
                     "select identity.mail_invitation(%s, %s, '{}')", (new_id(), UUID(made.invitation_id))
                 )
@@ -245,7 +245,7 @@ class TestInTheDatabase:
     )
     async def test_the_app_role_cannot(self, house: House, statement: str) -> None:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            async with as_role(house.database, "identity_app") as connection:
+            async with as_role(house.database, "bulkhead_identity_app") as connection:
                 await connection.execute(statement.encode())
 
     async def test_a_day_of_asking_is_twenty(self, house: House) -> None:

@@ -298,7 +298,7 @@ class Worker:
 
     def __init__(self, house: House, server: MailServer) -> None:
         own = {
-            "WORKER_DATABASE_URL": house.database.dsn("identity_worker"),
+            "WORKER_DATABASE_URL": house.database.dsn("bulkhead_identity_worker"),
             "KEYS_DIR": house.mint.keys,
             "MAIL_FROM": SENDER,
             "MAILS_EVERY_SECONDS": 0.1,

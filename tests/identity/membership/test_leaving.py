@@ -32,7 +32,7 @@ async def invitation_for(mails: PostOffice, tenant: Tenant, person: Person, role
 
 
 async def used(house: House, tenant: Tenant) -> tuple[int, int]:
-    async with as_role(house.database, "identity_app", tenant_id=tenant.tenant_id, role=1) as connection:
+    async with as_role(house.database, "bulkhead_identity_app", tenant_id=tenant.tenant_id, role=1) as connection:
         cursor = await connection.execute("select active_members, open_invitations from identity.tenant_usage")
         row = await cursor.fetchone()
     assert row is not None
@@ -124,7 +124,7 @@ class TestLeave:
 
     async def test_waits_for_a_write_that_was_let_in(self, house: House, tenant: Tenant) -> None:
         member = tenant.people[Role.MANAGER].user_id
-        async with as_role(house.database, "issues_app") as connection:
+        async with as_role(house.database, "bulkhead_issues_app") as connection:
             await connection.execute(
                 "select from identity.check_membership(%s, %s, 3::smallint, 1, true)", (tenant.tenant_id, member)
             )
@@ -198,7 +198,7 @@ class TestComingBack:
             ("update identity.memberships set left_at = null where user_id = %s", "permission denied"),
         ):
             with pytest.raises(Exception, match=told):
-                async with as_role(house.database, "identity_app", **context) as connection:
+                async with as_role(house.database, "bulkhead_identity_app", **context) as connection:
                     await connection.execute(statement, (person.user_id,))
 
 
@@ -224,7 +224,11 @@ class TestGetMember:
 async def team_of(house: House, tenant: Tenant, user_id: UUID) -> UUID:
     team_id = new_id()
     async with as_role(
-        house.database, "identity_app", tenant_id=tenant.tenant_id, user_id=tenant.people[Role.OWNER].user_id, role=5
+        house.database,
+        "bulkhead_identity_app",
+        tenant_id=tenant.tenant_id,
+        user_id=tenant.people[Role.OWNER].user_id,
+        role=5,
     ) as connection:
         await connection.execute(
             "insert into identity.teams (tenant_id, team_id, name) values (%s, %s, %s)",
@@ -240,7 +244,7 @@ async def team_of(house: House, tenant: Tenant, user_id: UUID) -> UUID:
 async def teams(house: House, tenant: Tenant, person: Person) -> list[UUID]:
     """As every service learns them when she calls."""
     role, version = await people.membership(await house.connection(), tenant.tenant_id, person.user_id)
-    async with as_role(house.database, "issues_app") as connection:
+    async with as_role(house.database, "bulkhead_issues_app") as connection:
         cursor = await connection.execute(
             "select team_ids from identity.check_membership(%s, %s, %s::smallint, %s, false)",
             (tenant.tenant_id, person.user_id, role.value, version),
@@ -258,7 +262,7 @@ async def test_her_teams_survive(house: House, mails: PostOffice, tenant: Tenant
     assert await teams(house, tenant, person) == [team_id]
 
     async def in_the_team() -> list[tuple[object, ...]]:
-        async with as_role(house.database, "identity_app", tenant_id=tenant.tenant_id, role=1) as connection:
+        async with as_role(house.database, "bulkhead_identity_app", tenant_id=tenant.tenant_id, role=1) as connection:
             cursor = await connection.execute(
                 "select user_id, is_lead, removed_at, version from identity.team_members where team_id = %s", (team_id,)
             )

@@ -41,7 +41,9 @@ async def in_time(*calls: Awaitable[Any]) -> list[str]:
 
 async def standing(house: House, tenant: Tenant, person: Person) -> tuple[Role, int]:
     # A connection of its own: several ask at once.
-    async with await psycopg.AsyncConnection.connect(house.database.dsn("identity_app"), autocommit=True) as connection:
+    async with await psycopg.AsyncConnection.connect(
+        house.database.dsn("bulkhead_identity_app"), autocommit=True
+    ) as connection:
         return await people.membership(connection, tenant.tenant_id, person.user_id)
 
 
@@ -58,7 +60,7 @@ async def second(house: House, tenant: Tenant, role: Role) -> Person:
 
 
 async def active_owners(house: House, tenant: Tenant) -> int:
-    async with as_role(house.database, "identity_app", tenant_id=tenant.tenant_id, role=1) as connection:
+    async with as_role(house.database, "bulkhead_identity_app", tenant_id=tenant.tenant_id, role=1) as connection:
         cursor = await connection.execute(
             "select count(*) from identity.memberships where role = 5 and status = 'active'"
         )
@@ -109,7 +111,7 @@ async def owners_at_once(house: House, what: str, rounds: int) -> Counter[UUID]:
 
 
 async def is_owner(house: House, tenant: Tenant, person: Person) -> bool:
-    async with as_role(house.database, "identity_app", tenant_id=tenant.tenant_id, role=1) as connection:
+    async with as_role(house.database, "bulkhead_identity_app", tenant_id=tenant.tenant_id, role=1) as connection:
         cursor = await connection.execute(
             "select role = 5 and status = 'active' from identity.memberships where user_id = %s", (person.user_id,)
         )
@@ -178,7 +180,7 @@ class Writer:
 
 
 async def labels(house: House, tenant: Tenant, user_id: UUID | None = None) -> int:
-    async with as_role(house.database, "issues_app", tenant_id=tenant.tenant_id, role=5) as connection:
+    async with as_role(house.database, "bulkhead_issues_app", tenant_id=tenant.tenant_id, role=5) as connection:
         cursor = await connection.execute(
             "select count(*) from issues.labels where created_by = coalesce(%s, created_by)", (user_id,)
         )
@@ -249,7 +251,7 @@ async def test_a_change_waits_for_a_write_that_was_let_in(house: House) -> None:
         (lambda: set_status(house.database, tenant.tenant_id, "active"), "read"),
     ]
     for change, held in changes:
-        async with as_role(house.database, "issues_app") as connection:
+        async with as_role(house.database, "bulkhead_issues_app") as connection:
             if held != "nothing":
                 role, version = await standing(house, tenant, tenant.people[Role.MANAGER])
                 await connection.execute(
@@ -336,7 +338,9 @@ async def test_the_last_owner_is_kept_by_the_database_too(house: House) -> None:
     one, two = tenant.people[Role.OWNER], await second(house, tenant, Role.OWNER)
 
     def acting(person: Person) -> Any:
-        return as_role(house.database, "identity_app", tenant_id=tenant.tenant_id, user_id=person.user_id, role=5)
+        return as_role(
+            house.database, "bulkhead_identity_app", tenant_id=tenant.tenant_id, user_id=person.user_id, role=5
+        )
 
     async def demote(connection: people.Connection, person: Person) -> None:
         await connection.execute(

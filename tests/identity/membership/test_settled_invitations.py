@@ -228,11 +228,11 @@ async def test_an_invitation_does_not_expire_before_its_time(house: House, tenan
     owner = tenant.people[Role.OWNER].user_id
     context = {"tenant_id": tenant.tenant_id, "user_id": owner, "role": 5, "actor_type": "person"}
     with pytest.raises(Exception, match="STATE_NOT_ALLOWED"):
-        async with as_role(house.database, "identity_app", **context) as connection:
+        async with as_role(house.database, "bulkhead_identity_app", **context) as connection:
             await connection.execute(
                 "update identity.invitations set status = 'expired' where invitation_id = %s", (made.invitation_id,)
             )
-    async with as_role(house.database, "identity_app", **context) as connection:
+    async with as_role(house.database, "bulkhead_identity_app", **context) as connection:
         cursor = await connection.execute(
             "update identity.invitations set status = 'revoked' where invitation_id = %s returning revoked_by",
             (made.invitation_id,),

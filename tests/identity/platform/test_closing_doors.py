@@ -79,7 +79,7 @@ async def test_it_is_fenced_like_every_write(house: House) -> None:
     await set_status(house.database, tenant.tenant_id, "suspended")
     admin = tenant.people[Role.ADMIN].user_id
     with psycopg.connect(house.database.admin_dsn, autocommit=True) as other:
-        async with as_role(house.database, "identity_app") as connection:
+        async with as_role(house.database, "bulkhead_identity_app") as connection:
             await connection.execute(
                 "select from identity.check_closing(%s, %s, 4::smallint, 1)", (tenant.tenant_id, admin)
             )
@@ -100,6 +100,6 @@ def _free(connection: psycopg.Connection, tenant: Tenant, user_id: UUID) -> tupl
 
 @pytest.mark.parametrize("service", ["issues", "audit"])
 async def test_other_services_have_no_such_way_in(house: House, service: str) -> None:
-    async with as_role(house.database, f"{service}_app") as connection:
+    async with as_role(house.database, f"bulkhead_{service}_app") as connection:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             await connection.execute("select from identity.check_closing(%s, %s, 5::smallint, 1)", (new_id(), new_id()))

@@ -31,7 +31,7 @@ async def find(client: Client, tenant: Tenant, **fields: Any) -> Any:
 
 async def acts(database: ScratchDatabase, tenant: Tenant) -> list[tuple[str, str, Any, dict[str, Any]]]:
     """What administrators did to the tenant, by the log it is in: the log, the action, by whom, the changes."""
-    async with as_role(database, "identity_relay") as connection:
+    async with as_role(database, "bulkhead_identity_relay") as connection:
         cursor = await connection.execute(
             "select tenant_id::text, action, actor_id, changes from identity.outbox"
             " where entity_id = %s and rpc like 'bulkhead.identity.v1.PlatformService/%%' order by outbox_id",
@@ -280,7 +280,7 @@ class TestSql:
             ({"user_id": person.user_id, "tenant_id": tenant.tenant_id, "role": 5}, False),
             ({"role": 6}, False),
         ):
-            async with as_role(house.database, "platform_app", **context) as connection:
+            async with as_role(house.database, "bulkhead_platform_app", **context) as connection:
                 row = await (await connection.execute(asked)).fetchone()
             assert row is not None
             assert (row[0] > 0) is seen, context
@@ -308,7 +308,7 @@ class TestSql:
     )
     async def test_reaches_nothing_else(self, house: House, statement: str) -> None:
         _, person = await administrator(house)
-        async with as_role(house.database, "platform_app", user_id=person.user_id) as connection:
+        async with as_role(house.database, "bulkhead_platform_app", user_id=person.user_id) as connection:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 await connection.execute(statement.encode())
 
@@ -316,7 +316,7 @@ class TestSql:
         tenant, (_, person) = await house.tenant("sql"), await administrator(house)
         change = "update identity.tenants set plan_code = 'pro' where tenant_id = %s"
         for user, allowed in ((person.user_id, True), (tenant.people[Role.OWNER].user_id, False), (new_id(), False)):
-            async with as_role(house.database, "platform_app", user_id=user) as connection:
+            async with as_role(house.database, "bulkhead_platform_app", user_id=user) as connection:
                 if allowed:
                     assert (await connection.execute(change, (tenant.tenant_id,))).rowcount == 1
                     continue
@@ -325,13 +325,13 @@ class TestSql:
 
     async def test_neither_ends_nor_brings_back(self, house: House) -> None:
         tenant, (_, person) = await house.tenant("sql"), await administrator(house)
-        async with as_role(house.database, "platform_app", user_id=person.user_id) as connection:
+        async with as_role(house.database, "bulkhead_platform_app", user_id=person.user_id) as connection:
             with pytest.raises(psycopg.errors.Error):
                 await connection.execute(
                     "update identity.tenants set status = 'deleted' where tenant_id = %s", (tenant.tenant_id,)
                 )
         await set_status(house.database, tenant.tenant_id, "deleted")
-        async with as_role(house.database, "platform_app", user_id=person.user_id) as connection:
+        async with as_role(house.database, "bulkhead_platform_app", user_id=person.user_id) as connection:
             cursor = await connection.execute(
                 "update identity.tenants set status = 'active' where tenant_id = %s", (tenant.tenant_id,)
             )
@@ -341,7 +341,7 @@ class TestSql:
         (_, ann), (eve, _) = await administrator(house), await administrator(house)
         tenant = await house.tenant("answers")
         await eve.identity.SuspendTenant(tenant_id=str(tenant.tenant_id), reason="x", request_id=str(new_id()))
-        async with as_role(house.database, "platform_app", user_id=ann.user_id) as connection:
+        async with as_role(house.database, "bulkhead_platform_app", user_id=ann.user_id) as connection:
             cursor = await connection.execute("select count(*) from identity.user_request_ids")
             assert await cursor.fetchone() == (0,)
 

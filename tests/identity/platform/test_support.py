@@ -28,7 +28,7 @@ PLATFORM_LOG = "00000000-0000-0000-0000-000000000001"
 
 async def logged(database: ScratchDatabase, tenant: Tenant, action: str) -> list[tuple[str, Any, Any]]:
     """In which log, by whom, and with which request."""
-    async with as_role(database, "identity_relay") as connection:
+    async with as_role(database, "bulkhead_identity_relay") as connection:
         cursor = await connection.execute(
             "select o.tenant_id::text, o.actor_id, o.request_id from identity.outbox as o"
             " where o.action = %s and (o.tenant_id = %s or o.entity_id = %s) order by o.outbox_id",
@@ -95,7 +95,7 @@ async def test_the_whole_story(house: House) -> None:
         await helper.identity.InviteMember(email="friend@example.com", role=1)
 
     # What she did is hers in the tenant's own log; that she came is in both.
-    async with as_role(house.database, "issues_relay") as connection:
+    async with as_role(house.database, "bulkhead_issues_relay") as connection:
         cursor = await connection.execute(
             "select tenant_id, actor_id from issues.outbox where entity_id = %s", (made.label_id,)
         )
@@ -384,7 +384,7 @@ class TestImpossible:
         await tenant.owner.identity.GrantSupportAccess(**GRANT)
         await tenant.owner.identity.RevokeSupportAccess()
         context = {"tenant_id": tenant.tenant_id, "user_id": tenant.people[Role.OWNER].user_id, "role": 5}
-        async with as_role(house.database, "identity_app", **context) as connection:
+        async with as_role(house.database, "bulkhead_identity_app", **context) as connection:
             await connection.execute("update identity.support_grants set revoked_at = null")
             cursor = await connection.execute("select count(*) from identity.support_grants where revoked_at is null")
             assert await cursor.fetchone() == (0,)
@@ -394,7 +394,7 @@ class TestImpossible:
         tenant = await house.tenant("below")
         await tenant.owner.identity.GrantSupportAccess(**GRANT)
         context = {"tenant_id": tenant.tenant_id, "user_id": tenant.people[Role.ADMIN].user_id, "role": role}
-        async with as_role(house.database, "identity_app", **context) as connection:
+        async with as_role(house.database, "bulkhead_identity_app", **context) as connection:
             cursor = await connection.execute("select count(*) from identity.support_grants")
             assert await cursor.fetchone() == (0,)
             with pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -354,5 +354,5 @@ async def test_known_and_unknown_addresses_take_the_same_time(house: House, mail
 async def test_the_app_role_cannot_read_credentials(house: House) -> None:
     for table in ("user_credentials", "refresh_tokens", "one_time_tokens"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            async with as_role(house.database, "identity_app") as connection:
+            async with as_role(house.database, "bulkhead_identity_app") as connection:
                 await connection.execute(f"select count(*) from identity.{table}".encode())

@@ -38,7 +38,7 @@ def addresses(house: House, tmp_path: Path) -> Iterator[dict[str, str]]:
     for name in SERVICES:
         told = {
             "LISTEN": found[name],
-            "DATABASE_URL": house.database.dsn(f"{name}_app"),
+            "DATABASE_URL": house.database.dsn(f"bulkhead_{name}_app"),
             "KEYS_DIR": house.mint.keys,
             "POOL_MAX": 6,
             "LOG_LEVEL": "warning",

@@ -192,7 +192,7 @@ async def test_an_archived_team_keeps_its_members_and_gets_none(house: House) ->
 
 def as_manager(house: House, tenant: Tenant) -> Any:
     person = tenant.people[Role.MANAGER]
-    return as_role(house.database, "identity_app", tenant_id=tenant.tenant_id, user_id=person.user_id, role=3)
+    return as_role(house.database, "bulkhead_identity_app", tenant_id=tenant.tenant_id, user_id=person.user_id, role=3)
 
 
 JOIN = (

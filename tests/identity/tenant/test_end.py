@@ -150,7 +150,7 @@ class TestUndelete:
     async def test_a_stranger_keeps_nobody_waiting(self, house: House) -> None:
         """She is refused without a lock, so whoever writes in the tenant does not notice."""
         tenant, stranger = await house.tenant("wait"), await house.person()
-        async with as_role(house.database, "identity_app", user_id=stranger.user_id) as connection:
+        async with as_role(house.database, "bulkhead_identity_app", user_id=stranger.user_id) as connection:
             with pytest.raises(psycopg.Error, match="RESOURCE_NOT_FOUND"):
                 async with connection.transaction():
                     await connection.execute("select identity.undelete_tenant(%s)", (tenant.tenant_id,))
@@ -164,7 +164,7 @@ async def test_a_member_cannot_end_it_by_sql(house: House) -> None:
     """The function believes the context's user, and checks her standing like every call's."""
     tenant = await house.tenant("function")
     for role, told in ((Role.ADMIN, Role.ADMIN), (Role.ADMIN, Role.OWNER), (Role.VIEWER, Role.OWNER)):
-        async with as_role(house.database, "identity_app", user_id=tenant.people[role].user_id) as connection:
+        async with as_role(house.database, "bulkhead_identity_app", user_id=tenant.people[role].user_id) as connection:
             with pytest.raises(psycopg.Error, match=r"MEMBERSHIP_CHANGED|ROLE_TOO_LOW"):
                 async with connection.transaction():
                     await connection.execute(

@@ -126,7 +126,7 @@ class TestSetTenantLimit:
             await make(many)
         # What they have stays; the same number again is no event.
         assert await client.identity.SetTenantLimit(user_id=str(person.user_id), max_tenants=3) == lowered
-        async with as_role(house.database, "identity_relay") as connection:
+        async with as_role(house.database, "bulkhead_identity_relay") as connection:
             cursor = await connection.execute(
                 "select action, actor_id, changes -> 'max_tenants' from identity.outbox"
                 " where entity_type = 'tenant_allowance' and entity_id = %s order by outbox_id",
@@ -168,5 +168,5 @@ class TestSetTenantLimit:
 async def test_the_service_has_no_way_past_it(house: House, statement: str) -> None:
     person = await house.person()
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        async with as_role(house.database, "identity_app", user_id=person.user_id) as connection:
+        async with as_role(house.database, "bulkhead_identity_app", user_id=person.user_id) as connection:
             await connection.execute(statement.encode(), {"user": person.user_id})

@@ -183,6 +183,6 @@ class TestListMyTenants:
     async def test_through_the_wall_there_is_nothing(self, house: House) -> None:
         tenant = await house.tenant("wall")
         owner = tenant.people[Role.OWNER].user_id
-        async with as_role(house.database, "identity_app", user_id=owner) as connection:
+        async with as_role(house.database, "bulkhead_identity_app", user_id=owner) as connection:
             cursor = await connection.execute("select count(*) from identity.memberships")
             assert await cursor.fetchone() == (0,)

@@ -197,7 +197,7 @@ class TestUsage:
 @pytest.mark.parametrize("column", ["status", "status_reason", "deleted_at", "purge_after", "plan_code", "version"])
 async def test_no_role_reaches_past_the_grants(house: House, column: str) -> None:
     tenant = await house.tenant("sql")
-    async with as_role(house.database, "identity_app", tenant_id=tenant.tenant_id, role=5) as connection:
+    async with as_role(house.database, "bulkhead_identity_app", tenant_id=tenant.tenant_id, role=5) as connection:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             await connection.execute(f"update identity.tenants set {column} = {column}".encode())
 
@@ -206,10 +206,10 @@ async def test_no_role_reaches_past_the_grants(house: House, column: str) -> Non
 async def test_sql_writes_by_role(house: House, role: int) -> None:
     tenant = await house.tenant("sql")
     context = {"tenant_id": tenant.tenant_id, "user_id": tenant.people[Role.OWNER].user_id, "role": role}
-    async with as_role(house.database, "identity_app", **context) as connection:
+    async with as_role(house.database, "bulkhead_identity_app", **context) as connection:
         cursor = await connection.execute("update identity.tenants set industry = 'x'")
         assert cursor.rowcount == int(role >= 4)
-    async with as_role(house.database, "identity_app", **context) as connection:
+    async with as_role(house.database, "bulkhead_identity_app", **context) as connection:
         change = connection.execute("update identity.tenants set slug = %s", (new_slug(),))
         if role == 4:
             with pytest.raises(psycopg.Error, match="ROLE_TOO_LOW"):

@@ -138,7 +138,7 @@ BUCKET = b"b" * 32
 
 class TestInTheDatabase:
     async def claim(self, house: House) -> str:
-        async with as_role(house.database, "identity_app") as connection:
+        async with as_role(house.database, "bulkhead_identity_app") as connection:
             cursor = await connection.execute(
                 "select claimed_at::text from identity.claim_attempt(%s, 'ann@example.com')", (BUCKET,)
             )
@@ -147,7 +147,7 @@ class TestInTheDatabase:
         return str(row[0])
 
     async def give_back(self, house: House, claimed_at: str) -> None:
-        async with as_role(house.database, "identity_app") as connection:
+        async with as_role(house.database, "bulkhead_identity_app") as connection:
             await connection.execute("select identity.give_back_attempt(%s, %s)", (BUCKET, claimed_at))
 
     async def arrange(self, house: House, failures: int) -> None:

@@ -270,7 +270,7 @@ class TestInTheDatabase:
     )
     async def test_the_app_role_cannot(self, house: House, statement: str) -> None:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            async with as_role(house.database, "identity_app") as connection:
+            async with as_role(house.database, "bulkhead_identity_app") as connection:
                 await connection.execute(statement.encode())
 
     @pytest.mark.parametrize(

@@ -229,7 +229,7 @@ async def test_nobody_else_can_be_closed_by_sql(house: House, ann: Somebody) -> 
     assert row is not None
     session_id, password_hash = row
     for user_id, checked in ((other.user_id, password_hash), (ann.person.user_id, "$argon2id$guessed")):
-        async with as_role(house.database, "identity_app", user_id=user_id) as connection:
+        async with as_role(house.database, "bulkhead_identity_app", user_id=user_id) as connection:
             with pytest.raises(psycopg.DatabaseError) as refusal:
                 await connection.execute(
                     "select identity.close_account(%s, %s, '$argon2id$x', %s)", (session_id, checked, new_id())

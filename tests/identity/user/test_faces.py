@@ -61,7 +61,7 @@ async def names(house: House, person: Person) -> Mapping[str, int]:
 
 
 async def shown_events(house: House, person: Person) -> list[tuple[UUID, UUID, str, str, str]]:
-    async with as_role(house.database, "identity_relay") as connection:
+    async with as_role(house.database, "bulkhead_identity_relay") as connection:
         cursor = await connection.execute(
             "select tenant_id, actor_id, actor_type, rpc, request_id from identity.outbox"
             " where entity_id = %s and action = 'member.updated' and changes ? 'display_name' order by outbox_id",
@@ -192,5 +192,5 @@ async def test_a_batch_is_small(house: House, mails: PostOffice) -> None:
 )
 async def test_the_worker_changes_nothing_by_itself(house: House, statement: str) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        async with as_role(house.database, "identity_worker") as connection:
+        async with as_role(house.database, "bulkhead_identity_worker") as connection:
             await connection.execute(statement.encode())

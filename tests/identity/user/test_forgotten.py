@@ -67,7 +67,7 @@ async def deliver(house: House) -> None:
         stop, client = asyncio.Event(), AuditClient(house.running["audit"].address, house.mint.services[service])
         metrics = RelayMetrics(CollectorRegistry())
         task = asyncio.create_task(
-            keep_delivering(house.database.dsn(f"{service}_relay"), service, client, metrics, stop, Tuning())
+            keep_delivering(house.database.dsn(f"bulkhead_{service}_relay"), service, client, metrics, stop, Tuning())
         )
         try:
             with psycopg.connect(house.database.admin_dsn, autocommit=True) as admin:
@@ -99,11 +99,11 @@ async def live(house: House, mails: PostOffice, planted: Planted) -> tuple[Perso
             await tenant.owner.identity.RevokeInvitation(invitation_id=made.invitation_id, request_id=str(new_id()))
         if tenant is tenants[4]:
             with psycopg.connect(house.database.admin_dsn) as admin:
-                admin.execute("set role identity_owner")
+                admin.execute("set role bulkhead_identity_owner")
                 admin.execute(
                     "update identity.invitations set expires_at = now() where tenant_id = %s", (tenant.tenant_id,)
                 )
-            with psycopg.connect(house.database.dsn("identity_worker")) as worker:
+            with psycopg.connect(house.database.dsn("bulkhead_identity_worker")) as worker:
                 worker.execute("select identity.expire_invitations(%s)", (tenant.tenant_id,))
     chosen = await client.identity.SelectTenant(tenant_id=str(tenants[0].tenant_id))
     inside = house.with_token(chosen.access_token.token)

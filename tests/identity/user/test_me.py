@@ -88,7 +88,7 @@ async def test_her_name_and_picture_change_in_all_her_tenants(house: House) -> N
     await join(house, tenants[2], person)
     assert await face(tenants[2], person) == ("Ada King", "https://a.example/a.png")
     # Each tenant's log has its own event, with who did it; nothing else of her is in them.
-    async with as_role(house.database, "identity_relay") as connection:
+    async with as_role(house.database, "bulkhead_identity_relay") as connection:
         cursor = await connection.execute(
             "select tenant_id, actor_id, rpc, changes from identity.outbox"
             " where action = 'member.updated' and entity_id = %s and rpc like '%%UpdateMe'",
@@ -209,7 +209,7 @@ async def test_nobody_reads_or_writes_anothers_profile(house: House) -> None:
 
 async def sqlstate(house: House, person: Person, statement: str, values: dict[str, Any]) -> str:
     try:
-        async with as_role(house.database, "identity_app", user_id=person.user_id) as connection:
+        async with as_role(house.database, "bulkhead_identity_app", user_id=person.user_id) as connection:
             return f"{(await connection.execute(statement.encode(), values)).rowcount} rows"
     except psycopg.DatabaseError as error:
         return str(error.sqlstate)
@@ -239,7 +239,7 @@ async def test_who_comes_back_meanwhile_is_seen_as_she_is(house: House) -> None:
     await house.member(person.user_id, tenant.tenant_id, Role.MEMBER).identity.LeaveTenant(
         tenant_id=str(tenant.tenant_id)
     )
-    async with as_role(house.database, "identity_app", user_id=person.user_id) as connection:
+    async with as_role(house.database, "bulkhead_identity_app", user_id=person.user_id) as connection:
         await connection.execute("update identity.users set full_name = 'Ada King'")
         returning = asyncio.ensure_future(join(house, tenant, person))
         done, _ = await asyncio.wait([returning], timeout=0.3)

@@ -92,7 +92,7 @@ async def test_an_internal_comment_does_not_exist_for_viewers(house: House, tena
 async def test_an_internal_comments_events_say_so(house: House, tenant: Tenant, issue: Any) -> None:
     made = await make_comment(tenant.owner, issue.issue_id, visibility=INTERNAL)
     await tenant.owner.issues.UpdateComment(comment=edited(made, "Other"))
-    async with await psycopg.AsyncConnection.connect(house.database.dsn("issues_relay")) as connection:
+    async with await psycopg.AsyncConnection.connect(house.database.dsn("bulkhead_issues_relay")) as connection:
         cursor = await connection.execute(
             "select action, visibility, project_id::text from issues.outbox where entity_id = %s order by outbox_id",
             (made.comment_id,),

@@ -22,7 +22,7 @@ async def test_answered_calls_are_kept_for_a_day_and_then_removed(house: House, 
             "update issues.request_ids set created_at = now() - interval '25 hours' where request_id = any(%s)",
             ([ids[0], ids[1]],),
         )
-    worker = Database(house.database.dsn("issues_worker"))
+    worker = Database(house.database.dsn("bulkhead_issues_worker"))
     await worker.open()
     removed = [await actions.expire(worker, worker_caller("issues"), batch=1) for _ in range(3)]
     assert removed == [1, 1, 0]

@@ -91,7 +91,7 @@ async def test_by_sql_too(house: House, tenant: Tenant, stranger: Tenant, projec
 async def test_archiving_waits_for_a_project_that_is_being_made(house: House, tenant: Tenant, project: Any) -> None:
     """The race without luck: the project is given to the team by hand, and not committed yet."""
     team_id = await make_team(tenant)
-    connection = await psycopg.AsyncConnection.connect(house.database.dsn("issues_app"))
+    connection = await psycopg.AsyncConnection.connect(house.database.dsn("bulkhead_issues_app"))
     async with connection:
         for name, value in (("tenant_id", tenant.tenant_id), ("role", Role.OWNER.value)):
             await connection.execute("select set_config(%s, %s, true)", (f"app.{name}", str(value)))

@@ -21,7 +21,7 @@ def make_tenant(database: ScratchDatabase) -> tuple[UUID, UUID]:
     """A tenant and its owner, as identity's own functions would leave them."""
     tenant, user = uuid4(), uuid4()
     with psycopg.connect(database.admin_dsn) as connection:
-        connection.execute("set role identity_owner")
+        connection.execute("set role bulkhead_identity_owner")
         connection.execute(
             "insert into identity.users (user_id, kind, email, full_name) values (%s, 'person', %s, 'Ada')",
             (user, f"{user}@example.com"),
@@ -43,7 +43,7 @@ def make_tenant(database: ScratchDatabase) -> tuple[UUID, UUID]:
 
 @pytest.fixture
 async def issues(database: ScratchDatabase) -> AsyncIterator[Database]:
-    made = Database(database.dsn("issues_app"), PoolSettings(min_size=1, max_size=8))
+    made = Database(database.dsn("bulkhead_issues_app"), PoolSettings(min_size=1, max_size=8))
     await made.open()
     yield made
     await made.close()

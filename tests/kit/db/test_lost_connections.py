@@ -18,7 +18,7 @@ SIZE = 4
 
 @pytest.fixture
 async def several(database: ScratchDatabase) -> AsyncIterator[Database]:
-    made = Database(database.dsn("issues_app"), PoolSettings(min_size=SIZE, max_size=SIZE), application="lost")
+    made = Database(database.dsn("bulkhead_issues_app"), PoolSettings(min_size=SIZE, max_size=SIZE), application="lost")
     await made.open()
     yield made
     await made.close()

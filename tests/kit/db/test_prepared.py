@@ -33,7 +33,7 @@ def fresh() -> Query[Any]:
 @pytest.fixture
 async def one(database: ScratchDatabase) -> AsyncIterator[Database]:
     """With one connection, which every call has to use."""
-    made = Database(database.dsn("issues_app"), PoolSettings(min_size=1, max_size=1))
+    made = Database(database.dsn("bulkhead_issues_app"), PoolSettings(min_size=1, max_size=1))
     await made.open()
     yield made
     await made.close()
@@ -113,7 +113,7 @@ def wider_names(database: ScratchDatabase) -> Iterator[None]:
     """What a migration may do to a column while services run."""
     with psycopg.connect(database.admin_dsn, autocommit=True) as connection:
         connection.execute("create table issues.prepared (name varchar(10))")
-        connection.execute("grant select on issues.prepared to issues_app")
+        connection.execute("grant select on issues.prepared to bulkhead_issues_app")
         yield
         connection.execute("drop table issues.prepared")
 
@@ -135,7 +135,7 @@ async def test_column_that_got_another_type_is_read_as_what_it_is_now(
 ) -> None:
     with psycopg.connect(database.admin_dsn, autocommit=True) as connection:
         connection.execute("create table issues.kinds (tenant_id uuid, kind integer)")
-        connection.execute("grant select on issues.kinds to issues_app")
+        connection.execute("grant select on issues.kinds to bulkhead_issues_app")
         connection.execute("insert into issues.kinds values (%s, 7)", (owner().tenant_id,))
         query: Query[Any] = Query(text("select kind from issues.kinds"))
         assert await one.read(owner()).all(query) == [(7,)]
@@ -146,7 +146,7 @@ async def test_column_that_got_another_type_is_read_as_what_it_is_now(
                 await one.read(owner()).all(query)
             assert await one.read(owner()).all(query) == [(expected,)]
             # Nor does a connection that never knew the old type take it for the old one.
-            other = Database(database.dsn("issues_app"), PoolSettings(min_size=1, max_size=1))
+            other = Database(database.dsn("bulkhead_issues_app"), PoolSettings(min_size=1, max_size=1))
             await other.open()
             assert await other.read(owner()).all(query) == [(expected,)]
             await other.close()
@@ -159,7 +159,7 @@ async def test_a_refusal_that_comes_with_the_sync_is_told(
     insert: Query[Any] = Query(text("insert into issues.at_the_end values (1)"))
     with psycopg.connect(database.admin_dsn, autocommit=True) as connection:
         connection.execute("create table issues.at_the_end (n integer unique deferrable initially deferred)")
-        connection.execute("grant insert on issues.at_the_end to issues_app")
+        connection.execute("grant insert on issues.at_the_end to bulkhead_issues_app")
         with pytest.raises(AlreadyExists):
             await one.read(owner()).together(insert.bind(), insert.bind())
         await one.read(owner()).all(insert)

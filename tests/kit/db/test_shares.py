@@ -318,7 +318,7 @@ class InOrder(Shares):
 async def test_waiting_shows_in_the_numbers_of_the_pool(
     database: ScratchDatabase, owner: Callable[..., Caller]
 ) -> None:
-    issues = Database(database.dsn("issues_app"), PoolSettings(min_size=1, max_size=1, wait=0.2))
+    issues = Database(database.dsn("bulkhead_issues_app"), PoolSettings(min_size=1, max_size=1, wait=0.2))
     await issues.open()
     try:
         async with issues.session(owner()):

@@ -91,7 +91,7 @@ async def test_role_without_the_right_is_refused_by_the_database(
     tenant, _ = make_tenant(database)
     with psycopg.connect(database.admin_dsn) as connection:
         viewer = uuid4()
-        connection.execute("set role identity_owner")
+        connection.execute("set role bulkhead_identity_owner")
         connection.execute(
             "insert into identity.users (user_id, kind, email, full_name) values (%s, 'person', %s, 'Bob')",
             (viewer, f"{viewer}@example.com"),
@@ -161,7 +161,7 @@ async def test_nul_character_is_the_callers_fault(issues: Database, owner: Make)
 
 
 async def test_connection_with_a_context_left_on_it_is_not_used(database: ScratchDatabase, owner: Make) -> None:
-    one = Database(database.dsn("issues_app"), PoolSettings(min_size=1, max_size=1))
+    one = Database(database.dsn("bulkhead_issues_app"), PoolSettings(min_size=1, max_size=1))
     await one.open()
     try:
         await one.read(owner()).one(labels.COUNT)
@@ -180,7 +180,9 @@ async def test_database_that_went_away_is_unavailable_and_comes_back(
 ) -> None:
     await issues.read(owner()).one(labels.COUNT)
     with psycopg.connect(database.admin_dsn, autocommit=True) as connection:
-        connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'issues_app'")
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'bulkhead_issues_app'"
+        )
     seen = []
     for _ in range(20):
         try:
@@ -192,7 +194,7 @@ async def test_database_that_went_away_is_unavailable_and_comes_back(
 
 
 async def test_pool_that_is_empty_answers_unavailable_in_its_time(database: ScratchDatabase, owner: Make) -> None:
-    one = Database(database.dsn("issues_app"), PoolSettings(min_size=1, max_size=1, wait=1.0))
+    one = Database(database.dsn("bulkhead_issues_app"), PoolSettings(min_size=1, max_size=1, wait=1.0))
     await one.open()
     try:
         holding = asyncio.create_task(one.read(owner()).all(labels.SLEEP))
@@ -207,7 +209,7 @@ async def test_pool_that_is_empty_answers_unavailable_in_its_time(database: Scra
 
 
 async def test_many_statements_keep_few_prepared(database: ScratchDatabase, owner: Make) -> None:
-    one = Database(database.dsn("issues_app"), PoolSettings(min_size=1, max_size=1))
+    one = Database(database.dsn("bulkhead_issues_app"), PoolSettings(min_size=1, max_size=1))
     await one.open()
     try:
         queries = labels.many(600)
@@ -238,7 +240,7 @@ async def _until_sleeping(database: ScratchDatabase, number: int) -> None:
         with psycopg.connect(database.admin_dsn) as connection:
             found = connection.execute(
                 "select count(*) from pg_stat_activity"
-                " where usename = 'issues_app' and state = 'active' and query = 'select pg_sleep(30)'"
+                " where usename = 'bulkhead_issues_app' and state = 'active' and query = 'select pg_sleep(30)'"
                 " and datname = current_database()"
             ).fetchone()
         if found == (number,):
@@ -250,7 +252,7 @@ async def _until_sleeping(database: ScratchDatabase, number: int) -> None:
 async def test_calls_given_up_at_any_moment_lose_no_connection(
     database: ScratchDatabase, owner: Make, rng: random.Random
 ) -> None:
-    some = Database(database.dsn("issues_app"), PoolSettings(min_size=4, max_size=4))
+    some = Database(database.dsn("bulkhead_issues_app"), PoolSettings(min_size=4, max_size=4))
     await some.open()
 
     async def impatient(ends: float) -> None:
@@ -273,7 +275,7 @@ async def test_calls_given_up_at_any_moment_lose_no_connection(
 
 
 async def test_shapes_that_do_not_come_again_are_not_prepared(database: ScratchDatabase, owner: Make) -> None:
-    one = Database(database.dsn("issues_app"), PoolSettings(min_size=1, max_size=1))
+    one = Database(database.dsn("bulkhead_issues_app"), PoolSettings(min_size=1, max_size=1))
     await one.open()
     cache = QueryCache()
     try:

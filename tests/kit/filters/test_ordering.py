@@ -139,7 +139,7 @@ class Rows:
 @pytest.fixture(scope="module")
 def rows(databases: Databases) -> Iterator[Rows]:
     made = databases.empty()
-    with psycopg.connect(made.dsn("issues_app")) as connection:
+    with psycopg.connect(made.dsn("bulkhead_issues_app")) as connection:
         yield Rows(connection)
     databases.drop(made)
 

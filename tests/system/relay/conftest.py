@@ -23,7 +23,7 @@ def table(database: ScratchDatabase) -> None:
 @pytest.fixture
 def write(database: ScratchDatabase) -> Iterator[Callable[[], Writer]]:
     """A writer of a tenant of its own, each time."""
-    with psycopg.connect(database.dsn("issues_app")) as connection:
+    with psycopg.connect(database.dsn("bulkhead_issues_app")) as connection:
         connection.autocommit = True
         yield lambda: Writer(connection, new_id())
 

@@ -108,7 +108,7 @@ class Killer:
     async def _stand_by(self, connection: psycopg.Connection) -> None:
         """Waits for the second relay: one that was killed a moment ago has to start first."""
         ends = clock.monotonic() + WAIT
-        sessions = "select count(*) from pg_stat_activity where usename = 'issues_relay'"
+        sessions = "select count(*) from pg_stat_activity where usename = 'bulkhead_issues_relay'"
         while connection.execute(sessions).fetchall()[0][0] < 2:
             assert clock.monotonic() < ends, "no relay stands by"
             await asyncio.sleep(0.05)
@@ -123,7 +123,7 @@ class Killer:
     def _lock_holder(self, connection: psycopg.Connection) -> int | None:
         row = connection.execute(
             "select l.pid from pg_locks as l join pg_stat_activity as a on a.pid = l.pid"
-            " where l.locktype = 'advisory' and l.granted and a.usename = 'issues_relay'"
+            " where l.locktype = 'advisory' and l.granted and a.usename = 'bulkhead_issues_relay'"
         ).fetchone()
         return None if row is None else int(row[0])
 

@@ -91,7 +91,9 @@ class Clients:
         """Each a company with an owner, a workspace and a project."""
         workspaces = workspace_service_pb2_grpc.WorkspaceServiceStub(self._channel)
         projects = project_service_pb2_grpc.ProjectServiceStub(self._channel)
-        connection = await psycopg.AsyncConnection.connect(self.site.database.dsn("identity_app"), autocommit=True)
+        connection = await psycopg.AsyncConnection.connect(
+            self.site.database.dsn("bulkhead_identity_app"), autocommit=True
+        )
         try:
             for number in range(count):
                 owner = await people.make_person(connection)

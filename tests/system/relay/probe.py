@@ -17,7 +17,7 @@ from bulkhead_kit.ids import new_id
 from tests.support.postgres import ScratchDatabase
 
 CREATE = """
-set role issues_owner;
+set role bulkhead_issues_owner;
 create table issues.relay_probes (
     tenant_id uuid not null,
     probe_id uuid not null,
@@ -27,7 +27,7 @@ create table issues.relay_probes (
 );
 call app.protect('issues.relay_probes');
 call app.rights('issues.relay_probes', 1::smallint, 2::smallint);
-grant select, insert, update on issues.relay_probes to issues_app;
+grant select, insert, update on issues.relay_probes to bulkhead_issues_app;
 call app.capture_on('issues.relay_probes', 'relay_probe', '{probe_id}');
 reset role;
 """

@@ -44,7 +44,7 @@ class Relays:
         async def append(tenant_id: UUID, request: pb.AppendEventsRequest) -> pb.AppendEventsResponse:
             return await (client(tenant_id, request) if wrap is None else wrap(client, tenant_id, request))
 
-        url = self.house.database.dsn("issues_relay")
+        url = self.house.database.dsn("bulkhead_issues_relay")
         settings = Tuning(**{"parked_every": 0.1, "gauge_every": 0.1, **tuning})  # type: ignore[arg-type]  # by name
         task = asyncio.create_task(keep_delivering(url, "issues", append, gauges.metrics, stop, settings))
         try:

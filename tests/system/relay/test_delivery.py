@@ -108,7 +108,7 @@ async def test_a_lost_answer_doubles_nothing(
 
 async def test_an_open_snapshot_shows(relays: Relays, database: ScratchDatabase, write: Callable[[], Writer]) -> None:
     writer = write()
-    with psycopg.connect(database.dsn("issues_app")) as old:
+    with psycopg.connect(database.dsn("bulkhead_issues_app")) as old:
         old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         old.execute("select 1")
         async with relays.running() as gauges:

@@ -132,7 +132,7 @@ def parked(database: ScratchDatabase, tenant_id: UUID) -> tuple[int, str, bool]:
 
 
 async def retry(database: ScratchDatabase, tenant_id: UUID | None) -> int:
-    connection = await connect(database.dsn("issues_relay"))
+    connection = await connect(database.dsn("bulkhead_issues_relay"))
     try:
         return await Outbox(connection, "issues").retry(tenant_id)
     finally:
@@ -142,7 +142,7 @@ async def retry(database: ScratchDatabase, tenant_id: UUID | None) -> int:
 async def retry_command(house: House) -> str:
     """What the command says that the runbook names."""
     given = {"LISTEN": "127.0.0.1:0", "LOG_FORMAT": "json", "KEYS_DIR": str(house.mint.keys)}
-    given["RELAY_DATABASE_URL"] = house.database.dsn("issues_relay")
+    given["RELAY_DATABASE_URL"] = house.database.dsn("bulkhead_issues_relay")
     command = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bulkhead_issues", "retry"),
         env=inherited_environment() | {f"BULKHEAD_ISSUES_{name}": value for name, value in given.items()},

@@ -31,7 +31,7 @@ async def relay(house: House, service: str) -> AsyncIterator[None]:
     stop = asyncio.Event()
     client = AuditClient(house.running["audit"].address, house.mint.services[service])
     metrics = RelayMetrics(CollectorRegistry())
-    url = house.database.dsn(f"{service}_relay")
+    url = house.database.dsn(f"bulkhead_{service}_relay")
     task = asyncio.create_task(keep_delivering(url, service, client, metrics, stop, Tuning()))
     try:
         yield

@@ -63,7 +63,7 @@ async def test_batches_keep_within_the_length_of_a_message(
 async def test_no_more_is_read_than_a_message_can_hold(database: ScratchDatabase, write: Callable[[], Writer]) -> None:
     writer = write()
     writer.change(*[new_id() for _ in range(6)], body="x" * 200_000)
-    connection = await connect(database.dsn("issues_relay"))
+    connection = await connect(database.dsn("bulkhead_issues_relay"))
     try:
         outbox = Outbox(connection, "issues")
         for size, count in ((500_000, 2), (100, 1), (5_000_000, 6)):

@@ -40,8 +40,11 @@ async def test_a_relay_that_stands_by_takes_over_within_seconds(
 
 
 async def test_two_relays_are_never_active_together(relays: Relays, database: ScratchDatabase) -> None:
-    first, second = await connect(database.dsn("issues_relay")), await connect(database.dsn("issues_relay"))
-    other = await connect(database.dsn("identity_relay"))
+    first, second = (
+        await connect(database.dsn("bulkhead_issues_relay")),
+        await connect(database.dsn("bulkhead_issues_relay")),
+    )
+    other = await connect(database.dsn("bulkhead_identity_relay"))
     try:
         assert await Outbox(first, "issues").try_lock()
         assert not await Outbox(second, "issues").try_lock()
@@ -66,6 +69,6 @@ def kill_active_session(database: ScratchDatabase) -> None:
         killed = connection.execute(
             "select pg_terminate_backend(l.pid) from pg_locks as l join pg_database as d on d.oid = l.database"
             " where l.locktype = 'advisory' and l.granted and d.datname = current_database()"
-            " and l.pid in (select pid from pg_stat_activity where usename = 'issues_relay')"
+            " and l.pid in (select pid from pg_stat_activity where usename = 'bulkhead_issues_relay')"
         ).fetchall()
         assert killed == [(True,)]

@@ -149,7 +149,7 @@ class _Bench:
         told = {
             **shared(self._settings, self._endpoints, service),
             "LISTEN": f"127.0.0.1:{port}",
-            "DATABASE_URL": self._endpoints.database_roles[f"{service}_app"],
+            "DATABASE_URL": self._endpoints.database_roles[f"bulkhead_{service}_app"],
             "METRICS_LISTEN": f"127.0.0.1:{metrics}",
             # Counted, so that it costs what it costs, but out of reach.
             **dict.fromkeys(("RATE_PER_IP", "RATE_PER_PRINCIPAL", "RATE_PER_TENANT"), "999999999/minute"),

@@ -180,7 +180,9 @@ class Story:
     def _undelivered(self) -> int:
         """The one look behind the RPCs, at how far the log is."""
         roles = self.endpoints.database_roles
-        return sum(database.undelivered(roles[f"{service}_relay"], service) for service in ("identity", "issues"))
+        return sum(
+            database.undelivered(roles[f"bulkhead_{service}_relay"], service) for service in ("identity", "issues")
+        )
 
     def _table(self, events: list[audit_event_pb2.AuditEvent]) -> None:
         table = Table("when", "what", "fields", "request ends", title="the newest ten")

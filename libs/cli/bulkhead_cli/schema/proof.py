@@ -95,7 +95,7 @@ def prove(connection: Connection[Any]) -> Proof:
         connection.execute(FILL, {"events": EVENTS})
         connection.execute(FILL_VALUES)
         connection.execute("analyze audit.events, audit.event_values")
-        connection.execute("set local role audit_app")
+        connection.execute("set local role bulkhead_audit_app")
         connection.execute("set local app.role = '4'")
         # SET takes no parameters; the value is BINDS' tenant.
         connection.execute("set local app.tenant_id = '00000000-0000-7000-8000-000000000001'")

@@ -29,7 +29,7 @@ def _tenants(catalogue: Catalogue) -> Iterator[Table]:
 
 
 def _app(table: Table) -> str:
-    return f"{table.schema}_app"
+    return f"bulkhead_{table.schema}_app"
 
 
 def unwalled(catalogue: Catalogue) -> Iterator[str]:

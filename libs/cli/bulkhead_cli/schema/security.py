@@ -87,7 +87,7 @@ REQUIREMENTS = (
         tests="tests/audit",
         breaches=shows.changeable_log,
         exceptions={
-            "audit.logs.audit_app.update": "to take the head for an append; a trigger refuses every "
+            "audit.logs.bulkhead_audit_app.update": "to take the head for an append; a trigger refuses every "
             "change but the append's own",
         },
     ),
@@ -115,7 +115,7 @@ REQUIREMENTS = (
         where="`roles.sql`",
         tests="tests/isolation",
         breaches=shows.mighty_login,
-        exceptions={"backup": "a dump must miss no row; no service uses it"},
+        exceptions={"bulkhead_backup": "a dump must miss no row; no service uses it"},
     ),
     Requirement(
         says="A function with its owner's rights cannot be turned against him.",

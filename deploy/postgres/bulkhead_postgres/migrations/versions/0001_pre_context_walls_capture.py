@@ -34,9 +34,12 @@ def downgrade() -> None:
     drop function app.current_user_id();
     drop function app.current_tenant_id();
     revoke all on schema app from
-        identity_owner, issues_owner, audit_owner, identity_definer, issues_search, audit_partition,
-        identity_app, issues_app, audit_app, platform_app, identity_relay, issues_relay,
-        identity_worker, issues_worker, audit_worker, ops, eraser, backup;
+        bulkhead_identity_owner, bulkhead_issues_owner, bulkhead_audit_owner, bulkhead_identity_definer,
+        bulkhead_issues_search, bulkhead_audit_partition,
+        bulkhead_identity_app, bulkhead_issues_app, bulkhead_audit_app, bulkhead_platform_app, bulkhead_identity_relay,
+        bulkhead_issues_relay,
+        bulkhead_identity_worker, bulkhead_issues_worker, bulkhead_audit_worker, bulkhead_ops, bulkhead_eraser,
+        bulkhead_backup;
     """)
 
 
@@ -143,7 +146,7 @@ begin
     -- Without it a backfill under FORCE touches no row and a constraint is validated over rows nobody looked at.
     execute format(
         'create policy owner_right on %s to %I using (true) with check (true)',
-        p_table::text, v_schema || '_owner'
+        p_table::text, 'bulkhead_' || v_schema || '_owner'
     );
 end
 $$;
@@ -164,7 +167,7 @@ begin
     execute format(
         'create policy tenant_wall on %s as restrictive for all to %I '
         'using (tenant_id = app.current_tenant_id()) with check (tenant_id = app.current_tenant_id())',
-        p_table::text, v_schema || '_app'
+        p_table::text, 'bulkhead_' || v_schema || '_app'
     );
 end
 $$;
@@ -178,7 +181,7 @@ as $$
 declare
     v_app text;
 begin
-    select n.nspname || '_app' into strict v_app
+    select 'bulkhead_' || n.nspname || '_app' into strict v_app
     from pg_class as c inner join pg_namespace as n on n.oid = c.relnamespace
     where c.oid = p_table;
     execute format(
@@ -259,18 +262,23 @@ begin
         call app.own('%1$I.outbox_parked');
     $sql$, p_schema);
     execute format(
-        'create policy relay_read on %1$I.outbox for select to %2$I using (true)', p_schema, p_schema || '_relay'
+        'create policy relay_read on %1$I.outbox for select to %2$I using (true)',
+        p_schema, 'bulkhead_' || p_schema || '_relay'
     );
     execute format(
-        'create policy relay_remove on %1$I.outbox for delete to %2$I using (true)', p_schema, p_schema || '_relay'
+        'create policy relay_remove on %1$I.outbox for delete to %2$I using (true)',
+        p_schema, 'bulkhead_' || p_schema || '_relay'
     );
     execute format(
         'create policy relay_park on %1$I.outbox_parked to %2$I using (true) with check (true)',
-        p_schema, p_schema || '_relay'
+        p_schema, 'bulkhead_' || p_schema || '_relay'
     );
-    execute format('grant select, delete on %1$I.outbox to %2$I', p_schema, p_schema || '_relay');
-    execute format('grant select, insert, update, delete on %1$I.outbox_parked to %2$I', p_schema, p_schema || '_relay');
-    execute format('grant usage on schema %1$I to %2$I', p_schema, p_schema || '_relay');
+    execute format('grant select, delete on %1$I.outbox to %2$I', p_schema, 'bulkhead_' || p_schema || '_relay');
+    execute format(
+        'grant select, insert, update, delete on %1$I.outbox_parked to %2$I',
+        p_schema, 'bulkhead_' || p_schema || '_relay'
+    );
+    execute format('grant usage on schema %1$I to %2$I', p_schema, 'bulkhead_' || p_schema || '_relay');
 end
 $$;
 comment on procedure app.outbox_in(text) is
@@ -310,7 +318,7 @@ begin
         using (created_at < now() - interval '24 hours');
         grant select (tenant_id, principal, request_id, created_at), delete on %1$I.request_ids to %3$I;
         grant usage on schema %1$I to %2$I, %3$I;
-    $sql$, p_schema, p_schema || '_app', p_schema || '_worker');
+    $sql$, p_schema, 'bulkhead_' || p_schema || '_app', 'bulkhead_' || p_schema || '_worker');
 end
 $$;
 comment on procedure app.request_ids_in(text) is
@@ -445,11 +453,16 @@ GRANTS = """
 revoke all on all functions in schema app from public;
 revoke all on all procedures in schema app from public;
 grant usage on schema app to
-    identity_owner, issues_owner, audit_owner, identity_definer, issues_search, audit_partition,
-    identity_app, issues_app, audit_app, platform_app, identity_relay, issues_relay,
-    identity_worker, issues_worker, audit_worker, ops, eraser, backup;
+    bulkhead_identity_owner, bulkhead_issues_owner, bulkhead_audit_owner, bulkhead_identity_definer,
+    bulkhead_issues_search, bulkhead_audit_partition,
+    bulkhead_identity_app, bulkhead_issues_app, bulkhead_audit_app, bulkhead_platform_app, bulkhead_identity_relay,
+    bulkhead_issues_relay,
+    bulkhead_identity_worker, bulkhead_issues_worker, bulkhead_audit_worker, bulkhead_ops, bulkhead_eraser,
+    bulkhead_backup;
 grant execute on all functions in schema app to
-    identity_owner, issues_owner, audit_owner, identity_definer, issues_search, audit_partition,
-    identity_app, issues_app, audit_app, platform_app, identity_worker, issues_worker, audit_worker, ops, eraser;
-grant execute on all procedures in schema app to identity_owner, issues_owner, audit_owner;
+    bulkhead_identity_owner, bulkhead_issues_owner, bulkhead_audit_owner, bulkhead_identity_definer,
+    bulkhead_issues_search, bulkhead_audit_partition,
+    bulkhead_identity_app, bulkhead_issues_app, bulkhead_audit_app, bulkhead_platform_app, bulkhead_identity_worker,
+    bulkhead_issues_worker, bulkhead_audit_worker, bulkhead_ops, bulkhead_eraser;
+grant execute on all procedures in schema app to bulkhead_identity_owner, bulkhead_issues_owner, bulkhead_audit_owner;
 """

@@ -8,9 +8,9 @@ down_revision = "0001"
 
 def upgrade() -> None:
     run_sql("""
-    grant usage on schema app to issues_definer;
+    grant usage on schema app to bulkhead_issues_definer;
     grant execute on function app.current_tenant_id(), app.current_user_id(), app.platform_log_id(), app.role_level()
-    to issues_definer;
+    to bulkhead_issues_definer;
     """)
 
 
@@ -18,6 +18,6 @@ def downgrade() -> None:
     run_sql("""
     revoke execute on function
         app.current_tenant_id(), app.current_user_id(), app.platform_log_id(), app.role_level()
-    from issues_definer;
-    revoke usage on schema app from issues_definer;
+    from bulkhead_issues_definer;
+    revoke usage on schema app from bulkhead_issues_definer;
     """)

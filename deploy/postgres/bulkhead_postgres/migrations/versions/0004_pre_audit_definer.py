@@ -8,13 +8,15 @@ down_revision = "0003"
 
 def upgrade() -> None:
     run_sql("""
-    grant usage on schema app to audit_definer;
-    grant execute on function app.current_tenant_id(), app.current_user_id(), app.role_level() to audit_definer;
+    grant usage on schema app to bulkhead_audit_definer;
+    grant execute on function app.current_tenant_id(), app.current_user_id(), app.role_level() to
+        bulkhead_audit_definer;
     """)
 
 
 def downgrade() -> None:
     run_sql("""
-    revoke execute on function app.current_tenant_id(), app.current_user_id(), app.role_level() from audit_definer;
-    revoke usage on schema app from audit_definer;
+    revoke execute on function app.current_tenant_id(), app.current_user_id(), app.role_level() from
+        bulkhead_audit_definer;
+    revoke usage on schema app from bulkhead_audit_definer;
     """)

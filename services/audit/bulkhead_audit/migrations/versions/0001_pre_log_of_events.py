@@ -23,7 +23,7 @@ def downgrade() -> None:
     drop function audit.only_grow();
     drop function audit.only_erase();
     drop function audit.refuse_change();
-    revoke usage on schema audit from audit_app, audit_worker, eraser;
+    revoke usage on schema audit from bulkhead_audit_app, bulkhead_audit_worker, bulkhead_eraser;
     """)
 
 
@@ -46,7 +46,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if current_user <> 'eraser' then
+    if current_user <> 'bulkhead_eraser' then
         raise exception 'delete from %.% refused: only an erasure removes values', tg_table_schema, tg_table_name
             using errcode = 'insufficient_privilege';
     end if;
@@ -54,7 +54,7 @@ begin
 end
 $$;
 comment on function audit.only_erase() is
-'Lets the role eraser delete, and nobody else.';
+'Lets the role bulkhead_eraser delete, and nobody else.';
 
 create function audit.only_grow() returns trigger
 language plpgsql
@@ -71,7 +71,7 @@ comment on function audit.only_grow() is
 'Keeps a log''s head from going back: a number would be given twice.';
 
 revoke all on function audit.refuse_change(), audit.only_erase(), audit.only_grow() from public;
-grant usage on schema audit to audit_app, audit_worker, eraser;
+grant usage on schema audit to bulkhead_audit_app, bulkhead_audit_worker, bulkhead_eraser;
 """
 
 EVENTS = """
@@ -119,10 +119,10 @@ create table audit.events (
 call app.protect('audit.events');
 -- The log spans all projects and is for those who run the tenant; internal events are beyond viewers with all others.
 -- Of the platform log no person reads anything, whatever tenant a context names.
-create policy read_right on audit.events for select to audit_app
+create policy read_right on audit.events for select to bulkhead_audit_app
 using (app.role_level() >= 3 and (app.role_level() = 6 or tenant_id <> app.platform_log_id()));
-create policy insert_right on audit.events for insert to audit_app with check (app.role_level() = 6);
-grant select, insert on audit.events to audit_app;
+create policy insert_right on audit.events for insert to bulkhead_audit_app with check (app.role_level() = 6);
+grant select, insert on audit.events to bulkhead_audit_app;
 
 create trigger no_change before update or delete on audit.events
 for each row execute function audit.refuse_change();
@@ -179,13 +179,13 @@ create table audit.event_values (
 ) partition by range (occurred_at);
 
 call app.protect('audit.event_values');
-create policy read_right on audit.event_values for select to audit_app
+create policy read_right on audit.event_values for select to bulkhead_audit_app
 using (app.role_level() >= 3 and (app.role_level() = 6 or tenant_id <> app.platform_log_id()));
-create policy insert_right on audit.event_values for insert to audit_app with check (app.role_level() = 6);
-grant select, insert on audit.event_values to audit_app;
-create policy eraser_read on audit.event_values for select to eraser using (true);
-create policy eraser_remove on audit.event_values for delete to eraser using (true);
-grant select (tenant_id, event_id, occurred_at), delete on audit.event_values to eraser;
+create policy insert_right on audit.event_values for insert to bulkhead_audit_app with check (app.role_level() = 6);
+grant select, insert on audit.event_values to bulkhead_audit_app;
+create policy eraser_read on audit.event_values for select to bulkhead_eraser using (true);
+create policy eraser_remove on audit.event_values for delete to bulkhead_eraser using (true);
+grant select (tenant_id, event_id, occurred_at), delete on audit.event_values to bulkhead_eraser;
 
 create trigger no_update before update on audit.event_values
 for each row execute function audit.refuse_change();
@@ -212,7 +212,7 @@ create table audit.logs (
 
 call app.protect('audit.logs');
 call app.rights('audit.logs', 6::smallint, 6::smallint);
-grant select, insert (tenant_id), update (size) on audit.logs to audit_app;
+grant select, insert (tenant_id), update (size) on audit.logs to bulkhead_audit_app;
 
 create trigger only_grow before update on audit.logs
 for each row execute function audit.only_grow();
@@ -230,7 +230,7 @@ comment on column audit.logs.size is
 # Made apart and attached: readers and writers of the parent do not wait. No default partition: a row in it would keep
 # its month from being made.
 PARTITIONS = """
-set local role audit_partition;
+set local role bulkhead_audit_partition;
 
 create function audit.make_months(p_first date, p_last date) returns integer
 language plpgsql security definer
@@ -255,7 +255,7 @@ begin
             v_name := v_parent || to_char(v_month, '_YYYY_MM');
             continue when to_regclass(format('audit.%I', v_name)) is not null;
             execute format('create table audit.%I (like audit.%I including constraints)', v_name, v_parent);
-            execute format('alter table audit.%I owner to audit_owner', v_name);
+            execute format('alter table audit.%I owner to bulkhead_audit_owner', v_name);
             execute format('comment on table audit.%I is %L', v_name, v_parent || to_char(v_month, ' "of" YYYY-MM'));
             -- The parent's policies and grants do not hold for who reads a partition by its name: nobody may.
             execute format('call app.own(%L)', format('audit.%I', v_name));
@@ -277,9 +277,9 @@ begin
 end
 $$;
 revoke all on function audit.make_months(date, date) from public;
-grant execute on function audit.make_months(date, date) to audit_app, audit_worker;
+grant execute on function audit.make_months(date, date) to bulkhead_audit_app, bulkhead_audit_worker;
 comment on function audit.make_months(date, date) is
 'Makes what is missing of the months from the first day''s to the last day''s; returns how many partitions it made.';
 
-set local role audit_owner;
+set local role bulkhead_audit_owner;
 """

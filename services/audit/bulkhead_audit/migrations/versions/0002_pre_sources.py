@@ -33,7 +33,7 @@ return case
     ) then 'issues'
 end;
 revoke all on function audit.kind_owner(text) from public;
-grant execute on function audit.kind_owner(text) to audit_app;
+grant execute on function audit.kind_owner(text) to bulkhead_audit_app;
 comment on function audit.kind_owner(text) is
 'The service whose kind of entity it is, or null.';
 """

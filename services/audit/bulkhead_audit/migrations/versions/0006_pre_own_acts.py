@@ -19,9 +19,9 @@ def downgrade() -> None:
     drop view audit.own_events;
     drop policy definer_read on audit.event_values;
     drop policy own_acts on audit.events;
-    revoke select on audit.events from audit_definer;
-    revoke select (tenant_id, event_id, occurred_at, changes) on audit.event_values from audit_definer;
-    revoke usage on schema audit from audit_definer;
+    revoke select on audit.events from bulkhead_audit_definer;
+    revoke select (tenant_id, event_id, occurred_at, changes) on audit.event_values from bulkhead_audit_definer;
+    revoke usage on schema audit from bulkhead_audit_definer;
     drop function audit.shown_fields(text);
     """)
     run_sql(WHOLE_LOG.format(least=3))
@@ -71,22 +71,22 @@ return case p_kind
     else array[]::text []
 end;
 revoke all on function audit.shown_fields(text) from public;
-grant execute on function audit.shown_fields(text) to audit_app;
+grant execute on function audit.shown_fields(text) to bulkhead_audit_app;
 comment on function audit.shown_fields(text) is
 'Fields of a kind of entity that the calls show to every role; all others are for owners and admins.';
 """
 
 OWN_ROWS = """
-grant usage on schema audit to audit_definer;
-grant select on audit.events to audit_definer;
-grant select (tenant_id, event_id, occurred_at, changes) on audit.event_values to audit_definer;
+grant usage on schema audit to bulkhead_audit_definer;
+grant select on audit.events to bulkhead_audit_definer;
+grant select (tenant_id, event_id, occurred_at, changes) on audit.event_values to bulkhead_audit_definer;
 -- Who acted by a key of hers, or for her, is somebody else. An internal event does not exist for viewers.
-create policy own_acts on audit.events for select to audit_definer
+create policy own_acts on audit.events for select to bulkhead_audit_definer
 using (
     tenant_id = app.current_tenant_id() and actor_id = app.current_user_id()
     and app.role_level() >= 1 and app.role_level() <= 5 and (visibility = 1 or app.role_level() >= 2)
 );
-create policy definer_read on audit.event_values for select to audit_definer
+create policy definer_read on audit.event_values for select to bulkhead_audit_definer
 using (tenant_id = app.current_tenant_id() and app.role_level() >= 1 and app.role_level() <= 5);
 """
 
@@ -94,8 +94,8 @@ using (tenant_id = app.current_tenant_id() and app.role_level() >= 1 and app.rol
 # Rows are chosen by the policies above, which let no condition of a query look before them, and still go by an index;
 # a security barrier would sort all of somebody's acts for one page.
 OWN_ACTS = """
-grant create on schema audit to audit_definer;
-set local role audit_definer;
+grant create on schema audit to bulkhead_audit_definer;
+set local role bulkhead_audit_definer;
 create view audit.own_events as
 select
     e.tenant_id,
@@ -132,11 +132,11 @@ select
 from audit.event_values as v
 inner join audit.events as e
     on v.tenant_id = e.tenant_id and v.occurred_at = e.occurred_at and v.event_id = e.event_id;
-grant select on audit.own_events, audit.own_event_values to audit_app;
+grant select on audit.own_events, audit.own_event_values to bulkhead_audit_app;
 comment on view audit.own_events is
 'What the person of the context did in its tenant, with the fields that the calls show to every role.';
 comment on view audit.own_event_values is
 'The values of audit.own_events, of those fields.';
-set local role audit_owner;
-revoke create on schema audit from audit_definer;
+set local role bulkhead_audit_owner;
+revoke create on schema audit from bulkhead_audit_definer;
 """

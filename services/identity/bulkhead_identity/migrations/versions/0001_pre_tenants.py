@@ -31,7 +31,8 @@ def downgrade() -> None:
     drop function identity.membership_key(uuid, uuid);
     drop function identity.tenant_key(uuid);
     revoke usage on schema identity from
-        identity_app, identity_worker, identity_relay, identity_definer, issues_owner, issues_app, audit_app;
+        bulkhead_identity_app, bulkhead_identity_worker, bulkhead_identity_relay, bulkhead_identity_definer,
+        bulkhead_issues_owner, bulkhead_issues_app, bulkhead_audit_app;
     """)
 
 
@@ -39,7 +40,8 @@ TRANSPORT = """
 call app.outbox_in('identity');
 call app.request_ids_in('identity');
 -- issues' foreign keys and every service's membership check reach into this schema; nothing else of it is granted.
-grant usage on schema identity to identity_definer, issues_owner, issues_app, audit_app;
+grant usage on schema identity to bulkhead_identity_definer, bulkhead_issues_owner, bulkhead_issues_app,
+    bulkhead_audit_app;
 
 create table identity.user_request_ids (
     user_id uuid not null,
@@ -53,14 +55,14 @@ create table identity.user_request_ids (
 );
 create index user_request_ids_created_at_idx on identity.user_request_ids (created_at);
 call app.own('identity.user_request_ids');
-create policy own_calls on identity.user_request_ids to identity_app
+create policy own_calls on identity.user_request_ids to bulkhead_identity_app
 using (user_id = app.current_user_id()) with check (user_id = app.current_user_id());
-create policy expiry_read on identity.user_request_ids for select to identity_worker using (true);
-create policy expiry_remove on identity.user_request_ids for delete to identity_worker
+create policy expiry_read on identity.user_request_ids for select to bulkhead_identity_worker using (true);
+create policy expiry_remove on identity.user_request_ids for delete to bulkhead_identity_worker
 using (created_at < now() - interval '24 hours');
 grant select, insert (user_id, request_id, rpc, request_digest), update (reply)
-on identity.user_request_ids to identity_app;
-grant select (user_id, request_id, created_at), delete on identity.user_request_ids to identity_worker;
+on identity.user_request_ids to bulkhead_identity_app;
+grant select (user_id, request_id, created_at), delete on identity.user_request_ids to bulkhead_identity_worker;
 comment on table identity.user_request_ids is
 'As request_ids, for the calls of a person outside any tenant, such as CreateTenant.';
 comment on column identity.user_request_ids.user_id is 'The person who called.';
@@ -88,8 +90,8 @@ create table identity.plans (
     constraint plans_max_storage_bytes_check check (max_storage_bytes >= 0)
 );
 call app.own('identity.plans');
-create policy definer_read on identity.plans for select to identity_definer using (true);
-grant select on identity.plans to identity_definer;
+create policy definer_read on identity.plans for select to bulkhead_identity_definer using (true);
+grant select on identity.plans to bulkhead_identity_definer;
 create trigger aa_stamp before insert or update on identity.plans for each row execute function app.stamp();
 insert into identity.plans (plan_id, code, name, max_users, max_projects, max_storage_bytes) values
 ('01930000-0000-7000-8000-000000000001', 'free', 'Free', 5, 3, 1073741824),
@@ -165,12 +167,12 @@ create table identity.tenants (
 );
 create index tenants_plan_code_idx on identity.tenants (plan_code);
 call app.protect('identity.tenants');
-create policy read_right on identity.tenants for select to identity_app using (app.role_level() >= 1);
-create policy definer_read on identity.tenants for select to identity_definer using (true);
-create policy definer_insert on identity.tenants for insert to identity_definer with check (true);
-grant select on identity.tenants to identity_app, identity_definer;
-grant insert (tenant_id, slug, name) on identity.tenants to identity_definer;
-grant references (tenant_id) on identity.tenants to issues_owner;
+create policy read_right on identity.tenants for select to bulkhead_identity_app using (app.role_level() >= 1);
+create policy definer_read on identity.tenants for select to bulkhead_identity_definer using (true);
+create policy definer_insert on identity.tenants for insert to bulkhead_identity_definer with check (true);
+grant select on identity.tenants to bulkhead_identity_app, bulkhead_identity_definer;
+grant insert (tenant_id, slug, name) on identity.tenants to bulkhead_identity_definer;
+grant references (tenant_id) on identity.tenants to bulkhead_issues_owner;
 create trigger aa_stamp before insert or update on identity.tenants for each row execute function app.stamp();
 call app.capture_on('identity.tenants', 'tenant', '{tenant_id}');
 comment on table identity.tenants is
@@ -211,12 +213,13 @@ create table identity.tenant_usage (
     constraint tenant_usage_storage_bytes_check check (storage_bytes >= 0)
 ) with (fillfactor = 50);
 call app.protect('identity.tenant_usage');
-create policy read_right on identity.tenant_usage for select to identity_app using (app.role_level() >= 1);
-create policy definer_read on identity.tenant_usage for select to identity_definer using (true);
-create policy definer_insert on identity.tenant_usage for insert to identity_definer with check (true);
-create policy definer_update on identity.tenant_usage for update to identity_definer using (true) with check (true);
-grant select on identity.tenant_usage to identity_app;
-grant select, insert (tenant_id), update (projects) on identity.tenant_usage to identity_definer;
+create policy read_right on identity.tenant_usage for select to bulkhead_identity_app using (app.role_level() >= 1);
+create policy definer_read on identity.tenant_usage for select to bulkhead_identity_definer using (true);
+create policy definer_insert on identity.tenant_usage for insert to bulkhead_identity_definer with check (true);
+create policy definer_update on identity.tenant_usage for update to bulkhead_identity_definer using (true) with check
+    (true);
+grant select on identity.tenant_usage to bulkhead_identity_app;
+grant select, insert (tenant_id), update (projects) on identity.tenant_usage to bulkhead_identity_definer;
 comment on table identity.tenant_usage is
 'What a tenant uses of its limits, counted by triggers. Its row is the first lock of every call that changes '
 'memberships or counts against a limit.';
@@ -259,9 +262,9 @@ comment on function identity.limit_of(uuid, text) is
 revoke all on function identity.tenant_key(uuid) from public;
 revoke all on function identity.membership_key(uuid, uuid) from public;
 revoke all on function identity.limit_of(uuid, text) from public;
-grant execute on function identity.tenant_key(uuid) to identity_definer;
-grant execute on function identity.membership_key(uuid, uuid) to identity_definer;
-grant execute on function identity.limit_of(uuid, text) to identity_definer;
+grant execute on function identity.tenant_key(uuid) to bulkhead_identity_definer;
+grant execute on function identity.membership_key(uuid, uuid) to bulkhead_identity_definer;
+grant execute on function identity.limit_of(uuid, text) to bulkhead_identity_definer;
 """
 
 TENANT_TRIGGERS = """

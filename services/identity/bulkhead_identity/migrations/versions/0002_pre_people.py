@@ -68,13 +68,13 @@ create table identity.users (
     constraint users_is_platform_admin_check check (not is_platform_admin or kind = 'person')
 );
 call app.own('identity.users');
-create policy own_row on identity.users for select to identity_app using (user_id = app.current_user_id());
-create policy definer_read on identity.users for select to identity_definer using (true);
-create policy definer_insert on identity.users for insert to identity_definer with check (true);
-create policy definer_update on identity.users for update to identity_definer using (true) with check (true);
-grant select on identity.users to identity_app, identity_definer;
+create policy own_row on identity.users for select to bulkhead_identity_app using (user_id = app.current_user_id());
+create policy definer_read on identity.users for select to bulkhead_identity_definer using (true);
+create policy definer_insert on identity.users for insert to bulkhead_identity_definer with check (true);
+create policy definer_update on identity.users for update to bulkhead_identity_definer using (true) with check (true);
+grant select on identity.users to bulkhead_identity_app, bulkhead_identity_definer;
 grant insert (user_id, kind, email, full_name, avatar_url), update (email_verified_at, full_name, last_login_at)
-on identity.users to identity_definer;
+on identity.users to bulkhead_identity_definer;
 -- Not for last_login_at: a login is no edit, and the etag of the profile is not to change by it.
 create trigger aa_stamp before insert or update of
 kind, email, email_verified_at, full_name, first_name, last_name, avatar_url, status, is_platform_admin
@@ -115,16 +115,17 @@ create table identity.user_credentials (
     )
 );
 call app.own('identity.user_credentials');
-create policy definer_read on identity.user_credentials for select to identity_definer using (true);
-create policy definer_insert on identity.user_credentials for insert to identity_definer with check (true);
-create policy definer_update on identity.user_credentials for update to identity_definer using (true) with check (true);
+create policy definer_read on identity.user_credentials for select to bulkhead_identity_definer using (true);
+create policy definer_insert on identity.user_credentials for insert to bulkhead_identity_definer with check (true);
+create policy definer_update on identity.user_credentials for update to bulkhead_identity_definer using (true) with
+    check (true);
 grant select, insert (user_id, password_hash), update (password_hash, password_changed_at)
-on identity.user_credentials to identity_definer;
+on identity.user_credentials to bulkhead_identity_definer;
 create trigger aa_stamp before insert or update on identity.user_credentials
 for each row execute function app.stamp();
 call app.capture_on('identity.user_credentials', 'credential', '{user_id}', '{password_hash}');
 comment on table identity.user_credentials is
-'Password hashes (argon2id in its own notation, with parameters and salt). Of all logins only backup can read it.';
+'Password hashes (argon2id in its own notation, with parameters and salt). Of logins only bulkhead_backup reads it.';
 comment on column identity.user_credentials.password_hash is 'argon2id, with its parameters and salt.';
 comment on column identity.user_credentials.password_changed_at is 'Since when it has been this password.';
 """
@@ -154,22 +155,23 @@ create table identity.sessions (
 create index sessions_user_id_expires_at_idx on identity.sessions (user_id, expires_at);
 create index sessions_expires_at_idx on identity.sessions (expires_at);
 call app.own('identity.sessions');
-create policy own_read on identity.sessions for select to identity_app using (user_id = app.current_user_id());
+create policy own_read on identity.sessions for select to bulkhead_identity_app using (user_id = app.current_user_id());
 -- What has ended stays ended.
-create policy own_end on identity.sessions for update to identity_app
+create policy own_end on identity.sessions for update to bulkhead_identity_app
 using (user_id = app.current_user_id() and revoked_at is null)
 with check (user_id = app.current_user_id() and revoked_at is not null);
-create policy definer_read on identity.sessions for select to identity_definer using (true);
-create policy definer_insert on identity.sessions for insert to identity_definer with check (true);
-create policy definer_update on identity.sessions for update to identity_definer using (true) with check (true);
-create policy expiry_read on identity.sessions for select to identity_worker using (true);
-create policy expiry_remove on identity.sessions for delete to identity_worker
+create policy definer_read on identity.sessions for select to bulkhead_identity_definer using (true);
+create policy definer_insert on identity.sessions for insert to bulkhead_identity_definer with check (true);
+create policy definer_update on identity.sessions for update to bulkhead_identity_definer using (true) with check
+    (true);
+create policy expiry_read on identity.sessions for select to bulkhead_identity_worker using (true);
+create policy expiry_remove on identity.sessions for delete to bulkhead_identity_worker
 using (expires_at < now() - interval '30 days');
-grant select, update (revoked_at, revoked_reason) on identity.sessions to identity_app;
+grant select, update (revoked_at, revoked_reason) on identity.sessions to bulkhead_identity_app;
 grant select, insert (session_id, user_id, expires_at, ip, user_agent),
 update (last_seen_at, ip, user_agent, revoked_at, revoked_reason)
-on identity.sessions to identity_definer;
-grant select (session_id, expires_at), delete on identity.sessions to identity_worker;
+on identity.sessions to bulkhead_identity_definer;
+grant select (session_id, expires_at), delete on identity.sessions to bulkhead_identity_worker;
 create trigger aa_stamp before insert or update on identity.sessions for each row execute function app.stamp();
 call app.capture_on('identity.sessions', 'session', '{session_id}', '{last_seen_at}');
 -- That an ended session is forgotten after its time is nobody's act.
@@ -203,14 +205,14 @@ create index refresh_tokens_session_id_idx on identity.refresh_tokens (session_i
 create index refresh_tokens_expires_at_idx on identity.refresh_tokens (expires_at);
 create unique index refresh_tokens_first_key on identity.refresh_tokens (session_id) where parent_id is null;
 call app.own('identity.refresh_tokens');
-create policy definer_read on identity.refresh_tokens for select to identity_definer using (true);
-create policy definer_insert on identity.refresh_tokens for insert to identity_definer with check (true);
-create policy expiry_read on identity.refresh_tokens for select to identity_worker using (true);
-create policy expiry_remove on identity.refresh_tokens for delete to identity_worker
+create policy definer_read on identity.refresh_tokens for select to bulkhead_identity_definer using (true);
+create policy definer_insert on identity.refresh_tokens for insert to bulkhead_identity_definer with check (true);
+create policy expiry_read on identity.refresh_tokens for select to bulkhead_identity_worker using (true);
+create policy expiry_remove on identity.refresh_tokens for delete to bulkhead_identity_worker
 using (expires_at < now() - interval '1 day');
 grant select, insert (refresh_token_id, session_id, parent_id, token_hash, expires_at)
-on identity.refresh_tokens to identity_definer;
-grant select (refresh_token_id, session_id, expires_at), delete on identity.refresh_tokens to identity_worker;
+on identity.refresh_tokens to bulkhead_identity_definer;
+grant select (refresh_token_id, session_id, expires_at), delete on identity.refresh_tokens to bulkhead_identity_worker;
 call app.capture_on('identity.refresh_tokens', 'refresh_token', '{refresh_token_id}', '{token_hash}');
 create or replace trigger zz_capture after insert or update on identity.refresh_tokens
 for each row execute function identity.capture_refresh_tokens();
@@ -258,18 +260,18 @@ create table identity.one_time_tokens (
 create index one_time_tokens_user_id_purpose_idx on identity.one_time_tokens (user_id, purpose);
 create index one_time_tokens_expires_at_idx on identity.one_time_tokens (expires_at);
 call app.own('identity.one_time_tokens');
-create policy definer_read on identity.one_time_tokens for select to identity_definer using (true);
-create policy definer_insert on identity.one_time_tokens for insert to identity_definer with check (true);
+create policy definer_read on identity.one_time_tokens for select to bulkhead_identity_definer using (true);
+create policy definer_insert on identity.one_time_tokens for insert to bulkhead_identity_definer with check (true);
 -- Used once, revoked once: a row that is either is never changed again.
-create policy definer_update on identity.one_time_tokens for update to identity_definer
+create policy definer_update on identity.one_time_tokens for update to bulkhead_identity_definer
 using (used_at is null and revoked_at is null) with check (true);
-create policy expiry_read on identity.one_time_tokens for select to identity_worker using (true);
-create policy expiry_remove on identity.one_time_tokens for delete to identity_worker
+create policy expiry_read on identity.one_time_tokens for select to bulkhead_identity_worker using (true);
+create policy expiry_remove on identity.one_time_tokens for delete to bulkhead_identity_worker
 using (expires_at < now() - interval '1 day');
 grant select, insert (token_id, purpose, user_id, token_hash, expires_at, password_hash, full_name),
 update (attempts, used_at, used_by_request, revoked_at, password_hash)
-on identity.one_time_tokens to identity_definer;
-grant select (token_id, expires_at), delete on identity.one_time_tokens to identity_worker;
+on identity.one_time_tokens to bulkhead_identity_definer;
+grant select (token_id, expires_at), delete on identity.one_time_tokens to bulkhead_identity_worker;
 create trigger aa_stamp before insert or update on identity.one_time_tokens
 for each row execute function app.stamp();
 call app.capture_on(
@@ -316,19 +318,20 @@ create table identity.mails (
 create index mails_due_at_idx on identity.mails (due_at) where sent_at is null and failed_at is null;
 create index mails_created_at_idx on identity.mails (created_at);
 call app.own('identity.mails');
-create policy queue on identity.mails for insert to identity_app with check (true);
-create policy definer_queue on identity.mails for insert to identity_definer with check (true);
-create policy definer_read on identity.mails for select to identity_definer using (true);
-create policy worker_read on identity.mails for select to identity_worker using (true);
-create policy worker_send on identity.mails for update to identity_worker
+create policy queue on identity.mails for insert to bulkhead_identity_app with check (true);
+create policy definer_queue on identity.mails for insert to bulkhead_identity_definer with check (true);
+create policy definer_read on identity.mails for select to bulkhead_identity_definer using (true);
+create policy worker_read on identity.mails for select to bulkhead_identity_worker using (true);
+create policy worker_send on identity.mails for update to bulkhead_identity_worker
 using (sent_at is null and failed_at is null) with check (true);
-create policy expiry_remove on identity.mails for delete to identity_worker
+create policy expiry_remove on identity.mails for delete to bulkhead_identity_worker
 using (created_at < now() - interval '7 days' and (sent_at is not null or failed_at is not null));
-grant insert (mail_id, kind, to_address, subject_id, details) on identity.mails to identity_app, identity_definer;
-grant insert (request_digest), select (mail_id, request_digest) on identity.mails to identity_definer;
+grant insert (mail_id, kind, to_address, subject_id, details) on identity.mails to bulkhead_identity_app,
+    bulkhead_identity_definer;
+grant insert (request_digest), select (mail_id, request_digest) on identity.mails to bulkhead_identity_definer;
 grant select (
     mail_id, kind, to_address, subject_id, details, due_at, attempts, sent_at, failed_at, last_error, created_at
-), update (due_at, attempts, sent_at, failed_at, last_error), delete on identity.mails to identity_worker;
+), update (due_at, attempts, sent_at, failed_at, last_error), delete on identity.mails to bulkhead_identity_worker;
 comment on table identity.mails is
 'Mails to be sent, queued in the transaction that gives the reason. Holds no token: the worker derives it from '
 'subject_id.';

@@ -80,18 +80,18 @@ create index memberships_user_id_idx on identity.memberships (user_id, kind, ten
 create index memberships_role_status_idx on identity.memberships (tenant_id, role, status);
 create index memberships_disabled_by_idx on identity.memberships (tenant_id, disabled_by) where disabled_by is not null;
 call app.protect('identity.memberships');
-create policy read_right on identity.memberships for select to identity_app using (app.role_level() >= 1);
+create policy read_right on identity.memberships for select to bulkhead_identity_app using (app.role_level() >= 1);
 -- Admins and above, and nobody touches a member above herself or lifts one above herself.
-create policy update_right on identity.memberships for update to identity_app
+create policy update_right on identity.memberships for update to bulkhead_identity_app
 using (app.role_level() >= 4 and role <= app.role_level())
 with check (app.role_level() >= 4 and role <= app.role_level());
-create policy definer_read on identity.memberships for select to identity_definer using (true);
-create policy definer_insert on identity.memberships for insert to identity_definer with check (true);
-grant select, update (role, status) on identity.memberships to identity_app;
+create policy definer_read on identity.memberships for select to bulkhead_identity_definer using (true);
+create policy definer_insert on identity.memberships for insert to bulkhead_identity_definer with check (true);
+grant select, update (role, status) on identity.memberships to bulkhead_identity_app;
 grant select, insert (
     tenant_id, user_id, kind, role, display_name, avatar_url, external_source, external_id
-) on identity.memberships to identity_definer;
-grant references (tenant_id, user_id) on identity.memberships to issues_owner;
+) on identity.memberships to bulkhead_identity_definer;
+grant references (tenant_id, user_id) on identity.memberships to bulkhead_issues_owner;
 comment on table identity.memberships is
 'Who belongs to which tenant. (tenant_id, user_id) is a published key: other schemas refer to it and rows are never '
 'deleted.';
@@ -187,23 +187,24 @@ create index invitations_email_key_idx on identity.invitations (tenant_id, email
 create index invitations_accepted_by_idx on identity.invitations (tenant_id, accepted_by) where accepted_by is not null;
 create index invitations_expires_at_idx on identity.invitations (expires_at) where status = 'open';
 call app.protect('identity.invitations');
-create policy read_right on identity.invitations for select to identity_app using (app.role_level() >= 4);
-create policy insert_right on identity.invitations for insert to identity_app
+create policy read_right on identity.invitations for select to bulkhead_identity_app using (app.role_level() >= 4);
+create policy insert_right on identity.invitations for insert to bulkhead_identity_app
 with check (app.role_level() >= 4 and role <= app.role_level());
 -- Only the status is granted: what an invitation promises does not change.
-create policy update_right on identity.invitations for update to identity_app
+create policy update_right on identity.invitations for update to bulkhead_identity_app
 using (app.role_level() >= 4) with check (app.role_level() >= 4);
-create policy definer_read on identity.invitations for select to identity_definer using (true);
-create policy definer_update on identity.invitations for update to identity_definer using (true) with check (true);
-create policy expiry_read on identity.invitations for select to identity_worker
+create policy definer_read on identity.invitations for select to bulkhead_identity_definer using (true);
+create policy definer_update on identity.invitations for update to bulkhead_identity_definer using (true) with check
+    (true);
+create policy expiry_read on identity.invitations for select to bulkhead_identity_worker
 using (status = 'open' and expires_at <= now());
 grant select (
     tenant_id, invitation_id, email, email_key, role, status, expires_at, accepted_at, accepted_by, revoked_at,
     revoked_by, created_at, created_by, updated_at, version
 ), insert (tenant_id, invitation_id, email, role, token_hash, expires_at), update (status)
-on identity.invitations to identity_app;
-grant select, update (status, accepted_at, accepted_by) on identity.invitations to identity_definer;
-grant select (tenant_id, invitation_id, status, expires_at) on identity.invitations to identity_worker;
+on identity.invitations to bulkhead_identity_app;
+grant select, update (status, accepted_at, accepted_by) on identity.invitations to bulkhead_identity_definer;
+grant select (tenant_id, invitation_id, status, expires_at) on identity.invitations to bulkhead_identity_worker;
 create trigger aa_stamp before insert or update on identity.invitations for each row execute function app.stamp();
 comment on table identity.invitations is
 'Invitations to a tenant. An open one holds a seat. The token is in the mail; here is its SHA-256.';
@@ -372,8 +373,8 @@ create unique index teams_name_key_key on identity.teams (tenant_id, name_key) w
 call app.protect('identity.teams');
 call app.rights('identity.teams', 1::smallint, 3::smallint);
 grant select, insert (tenant_id, team_id, name, description), update (name, description, archived_at)
-on identity.teams to identity_app;
-grant references (tenant_id, team_id) on identity.teams to issues_owner;
+on identity.teams to bulkhead_identity_app;
+grant references (tenant_id, team_id) on identity.teams to bulkhead_issues_owner;
 create trigger aa_stamp before insert or update on identity.teams for each row execute function app.stamp();
 call app.capture_on('identity.teams', 'team', '{team_id}');
 comment on table identity.teams is
@@ -398,10 +399,10 @@ create table identity.team_members (
 create index team_members_user_id_idx on identity.team_members (tenant_id, user_id);
 call app.protect('identity.team_members');
 call app.rights('identity.team_members', 1::smallint, 3::smallint);
-create policy definer_read on identity.team_members for select to identity_definer using (true);
+create policy definer_read on identity.team_members for select to bulkhead_identity_definer using (true);
 grant select, insert (tenant_id, team_id, user_id, is_lead), update (is_lead, removed_at)
-on identity.team_members to identity_app;
-grant select on identity.team_members to identity_definer;
+on identity.team_members to bulkhead_identity_app;
+grant select on identity.team_members to bulkhead_identity_definer;
 create trigger aa_stamp before insert or update on identity.team_members
 for each row execute function app.stamp();
 call app.capture_on('identity.team_members', 'team_member', '{team_id,user_id}');

@@ -9,14 +9,14 @@ down_revision = "0003"
 def upgrade() -> None:
     # The definer owns nothing but functions, and may make them only here.
     run_sql("""
-    grant create on schema identity to identity_definer;
-    set local role identity_definer;
+    grant create on schema identity to bulkhead_identity_definer;
+    set local role bulkhead_identity_definer;
     """)
     run_sql(CHECKS)
     run_sql(LIMITS)
     run_sql("""
-    set local role identity_owner;
-    revoke create on schema identity from identity_definer;
+    set local role bulkhead_identity_owner;
+    revoke create on schema identity from bulkhead_identity_definer;
     """)
 
 
@@ -73,7 +73,7 @@ end
 $$;
 revoke all on function identity.check_membership(uuid, uuid, smallint, integer, boolean) from public;
 grant execute on function identity.check_membership(uuid, uuid, smallint, integer, boolean)
-to identity_app, issues_app, audit_app;
+to bulkhead_identity_app, bulkhead_issues_app, bulkhead_audit_app;
 comment on function identity.check_membership(uuid, uuid, smallint, integer, boolean) is
 'First step of every transaction of a member: is the membership still what her token says, and is the tenant open.';
 
@@ -96,7 +96,8 @@ begin
 end
 $$;
 revoke all on function identity.check_tenant(uuid, boolean) from public;
-grant execute on function identity.check_tenant(uuid, boolean) to identity_app, issues_app, audit_app;
+grant execute on function identity.check_tenant(uuid, boolean) to bulkhead_identity_app, bulkhead_issues_app,
+    bulkhead_audit_app;
 comment on function identity.check_tenant(uuid, boolean) is
 'First step of every transaction of a service in a tenant: is the tenant open.';
 """
@@ -111,7 +112,7 @@ begin
 end
 $$;
 revoke all on function identity.lock_limits(uuid) from public;
-grant execute on function identity.lock_limits(uuid) to identity_app, issues_app;
+grant execute on function identity.lock_limits(uuid) to bulkhead_identity_app, bulkhead_issues_app;
 comment on function identity.lock_limits(uuid) is
 'The first lock of a call that changes memberships or counts against a limit; everybody in one order, so nobody '
 'deadlocks.';
@@ -139,7 +140,7 @@ begin
 end
 $$;
 revoke all on function identity.claim_project(uuid) from public;
-grant execute on function identity.claim_project(uuid) to issues_app;
+grant execute on function identity.claim_project(uuid) to bulkhead_issues_app;
 comment on function identity.claim_project(uuid) is
 'Counts one more project of the tenant in context, or refuses with the plan''s limit.';
 
@@ -155,7 +156,7 @@ begin
 end
 $$;
 revoke all on function identity.release_project(uuid) from public;
-grant execute on function identity.release_project(uuid) to issues_app;
+grant execute on function identity.release_project(uuid) to bulkhead_issues_app;
 comment on function identity.release_project(uuid) is
 'Counts one project of the tenant in context less, when it is deleted.';
 """

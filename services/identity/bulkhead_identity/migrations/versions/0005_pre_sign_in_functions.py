@@ -8,10 +8,11 @@ down_revision = "0004"
 
 def upgrade() -> None:
     run_sql("""
-    create policy definer_write on identity.outbox for insert to identity_definer with check (true);
-    grant insert (tenant_id, action, entity_type, entity_id, outcome, changes) on identity.outbox to identity_definer;
-    grant create on schema identity to identity_definer;
-    set local role identity_definer;
+    create policy definer_write on identity.outbox for insert to bulkhead_identity_definer with check (true);
+    grant insert (tenant_id, action, entity_type, entity_id, outcome, changes) on identity.outbox to
+        bulkhead_identity_definer;
+    grant create on schema identity to bulkhead_identity_definer;
+    set local role bulkhead_identity_definer;
     """)
     run_sql(RECORD_EVENT)
     run_sql(SIGN_UP)
@@ -19,8 +20,8 @@ def upgrade() -> None:
     run_sql(LOGIN)
     run_sql(REFRESH)
     run_sql("""
-    set local role identity_owner;
-    revoke create on schema identity from identity_definer;
+    set local role bulkhead_identity_owner;
+    revoke create on schema identity from bulkhead_identity_definer;
     """)
 
 
@@ -34,7 +35,8 @@ def downgrade() -> None:
     drop function identity.sign_up(uuid, text, text, text, uuid, bytea, interval, uuid, bytea);
     drop function identity.record_event(text, text, uuid, text, jsonb);
     drop policy definer_write on identity.outbox;
-    revoke insert (tenant_id, action, entity_type, entity_id, outcome, changes) on identity.outbox from identity_definer;
+    revoke insert (tenant_id, action, entity_type, entity_id, outcome, changes) on identity.outbox from
+        bulkhead_identity_definer;
     """)
 
 
@@ -58,7 +60,7 @@ begin
 end
 $$;
 revoke all on function identity.record_event(text, text, uuid, text, jsonb) from public;
-grant execute on function identity.record_event(text, text, uuid, text, jsonb) to identity_app;
+grant execute on function identity.record_event(text, text, uuid, text, jsonb) to bulkhead_identity_app;
 comment on function identity.record_event(text, text, uuid, text, jsonb) is
 'An audit event of something that left no row, such as a failed login.';
 """
@@ -103,7 +105,8 @@ begin
 end
 $$;
 revoke all on function identity.sign_up(uuid, text, text, text, uuid, bytea, interval, uuid, bytea) from public;
-grant execute on function identity.sign_up(uuid, text, text, text, uuid, bytea, interval, uuid, bytea) to identity_app;
+grant execute on function identity.sign_up(uuid, text, text, text, uuid, bytea, interval, uuid, bytea) to
+    bulkhead_identity_app;
 comment on function identity.sign_up(uuid, text, text, text, uuid, bytea, interval, uuid, bytea) is
 'A person and the mail that lets her prove her address; for an address that is proved already, a mail that says so. '
 'Which of the two is not told.';
@@ -131,7 +134,7 @@ begin
 end
 $$;
 revoke all on function identity.try_verification(bytea, uuid) from public;
-grant execute on function identity.try_verification(bytea, uuid) to identity_app;
+grant execute on function identity.try_verification(bytea, uuid) to bulkhead_identity_app;
 comment on function identity.try_verification(bytea, uuid) is
 'For VerifyEmail: the hash to check the given password against, of one token at a time and five times at most; '
 'null for a token that is worth nothing. The try counts whatever comes of it.';
@@ -175,7 +178,7 @@ begin
 end
 $$;
 revoke all on function identity.verify_email(bytea, uuid) from public;
-grant execute on function identity.verify_email(bytea, uuid) to identity_app;
+grant execute on function identity.verify_email(bytea, uuid) to bulkhead_identity_app;
 comment on function identity.verify_email(bytea, uuid) is
 'Uses a token from a mail: the address is proved, and name and password are those of the sign-up that sent this mail. '
 'The caller has proved that she knows this password.';
@@ -193,7 +196,7 @@ as $$
     where u.email_key = lower(p_email collate "C") and u.email_verified_at is not null;
 $$;
 revoke all on function identity.find_credentials(text) from public;
-grant execute on function identity.find_credentials(text) to identity_app;
+grant execute on function identity.find_credentials(text) to bulkhead_identity_app;
 comment on function identity.find_credentials(text) is
 'For Login: the hash to check the given password against, of one address at a time. An address that is not proved is '
 'as unknown as one that nobody gave.';
@@ -231,7 +234,7 @@ end
 $$;
 revoke all on function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text) from public;
 grant execute on function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text)
-to identity_app;
+to bulkhead_identity_app;
 comment on function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text) is
 'A session of a person who has proved who she is, with its first refresh token; tells when that expires.';
 """
@@ -302,7 +305,7 @@ end
 $$;
 revoke all on function identity.rotate_refresh_token(bytea, uuid, bytea, interval, interval, inet, text) from public;
 grant execute on function identity.rotate_refresh_token(bytea, uuid, bytea, interval, interval, inet, text)
-to identity_app;
+to bulkhead_identity_app;
 comment on function identity.rotate_refresh_token(bytea, uuid, bytea, interval, interval, inet, text) is
 'Uses a refresh token. Outcome: rotated (a child was made), repeated (its reply is given again), reused (the family is '
 'dead) or invalid.';

@@ -8,8 +8,8 @@ down_revision = "0005"
 
 def upgrade() -> None:
     run_sql("""
-    grant create on schema identity to identity_definer;
-    set local role identity_definer;
+    grant create on schema identity to bulkhead_identity_definer;
+    set local role bulkhead_identity_definer;
     """)
     run_sql(CREATE_TENANT)
     run_sql(MY_TENANTS)
@@ -17,8 +17,8 @@ def upgrade() -> None:
     run_sql(IMPORT)
     run_sql(EXPIRY)
     run_sql("""
-    set local role identity_owner;
-    revoke create on schema identity from identity_definer;
+    set local role bulkhead_identity_owner;
+    revoke create on schema identity from bulkhead_identity_definer;
     """)
 
 
@@ -63,7 +63,7 @@ begin
 end
 $$;
 revoke all on function identity.create_tenant(uuid, text, text) from public;
-grant execute on function identity.create_tenant(uuid, text, text) to identity_app;
+grant execute on function identity.create_tenant(uuid, text, text) to bulkhead_identity_app;
 comment on function identity.create_tenant(uuid, text, text) is
 'A tenant with the person in context as its owner.';
 """
@@ -86,7 +86,7 @@ as $$
     limit p_limit;
 $$;
 revoke all on function identity.my_tenants(uuid, integer) from public;
-grant execute on function identity.my_tenants(uuid, integer) to identity_app;
+grant execute on function identity.my_tenants(uuid, integer) to bulkhead_identity_app;
 comment on function identity.my_tenants(uuid, integer) is
 'The tenants the person in context is an active member of, after one, in the order of their ids.';
 
@@ -117,7 +117,7 @@ begin
 end
 $$;
 revoke all on function identity.select_tenant(uuid, uuid) from public;
-grant execute on function identity.select_tenant(uuid, uuid) to identity_app;
+grant execute on function identity.select_tenant(uuid, uuid) to bulkhead_identity_app;
 comment on function identity.select_tenant(uuid, uuid) is
 'Role, version and is_platform_admin for a token of the person in context, whose session lasts, in one of her tenants.';
 """
@@ -134,7 +134,7 @@ as $$
     );
 $$;
 revoke all on function identity.has_member(text) from public;
-grant execute on function identity.has_member(text) to identity_app;
+grant execute on function identity.has_member(text) to bulkhead_identity_app;
 comment on function identity.has_member(text) is
 'Whether a member of the tenant in context, active or not, has the address.';
 
@@ -184,7 +184,8 @@ begin
         return next;
         return;
     elsif not exists (
-        -- An invitation is worth what its sender may do now: who has lost a right does not keep it in a drawer. The lock
+        -- An invitation is worth what its sender may do now: who has lost a right does not keep it in a drawer. The
+        -- lock
         -- on the limits holds her role and status still.
         select from identity.memberships as m
         inner join identity.users as u on u.user_id = m.user_id
@@ -205,7 +206,7 @@ begin
 end
 $$;
 revoke all on function identity.accept_invitation(bytea) from public;
-grant execute on function identity.accept_invitation(bytea) to identity_app;
+grant execute on function identity.accept_invitation(bytea) to bulkhead_identity_app;
 comment on function identity.accept_invitation(bytea) is
 'The person in context joins the tenant that invited her address, while who invited her still may.';
 """
@@ -260,7 +261,7 @@ begin
 end
 $$;
 revoke all on function identity.import_members(text, uuid[], text[], text[], text[]) from public;
-grant execute on function identity.import_members(text, uuid[], text[], text[], text[]) to identity_app;
+grant execute on function identity.import_members(text, uuid[], text[], text[], text[]) to bulkhead_identity_app;
 comment on function identity.import_members(text, uuid[], text[], text[], text[]) is
 'Placeholders for the authors of an import, each made once a tenant, source and external id.';
 """
@@ -281,7 +282,7 @@ begin
 end
 $$;
 revoke all on function identity.expire_invitations(uuid) from public;
-grant execute on function identity.expire_invitations(uuid) to identity_app, identity_worker;
+grant execute on function identity.expire_invitations(uuid) to bulkhead_identity_app, bulkhead_identity_worker;
 comment on function identity.expire_invitations(uuid) is
 'Gives back the seats of a tenant''s invitations that nobody accepted in time.';
 """

@@ -28,7 +28,7 @@ def downgrade() -> None:
     run_sql(STAMP_BEFORE)
     run_sql("""
     drop policy definer_update on identity.memberships;
-    revoke update on identity.memberships from identity_definer;
+    revoke update on identity.memberships from bulkhead_identity_definer;
     alter table identity.memberships drop column left_at;
     comment on column identity.memberships.version is
     'Raised when role or status change, and only then: tokens carry it, and one with an older version is refused.';
@@ -46,8 +46,9 @@ check (left_at is null or status = 'disabled') not valid;
 alter table identity.memberships validate constraint memberships_left_at_check;
 -- Leaving, coming back and a closed account are the person's own acts, for which she needs no admin's role. The app
 -- role has no right on left_at: no admin lets somebody leave, or back in without an invitation.
-create policy definer_update on identity.memberships for update to identity_definer using (true) with check (true);
-grant update (role, status, left_at, display_name, avatar_url) on identity.memberships to identity_definer;
+create policy definer_update on identity.memberships for update to bulkhead_identity_definer using (true) with check
+    (true);
+grant update (role, status, left_at, display_name, avatar_url) on identity.memberships to bulkhead_identity_definer;
 call app.capture_on('identity.memberships', 'member', '{user_id}');
 comment on column identity.memberships.left_at is
 'When she left the tenant or closed her account; set by trigger. She comes back by an invitation only.';
@@ -206,13 +207,13 @@ $$;
 """
 
 AS_DEFINER = """
-grant create on schema identity to identity_definer;
-set local role identity_definer;
+grant create on schema identity to bulkhead_identity_definer;
+set local role bulkhead_identity_definer;
 """
 
 AS_OWNER = """
-set local role identity_owner;
-revoke create on schema identity from identity_definer;
+set local role bulkhead_identity_owner;
+revoke create on schema identity from bulkhead_identity_definer;
 """
 
 INVITATIONS = """
@@ -276,7 +277,8 @@ begin
         return next;
         return;
     elsif not exists (
-        -- An invitation is worth what its sender may do now: who has lost a right does not keep it in a drawer. The lock
+        -- An invitation is worth what its sender may do now: who has lost a right does not keep it in a drawer. The
+        -- lock
         -- on the limits holds her role and status still.
         select from identity.memberships as m
         inner join identity.users as u on u.user_id = m.user_id
@@ -365,7 +367,8 @@ begin
         return next;
         return;
     elsif not exists (
-        -- An invitation is worth what its sender may do now: who has lost a right does not keep it in a drawer. The lock
+        -- An invitation is worth what its sender may do now: who has lost a right does not keep it in a drawer. The
+        -- lock
         -- on the limits holds her role and status still.
         select from identity.memberships as m
         inner join identity.users as u on u.user_id = m.user_id
@@ -424,7 +427,7 @@ begin
 end
 $$;
 revoke all on function identity.leave_tenant(uuid) from public;
-grant execute on function identity.leave_tenant(uuid) to identity_app;
+grant execute on function identity.leave_tenant(uuid) to bulkhead_identity_app;
 comment on function identity.leave_tenant(uuid) is
 'Ends the membership of the person in context in a tenant; again changes nothing.';
 """

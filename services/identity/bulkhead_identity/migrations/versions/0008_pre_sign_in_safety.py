@@ -14,8 +14,8 @@ def upgrade() -> None:
     -- It would start a session without asking for the password that was checked, and nothing has been released.
     -- squawk-ignore ban-drop-function
     drop function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text);
-    grant create on schema identity to identity_definer;
-    set local role identity_definer;
+    grant create on schema identity to bulkhead_identity_definer;
+    set local role bulkhead_identity_definer;
     """)
     run_sql(ASKING)
     run_sql(REPLACING)
@@ -23,8 +23,8 @@ def upgrade() -> None:
     run_sql(START_SESSION)
     run_sql(SIGN_UP)
     run_sql("""
-    set local role identity_owner;
-    revoke create on schema identity from identity_definer;
+    set local role bulkhead_identity_owner;
+    revoke create on schema identity from bulkhead_identity_definer;
     """)
 
 
@@ -43,18 +43,18 @@ def downgrade() -> None:
     drop function identity.answer_mail_ask(uuid, uuid, bytea, interval, uuid);
     drop function identity.ask_for_mail(uuid, text, text, bytea);
     drop index identity.one_time_tokens_live_reset_key;
-    revoke insert (attempts) on identity.one_time_tokens from identity_definer;
+    revoke insert (attempts) on identity.one_time_tokens from bulkhead_identity_definer;
     drop table identity.login_throttles;
     drop table identity.mail_asks;
     drop function identity.capture_mail_asks();
-    grant create on schema identity to identity_definer;
-    set local role identity_definer;
+    grant create on schema identity to bulkhead_identity_definer;
+    set local role bulkhead_identity_definer;
     """)
     run_sql(OLD_START_SESSION)
     run_sql(OLD_SIGN_UP)
     run_sql("""
-    set local role identity_owner;
-    revoke create on schema identity from identity_definer;
+    set local role bulkhead_identity_owner;
+    revoke create on schema identity from bulkhead_identity_definer;
     """)
 
 
@@ -79,17 +79,17 @@ create index mail_asks_created_at_idx on identity.mail_asks (created_at);
 create index mail_asks_open_idx on identity.mail_asks (created_at) where answered_at is null;
 create index mail_asks_email_key_idx on identity.mail_asks (email_key, purpose, mailed_at) where mailed_at is not null;
 call app.own('identity.mail_asks');
-create policy definer_read on identity.mail_asks for select to identity_definer using (true);
-create policy definer_insert on identity.mail_asks for insert to identity_definer with check (true);
+create policy definer_read on identity.mail_asks for select to bulkhead_identity_definer using (true);
+create policy definer_insert on identity.mail_asks for insert to bulkhead_identity_definer with check (true);
 -- Answered once.
-create policy definer_answer on identity.mail_asks for update to identity_definer
+create policy definer_answer on identity.mail_asks for update to bulkhead_identity_definer
 using (answered_at is null) with check (answered_at is not null);
-create policy worker_read on identity.mail_asks for select to identity_worker using (true);
-create policy expiry_remove on identity.mail_asks for delete to identity_worker
+create policy worker_read on identity.mail_asks for select to bulkhead_identity_worker using (true);
+create policy expiry_remove on identity.mail_asks for delete to bulkhead_identity_worker
 using (answered_at is not null and created_at < now() - interval '24 hours');
 grant select, insert (ask_id, purpose, email, request_digest, ip), update (answered_at, mailed_at)
-on identity.mail_asks to identity_definer;
-grant select (ask_id, purpose, answered_at, created_at), delete on identity.mail_asks to identity_worker;
+on identity.mail_asks to bulkhead_identity_definer;
+grant select (ask_id, purpose, answered_at, created_at), delete on identity.mail_asks to bulkhead_identity_worker;
 call app.capture_on('identity.mail_asks', 'mail_ask', '{ask_id}', '{request_digest,ip,answered_at,mailed_at}');
 -- That an answered one is forgotten after its time is nobody's act.
 create or replace trigger zz_capture after insert or update on identity.mail_asks
@@ -122,15 +122,16 @@ create table identity.login_throttles (
 );
 create index login_throttles_last_at_idx on identity.login_throttles (last_at);
 call app.own('identity.login_throttles');
-create policy definer_read on identity.login_throttles for select to identity_definer using (true);
-create policy definer_insert on identity.login_throttles for insert to identity_definer with check (true);
-create policy definer_update on identity.login_throttles for update to identity_definer using (true) with check (true);
-create policy expiry_read on identity.login_throttles for select to identity_worker using (true);
-create policy expiry_remove on identity.login_throttles for delete to identity_worker
+create policy definer_read on identity.login_throttles for select to bulkhead_identity_definer using (true);
+create policy definer_insert on identity.login_throttles for insert to bulkhead_identity_definer with check (true);
+create policy definer_update on identity.login_throttles for update to bulkhead_identity_definer using (true) with check
+    (true);
+create policy expiry_read on identity.login_throttles for select to bulkhead_identity_worker using (true);
+create policy expiry_remove on identity.login_throttles for delete to bulkhead_identity_worker
 using (last_at < now() - interval '1 day');
 grant select, insert (bucket, last_at, retry_at), update (failures, last_at, retry_at, reported_at)
-on identity.login_throttles to identity_definer;
-grant select (bucket, last_at), delete on identity.login_throttles to identity_worker;
+on identity.login_throttles to bulkhead_identity_definer;
+grant select (bucket, last_at), delete on identity.login_throttles to bulkhead_identity_worker;
 comment on table identity.login_throttles is
 'How often a password was tried in vain since it was right last, for each account or known device. Here and not in a '
 'process: all replicas count together, and a restart forgets nothing.';
@@ -148,7 +149,7 @@ RESETS = """
 -- squawk-ignore require-concurrent-index-creation
 create unique index one_time_tokens_live_reset_key on identity.one_time_tokens (user_id)
 where purpose = 'reset_password' and used_at is null and revoked_at is null;
-grant insert (attempts) on identity.one_time_tokens to identity_definer;
+grant insert (attempts) on identity.one_time_tokens to bulkhead_identity_definer;
 """
 
 ASKING = """
@@ -169,7 +170,7 @@ begin
 end
 $$;
 revoke all on function identity.ask_for_mail(uuid, text, text, bytea) from public;
-grant execute on function identity.ask_for_mail(uuid, text, text, bytea) to identity_app;
+grant execute on function identity.ask_for_mail(uuid, text, text, bytea) to bulkhead_identity_app;
 comment on function identity.ask_for_mail(uuid, text, text, bytea) is
 'One and the same row for every address, known or not.';
 
@@ -250,7 +251,7 @@ begin
 end
 $$;
 revoke all on function identity.answer_mail_ask(uuid, uuid, bytea, interval, uuid) from public;
-grant execute on function identity.answer_mail_ask(uuid, uuid, bytea, interval, uuid) to identity_worker;
+grant execute on function identity.answer_mail_ask(uuid, uuid, bytea, interval, uuid) to bulkhead_identity_worker;
 comment on function identity.answer_mail_ask(uuid, uuid, bytea, interval, uuid) is
 'Queues the mail that was asked for, if there is anybody to send it to and she has had none of the kind this minute '
 'and less than three in the life of a token.';
@@ -297,7 +298,7 @@ as $$
     );
 $$;
 revoke all on function identity.find_reset(bytea, uuid) from public;
-grant execute on function identity.find_reset(bytea, uuid) to identity_app;
+grant execute on function identity.find_reset(bytea, uuid) to bulkhead_identity_app;
 comment on function identity.find_reset(bytea, uuid) is
 'For ResetPassword: what a new password must not resemble. Of a token that this request_id has used, also the hash '
 'that it brought: a repeat with the same password gets the same answer.';
@@ -327,7 +328,7 @@ begin
 end
 $$;
 revoke all on function identity.reset_password(bytea, text, uuid, uuid) from public;
-grant execute on function identity.reset_password(bytea, text, uuid, uuid) to identity_app;
+grant execute on function identity.reset_password(bytea, text, uuid, uuid) to bulkhead_identity_app;
 comment on function identity.reset_password(bytea, text, uuid, uuid) is
 'Uses a token from a mail: another password, every session ended.';
 
@@ -349,7 +350,7 @@ begin
 end
 $$;
 revoke all on function identity.find_own_credentials(uuid) from public;
-grant execute on function identity.find_own_credentials(uuid) to identity_app;
+grant execute on function identity.find_own_credentials(uuid) to bulkhead_identity_app;
 comment on function identity.find_own_credentials(uuid) is
 'For ChangePassword: the hash to check the password against, of the person in context, whose session lasts.';
 
@@ -378,7 +379,7 @@ begin
 end
 $$;
 revoke all on function identity.change_password(uuid, text, text, uuid) from public;
-grant execute on function identity.change_password(uuid, text, text, uuid) to identity_app;
+grant execute on function identity.change_password(uuid, text, text, uuid) to bulkhead_identity_app;
 comment on function identity.change_password(uuid, text, text, uuid) is
 'Another password for the person in context, who has proved that she knows the one that p_checked_hash is of. Her '
 'other sessions are ended.';
@@ -421,7 +422,7 @@ begin
 end
 $$;
 revoke all on function identity.claim_attempt(bytea, text) from public;
-grant execute on function identity.claim_attempt(bytea, text) to identity_app;
+grant execute on function identity.claim_attempt(bytea, text) to bulkhead_identity_app;
 comment on function identity.claim_attempt(bytea, text) is
 'Counts one try of a password before it is looked at, so that many at once count one by one. Null: go on; else the '
 'seconds to wait. The first five are free, then 1 s, 2 s, 4 s ... 15 min.';
@@ -433,7 +434,7 @@ as $$
     update identity.login_throttles as t set failures = 0, retry_at = now() where t.bucket = p_bucket;
 $$;
 revoke all on function identity.forget_failures(bytea) from public;
-grant execute on function identity.forget_failures(bytea) to identity_app;
+grant execute on function identity.forget_failures(bytea) to bulkhead_identity_app;
 comment on function identity.forget_failures(bytea) is
 'The password was right.';
 """
@@ -494,7 +495,7 @@ revoke all on function identity.start_session(
 ) from public;
 grant execute on function identity.start_session(
     uuid, uuid, interval, uuid, bytea, interval, inet, text, text, text, boolean, uuid
-) to identity_app;
+) to bulkhead_identity_app;
 comment on function identity.start_session(
     uuid, uuid, interval, uuid, bytea, interval, inet, text, text, text, boolean, uuid
 ) is
@@ -537,7 +538,7 @@ end
 $$;
 revoke all on function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text) from public;
 grant execute on function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text)
-to identity_app;
+to bulkhead_identity_app;
 comment on function identity.start_session(uuid, uuid, interval, uuid, bytea, interval, inet, text) is
 'A session of a person who has proved who she is, with its first refresh token; tells when that expires.';
 """

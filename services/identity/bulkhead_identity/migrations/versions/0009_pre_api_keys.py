@@ -11,14 +11,14 @@ def upgrade() -> None:
     run_sql(SETTLE)
     run_sql(FENCE)
     run_sql("""
-    grant create on schema identity to identity_definer;
-    set local role identity_definer;
+    grant create on schema identity to bulkhead_identity_definer;
+    set local role bulkhead_identity_definer;
     """)
     run_sql(FIND)
     run_sql(ACCOUNTS)
     run_sql("""
-    set local role identity_owner;
-    revoke create on schema identity from identity_definer;
+    set local role bulkhead_identity_owner;
+    revoke create on schema identity from bulkhead_identity_definer;
     """)
 
 
@@ -78,18 +78,18 @@ create table identity.api_keys (
 create index api_keys_user_id_idx on identity.api_keys (tenant_id, user_id);
 call app.protect('identity.api_keys');
 call app.rights('identity.api_keys', 4::smallint, 4::smallint);
-create policy definer_read on identity.api_keys for select to identity_definer using (true);
+create policy definer_read on identity.api_keys for select to bulkhead_identity_definer using (true);
 -- A key that is revoked is not even said to have been used.
-create policy definer_update on identity.api_keys for update to identity_definer
+create policy definer_update on identity.api_keys for update to bulkhead_identity_definer
 using (revoked_at is null) with check (revoked_at is null);
 grant select (
     tenant_id, api_key_id, user_id, display_name, prefix, ip_ranges, expires_at, last_used_at, revoked_at, revoked_by,
     created_at, created_by, updated_at, version
 ), insert (
     tenant_id, api_key_id, user_id, display_name, prefix, secret_hash, ip_ranges, expires_at
-), update (revoked_at) on identity.api_keys to identity_app;
+), update (revoked_at) on identity.api_keys to bulkhead_identity_app;
 grant select (tenant_id, api_key_id, user_id, secret_hash, ip_ranges, expires_at, last_used_at, revoked_at),
-update (last_used_at) on identity.api_keys to identity_definer;
+update (last_used_at) on identity.api_keys to bulkhead_identity_definer;
 -- Not for last_used_at: to use a key is no edit of it.
 create trigger aa_stamp before insert or update of
 tenant_id, api_key_id, user_id, display_name, prefix, secret_hash, ip_ranges, expires_at, revoked_at, revoked_by
@@ -252,7 +252,8 @@ begin
 end
 $$;
 revoke all on function identity.find_api_key(bytea, inet) from public;
-grant execute on function identity.find_api_key(bytea, inet) to identity_app, issues_app, audit_app;
+grant execute on function identity.find_api_key(bytea, inet) to bulkhead_identity_app, bulkhead_issues_app,
+    bulkhead_audit_app;
 comment on function identity.find_api_key(bytea, inet) is
 'First step of every call with an API key: the membership it stands for. No row for one that is unknown, revoked, '
 'expired, used from elsewhere, or of an account that is disabled.';
@@ -276,7 +277,7 @@ begin
 end
 $$;
 revoke all on function identity.create_service_account(uuid, text, smallint) from public;
-grant execute on function identity.create_service_account(uuid, text, smallint) to identity_app;
+grant execute on function identity.create_service_account(uuid, text, smallint) to bulkhead_identity_app;
 comment on function identity.create_service_account(uuid, text, smallint) is
 'A member of the tenant in context that is no person: it acts by API keys, takes no seat and is never an owner.';
 """

@@ -11,13 +11,13 @@ def upgrade() -> None:
     run_sql(MEMBERS)
     run_sql(ADMISSION)
     run_sql("""
-    grant create on schema identity to identity_definer;
-    set local role identity_definer;
+    grant create on schema identity to bulkhead_identity_definer;
+    set local role bulkhead_identity_definer;
     """)
     run_sql(HOLD)
     run_sql("""
-    set local role identity_owner;
-    revoke create on schema identity from identity_definer;
+    set local role bulkhead_identity_owner;
+    revoke create on schema identity from bulkhead_identity_definer;
     """)
 
 
@@ -34,7 +34,7 @@ def downgrade() -> None:
     drop index identity.teams_tenant_id_name_key_team_id_idx;
     drop trigger ab_fence on identity.teams;
     drop function identity.fence_team();
-    revoke select (tenant_id, team_id, archived_at) on identity.teams from identity_definer;
+    revoke select (tenant_id, team_id, archived_at) on identity.teams from bulkhead_identity_definer;
     drop policy definer_read on identity.teams;
     drop function identity.team_key(uuid, uuid);
     """)
@@ -45,7 +45,7 @@ create function identity.team_key(p_tenant uuid, p_team uuid) returns bigint
 language sql immutable parallel safe
 return uuid_hash_extended(p_team, uuid_hash_extended(p_tenant, 2));
 revoke all on function identity.team_key(uuid, uuid) from public;
-grant execute on function identity.team_key(uuid, uuid) to identity_definer;
+grant execute on function identity.team_key(uuid, uuid) to bulkhead_identity_definer;
 comment on function identity.team_key(uuid, uuid) is
 'Advisory lock of a team: shared by whatever gives it a project or a member, taken alone when it is archived.';
 
@@ -126,8 +126,8 @@ comment on function identity.admit_to_team() is
 create trigger ab_admit before insert or update on identity.team_members
 for each row execute function identity.admit_to_team();
 
-create policy definer_read on identity.teams for select to identity_definer using (true);
-grant select (tenant_id, team_id, archived_at) on identity.teams to identity_definer;
+create policy definer_read on identity.teams for select to bulkhead_identity_definer using (true);
+grant select (tenant_id, team_id, archived_at) on identity.teams to bulkhead_identity_definer;
 """
 
 HOLD = """
@@ -149,7 +149,7 @@ begin
 end
 $$;
 revoke all on function identity.hold_team(uuid, uuid) from public;
-grant execute on function identity.hold_team(uuid, uuid) to issues_app;
+grant execute on function identity.hold_team(uuid, uuid) to bulkhead_issues_app;
 comment on function identity.hold_team(uuid, uuid) is
 'Refuses an archived team of the tenant in context, and keeps one in use from being archived until the transaction '
 'ends. A team that is not there is left to the foreign key.';

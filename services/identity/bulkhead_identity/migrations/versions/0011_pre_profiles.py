@@ -14,13 +14,13 @@ def upgrade() -> None:
     run_sql(ERASING)
     run_sql(OWNERS)
     run_sql("""
-    grant create on schema identity to identity_definer;
-    set local role identity_definer;
+    grant create on schema identity to bulkhead_identity_definer;
+    set local role bulkhead_identity_definer;
     """)
     run_sql(CLOSING)
     run_sql("""
-    set local role identity_owner;
-    revoke create on schema identity from identity_definer;
+    set local role bulkhead_identity_owner;
+    revoke create on schema identity from bulkhead_identity_definer;
     """)
 
 
@@ -31,9 +31,9 @@ def downgrade() -> None:
     run_sql(OWNERS_BEFORE)
     run_sql("""
     drop policy definer_update on identity.team_members;
-    revoke update (is_lead, removed_at) on identity.team_members from identity_definer;
+    revoke update (is_lead, removed_at) on identity.team_members from bulkhead_identity_definer;
     revoke update (email, first_name, last_name, avatar_url, status, is_platform_admin) on identity.users
-    from identity_definer;
+    from bulkhead_identity_definer;
     drop trigger ac_face_of_returning on identity.memberships;
     drop trigger ac_face_of_new on identity.memberships;
     drop function identity.give_face();
@@ -44,7 +44,7 @@ def downgrade() -> None:
     drop trigger ab_fence on identity.users;
     drop function identity.fence_person();
     drop function identity.person_key(uuid);
-    revoke update (full_name, first_name, last_name, avatar_url) on identity.users from identity_app;
+    revoke update (full_name, first_name, last_name, avatar_url) on identity.users from bulkhead_identity_app;
     drop policy own_change on identity.users;
     drop table identity.user_profiles;
     drop function identity.capture_user_profiles();
@@ -83,16 +83,17 @@ create table identity.user_profiles (
     )
 );
 call app.own('identity.user_profiles');
-create policy own_read on identity.user_profiles for select to identity_app using (user_id = app.current_user_id());
-create policy own_write on identity.user_profiles for insert to identity_app
+create policy own_read on identity.user_profiles for select to bulkhead_identity_app
+using (user_id = app.current_user_id());
+create policy own_write on identity.user_profiles for insert to bulkhead_identity_app
 with check (user_id = app.current_user_id());
-create policy own_change on identity.user_profiles for update to identity_app
+create policy own_change on identity.user_profiles for update to bulkhead_identity_app
 using (user_id = app.current_user_id()) with check (user_id = app.current_user_id());
 grant
 select,
 insert (user_id, bio, phone, company, department, job_title, time_zone, locale, preferences, is_onboarded),
 update (bio, phone, company, department, job_title, time_zone, locale, preferences, is_onboarded)
-on identity.user_profiles to identity_app;
+on identity.user_profiles to bulkhead_identity_app;
 create trigger aa_stamp before insert or update on identity.user_profiles
 for each row execute function app.stamp();
 call app.capture_on('identity.user_profiles', 'user_profile', '{user_id}');
@@ -111,10 +112,10 @@ comment on column identity.user_profiles.is_onboarded is 'Whether she is done wi
 """
 
 OWN_NAME = """
-create policy own_change on identity.users for update to identity_app
+create policy own_change on identity.users for update to bulkhead_identity_app
 using (user_id = app.current_user_id() and kind = 'person' and status = 'active')
 with check (user_id = app.current_user_id() and kind = 'person' and status = 'active');
-grant update (full_name, first_name, last_name, avatar_url) on identity.users to identity_app;
+grant update (full_name, first_name, last_name, avatar_url) on identity.users to bulkhead_identity_app;
 """
 
 NAMES = """
@@ -122,7 +123,7 @@ create function identity.person_key(p_user uuid) returns bigint
 language sql immutable parallel safe
 return uuid_hash_extended(p_user, 3);
 revoke all on function identity.person_key(uuid) from public;
-grant execute on function identity.person_key(uuid) to identity_definer;
+grant execute on function identity.person_key(uuid) to bulkhead_identity_definer;
 comment on function identity.person_key(uuid) is
 'Advisory lock of a person: shared by what makes her a member, taken alone when name, picture or status change.';
 
@@ -223,15 +224,17 @@ execute function identity.give_face();
 """
 
 ERASING = """
-create policy definer_read on identity.user_profiles for select to identity_definer using (true);
-create policy definer_update on identity.user_profiles for update to identity_definer using (true) with check (true);
+create policy definer_read on identity.user_profiles for select to bulkhead_identity_definer using (true);
+create policy definer_update on identity.user_profiles for update to bulkhead_identity_definer using (true) with check
+    (true);
 grant
 select (user_id), update (bio, phone, company, department, job_title, time_zone, locale, preferences, is_onboarded)
-on identity.user_profiles to identity_definer;
+on identity.user_profiles to bulkhead_identity_definer;
 grant update (email, first_name, last_name, avatar_url, status, is_platform_admin) on identity.users
-to identity_definer;
-create policy definer_update on identity.team_members for update to identity_definer using (true) with check (true);
-grant update (is_lead, removed_at) on identity.team_members to identity_definer;
+to bulkhead_identity_definer;
+create policy definer_update on identity.team_members for update to bulkhead_identity_definer using (true) with check
+    (true);
+grant update (is_lead, removed_at) on identity.team_members to bulkhead_identity_definer;
 """
 
 OWNERS = """
@@ -348,7 +351,7 @@ begin
 end
 $$;
 revoke all on function identity.close_account(uuid, text, text, uuid) from public;
-grant execute on function identity.close_account(uuid, text, text, uuid) to identity_app;
+grant execute on function identity.close_account(uuid, text, text, uuid) to bulkhead_identity_app;
 comment on function identity.close_account(uuid, text, text, uuid) is
 'Ends the account of the person in context, who has proved that she knows the password that p_checked_hash is of: '
 'nothing of her is left but a member without a name, to whom references lead.';

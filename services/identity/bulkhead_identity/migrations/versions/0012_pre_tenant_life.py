@@ -10,8 +10,8 @@ def upgrade() -> None:
     run_sql(RIGHTS)
     run_sql(SLUG)
     run_sql("""
-    grant create on schema identity to identity_definer;
-    set local role identity_definer;
+    grant create on schema identity to bulkhead_identity_definer;
+    set local role bulkhead_identity_definer;
     -- Both return more from now on. Nothing has been released that calls them as they were.
     -- squawk-ignore ban-drop-function
     drop function identity.my_tenants(uuid, integer);
@@ -24,8 +24,8 @@ def upgrade() -> None:
     run_sql(END)
     run_sql(RETURN)
     run_sql("""
-    set local role identity_owner;
-    revoke create on schema identity from identity_definer;
+    set local role bulkhead_identity_owner;
+    revoke create on schema identity from bulkhead_identity_definer;
     """)
 
 
@@ -39,35 +39,35 @@ def downgrade() -> None:
     drop trigger ab_guard_slug on identity.tenants;
     drop function identity.guard_slug();
     drop policy read_right on identity.plans;
-    revoke select on identity.plans from identity_app;
+    revoke select on identity.plans from bulkhead_identity_app;
     drop policy update_right on identity.tenants;
     drop policy definer_update on identity.tenants;
     revoke update (
         slug, name, domain, branding, settings, description, logo_url, website_url, industry, size
-    ) on identity.tenants from identity_app;
-    revoke update (status, status_reason, deleted_at, purge_after) on identity.tenants from identity_definer;
-    grant create on schema identity to identity_definer;
-    set local role identity_definer;
+    ) on identity.tenants from bulkhead_identity_app;
+    revoke update (status, status_reason, deleted_at, purge_after) on identity.tenants from bulkhead_identity_definer;
+    grant create on schema identity to bulkhead_identity_definer;
+    set local role bulkhead_identity_definer;
     """)
     run_sql(CREATE_TENANT_BEFORE)
     run_sql(MY_TENANTS_BEFORE)
     run_sql("""
-    set local role identity_owner;
-    revoke create on schema identity from identity_definer;
+    set local role bulkhead_identity_owner;
+    revoke create on schema identity from bulkhead_identity_definer;
     """)
 
 
 RIGHTS = """
 -- The status is not among the columns: it changes by functions, which take their locks in the right order.
-create policy update_right on identity.tenants for update to identity_app
+create policy update_right on identity.tenants for update to bulkhead_identity_app
 using (app.role_level() >= 4) with check (app.role_level() >= 4);
 grant update (slug, name, domain, branding, settings, description, logo_url, website_url, industry, size)
-on identity.tenants to identity_app;
-create policy definer_update on identity.tenants for update to identity_definer using (true) with check (true);
-grant update (status, status_reason, deleted_at, purge_after) on identity.tenants to identity_definer;
+on identity.tenants to bulkhead_identity_app;
+create policy definer_update on identity.tenants for update to bulkhead_identity_definer using (true) with check (true);
+grant update (status, status_reason, deleted_at, purge_after) on identity.tenants to bulkhead_identity_definer;
 -- A price list; whoever belongs to a tenant may compare.
-create policy read_right on identity.plans for select to identity_app using (app.role_level() >= 1);
-grant select on identity.plans to identity_app;
+create policy read_right on identity.plans for select to bulkhead_identity_app using (app.role_level() >= 1);
+grant select on identity.plans to bulkhead_identity_app;
 """
 
 SLUG = """
@@ -116,7 +116,7 @@ begin
 end
 $$;
 revoke all on function identity.create_tenant(uuid, text, text) from public;
-grant execute on function identity.create_tenant(uuid, text, text) to identity_app;
+grant execute on function identity.create_tenant(uuid, text, text) to bulkhead_identity_app;
 comment on function identity.create_tenant(uuid, text, text) is
 'A tenant with the person in context as its owner.';
 """
@@ -151,7 +151,7 @@ begin
 end
 $$;
 revoke all on function identity.create_tenant(uuid, text, text) from public;
-grant execute on function identity.create_tenant(uuid, text, text) to identity_app;
+grant execute on function identity.create_tenant(uuid, text, text) to bulkhead_identity_app;
 comment on function identity.create_tenant(uuid, text, text) is
 'A tenant with the person in context as its owner.';
 """
@@ -176,7 +176,7 @@ as $$
     limit p_limit;
 $$;
 revoke all on function identity.my_tenants(uuid, integer, boolean) from public;
-grant execute on function identity.my_tenants(uuid, integer, boolean) to identity_app;
+grant execute on function identity.my_tenants(uuid, integer, boolean) to bulkhead_identity_app;
 comment on function identity.my_tenants(uuid, integer, boolean) is
 'The tenants the person in context is an active member of, after one, in the order of their ids; on demand those too '
 'that she may bring back.';
@@ -201,7 +201,7 @@ as $$
     limit p_limit;
 $$;
 revoke all on function identity.my_tenants(uuid, integer) from public;
-grant execute on function identity.my_tenants(uuid, integer) to identity_app;
+grant execute on function identity.my_tenants(uuid, integer) to bulkhead_identity_app;
 comment on function identity.my_tenants(uuid, integer) is
 'The tenants the person in context is an active member of, after one, in the order of their ids.';
 """
@@ -217,7 +217,7 @@ as $$
     left join identity.tenants as t on t.slug = asked.slug and t.status <> 'deleted';
 $$;
 revoke all on function identity.lookup_tenant(text) from public;
-grant execute on function identity.lookup_tenant(text) to identity_app;
+grant execute on function identity.lookup_tenant(text) to bulkhead_identity_app;
 comment on function identity.lookup_tenant(text) is
 'What a tenant shows to everybody. Of an unknown slug and of a deleted tenant''s there is nothing but the slug itself.';
 """
@@ -248,7 +248,7 @@ begin
 end
 $$;
 revoke all on function identity.delete_tenant(uuid, text, smallint, integer) from public;
-grant execute on function identity.delete_tenant(uuid, text, smallint, integer) to identity_app;
+grant execute on function identity.delete_tenant(uuid, text, smallint, integer) to bulkhead_identity_app;
 comment on function identity.delete_tenant(uuid, text, smallint, integer) is
 'Ends a tenant, by one of its owners: after COMMIT nothing in it is read or written. Role and version are those of her '
 'token, which are checked as for every other call.';
@@ -290,7 +290,7 @@ begin
 end
 $$;
 revoke all on function identity.undelete_tenant(uuid) from public;
-grant execute on function identity.undelete_tenant(uuid) to identity_app;
+grant execute on function identity.undelete_tenant(uuid) to bulkhead_identity_app;
 comment on function identity.undelete_tenant(uuid) is
 'Brings a deleted tenant back, by one of its owners, while it can be.';
 """

@@ -34,13 +34,13 @@ def downgrade() -> None:
 
 
 TAKE_THE_DEFINERS_PLACE = """
-grant create on schema identity to identity_definer;
-set local role identity_definer;
+grant create on schema identity to bulkhead_identity_definer;
+set local role bulkhead_identity_definer;
 """
 
 LEAVE_THE_DEFINERS_PLACE = """
-set local role identity_owner;
-revoke create on schema identity from identity_definer;
+set local role bulkhead_identity_owner;
+revoke create on schema identity from bulkhead_identity_definer;
 """
 
 SUPPORT_UNTIL = """
@@ -51,7 +51,7 @@ alter table identity.memberships add constraint memberships_support_until_check
 check (support_until is null or kind = 'person' and role < 5) not valid;
 -- squawk-ignore constraint-missing-not-valid
 alter table identity.memberships validate constraint memberships_support_until_check;
-grant insert (support_until), update (support_until) on identity.memberships to identity_definer;
+grant insert (support_until), update (support_until) on identity.memberships to bulkhead_identity_definer;
 call app.capture_on('identity.memberships', 'member', '{user_id}');
 comment on column identity.memberships.support_until is
 'Of a platform administrator whom the tenant let in: she is refused from then on. Null: a member like everybody.';
@@ -165,7 +165,8 @@ revoke all on function identity.guard_support() from public;
 comment on function identity.guard_support() is
 'No admin of the tenant gives support access another role, or a life of its own.';
 create trigger ab_guard_support before update on identity.memberships for each row
-when (old.support_until is not null and current_user = 'identity_app') execute function identity.guard_support();
+when (old.support_until is not null and current_user = 'bulkhead_identity_app')
+execute function identity.guard_support();
 
 create function identity.mark_support() returns trigger
 language plpgsql
@@ -267,10 +268,10 @@ create table identity.support_grants (
 create index support_grants_open_idx on identity.support_grants (tenant_id, expires_at) where revoked_at is null;
 call app.protect('identity.support_grants');
 call app.rights('identity.support_grants', 5::smallint, 5::smallint);
-create policy definer_read on identity.support_grants for select to identity_definer using (true);
+create policy definer_read on identity.support_grants for select to bulkhead_identity_definer using (true);
 grant select, insert (tenant_id, grant_id, role, reason, expires_at), update (revoked_at)
-on identity.support_grants to identity_app;
-grant select on identity.support_grants to identity_definer;
+on identity.support_grants to bulkhead_identity_app;
+grant select on identity.support_grants to bulkhead_identity_definer;
 create trigger aa_stamp before insert or update on identity.support_grants
 for each row execute function app.stamp();
 comment on table identity.support_grants is
@@ -367,9 +368,9 @@ create table identity.support_entries (
 create index support_entries_grant_id_idx on identity.support_entries (tenant_id, grant_id);
 create index support_entries_user_id_idx on identity.support_entries (tenant_id, user_id);
 call app.own('identity.support_entries');
-create policy definer_read on identity.support_entries for select to identity_definer using (true);
-create policy definer_insert on identity.support_entries for insert to identity_definer with check (true);
-grant select, insert (tenant_id, entry_id, grant_id, user_id) on identity.support_entries to identity_definer;
+create policy definer_read on identity.support_entries for select to bulkhead_identity_definer using (true);
+create policy definer_insert on identity.support_entries for insert to bulkhead_identity_definer with check (true);
+grant select, insert (tenant_id, entry_id, grant_id, user_id) on identity.support_entries to bulkhead_identity_definer;
 call app.capture_on('identity.support_entries', 'support_entry', '{entry_id}');
 comment on table identity.support_entries is
 'Each time somebody came in by a grant; no login reads it, the tenant''s log has it.';
@@ -378,31 +379,31 @@ comment on column identity.support_entries.user_id is 'The platform administrato
 """
 
 RIGHTS = """
-grant usage on schema identity to platform_app;
+grant usage on schema identity to bulkhead_platform_app;
 -- Outside any tenant only, and only what says whether it can be used and how much of it is. No policy of another table
 -- knows this role.
 -- A subselect is asked once and guessed to be true half the time; as a plain condition it was guessed to leave one
 -- row in 200, and every page of tenants was sorted out of all of them.
-create policy platform_read on identity.tenants for select to platform_app
+create policy platform_read on identity.tenants for select to bulkhead_platform_app
 using ((select app.current_tenant_id() is null and app.current_user_id() is not null));
-create policy platform_update on identity.tenants for update to platform_app
+create policy platform_update on identity.tenants for update to bulkhead_platform_app
 using (app.current_tenant_id() is null and app.current_user_id() is not null and status <> 'deleted')
 with check (app.current_tenant_id() is null and app.current_user_id() is not null and status <> 'deleted');
-create policy platform_read on identity.tenant_usage for select to platform_app
+create policy platform_read on identity.tenant_usage for select to bulkhead_platform_app
 using ((select app.current_tenant_id() is null and app.current_user_id() is not null));
-create policy platform_read on identity.plans for select to platform_app
+create policy platform_read on identity.plans for select to bulkhead_platform_app
 using (app.current_tenant_id() is null and app.current_user_id() is not null);
-create policy platform_calls on identity.user_request_ids to platform_app
+create policy platform_calls on identity.user_request_ids to bulkhead_platform_app
 using (user_id = app.current_user_id()) with check (user_id = app.current_user_id());
 grant select (
     tenant_id, slug, name, domain, status, status_reason, status_changed_at, plan_code, max_users_override,
     max_projects_override, max_storage_bytes_override, deleted_at, purge_after, created_at, version
 ), update (
     status, status_reason, plan_code, max_users_override, max_projects_override, max_storage_bytes_override
-) on identity.tenants to platform_app;
-grant select on identity.tenant_usage, identity.plans to platform_app;
+) on identity.tenants to bulkhead_platform_app;
+grant select on identity.tenant_usage, identity.plans to bulkhead_platform_app;
 grant select, insert (user_id, request_id, rpc, request_digest), update (reply)
-on identity.user_request_ids to platform_app;
+on identity.user_request_ids to bulkhead_platform_app;
 """
 
 ACTS = """
@@ -424,7 +425,7 @@ revoke all on function identity.demand_platform_admin() from public;
 comment on function identity.demand_platform_admin() is
 'A change by the platform names somebody who administers it now.';
 create trigger ab_demand_admin before update on identity.tenants for each row
-when (current_user = 'platform_app') execute function identity.demand_platform_admin();
+when (current_user = 'bulkhead_platform_app') execute function identity.demand_platform_admin();
 
 create function identity.note_platform_act() returns trigger
 language plpgsql security definer
@@ -448,7 +449,7 @@ revoke all on function identity.note_platform_act() from public;
 comment on function identity.note_platform_act() is
 'What a platform administrator did to a tenant, for the platform''s own log.';
 create trigger note_platform_act after update on identity.tenants for each row
-when (current_user = 'platform_app') execute function identity.note_platform_act('tenant.administered');
+when (current_user = 'bulkhead_platform_app') execute function identity.note_platform_act('tenant.administered');
 create trigger note_platform_act after insert on identity.support_entries
 for each row execute function identity.note_platform_act('tenant.support_entered');
 
@@ -586,7 +587,7 @@ begin
 end
 $$;
 revoke all on function identity.check_platform_admin() from public;
-grant execute on function identity.check_platform_admin() to platform_app;
+grant execute on function identity.check_platform_admin() to bulkhead_platform_app;
 comment on function identity.check_platform_admin() is
 'First step of every transaction of a platform administrator: whether she is one now, whatever her token says.';
 
@@ -602,7 +603,7 @@ begin
 end
 $$;
 revoke all on function identity.hold_tenant(uuid) from public;
-grant execute on function identity.hold_tenant(uuid) to platform_app;
+grant execute on function identity.hold_tenant(uuid) to bulkhead_platform_app;
 comment on function identity.hold_tenant(uuid) is
 'The locks of who changes a tenant''s state or plan: its limits, and its writers'' lock alone.';
 """
@@ -677,7 +678,7 @@ begin
 end
 $$;
 revoke all on function identity.enter_support(uuid, uuid, uuid) from public;
-grant execute on function identity.enter_support(uuid, uuid, uuid) to platform_app;
+grant execute on function identity.enter_support(uuid, uuid, uuid) to bulkhead_platform_app;
 comment on function identity.enter_support(uuid, uuid, uuid) is
 'Makes the platform administrator in context a member of a tenant that lets her in, until its grant ends.';
 """
@@ -731,8 +732,9 @@ drop policy platform_read on identity.plans;
 drop policy platform_read on identity.tenant_usage;
 drop policy platform_update on identity.tenants;
 drop policy platform_read on identity.tenants;
-revoke all on identity.tenants, identity.tenant_usage, identity.plans, identity.user_request_ids from platform_app;
-revoke usage on schema identity from platform_app;
+revoke all on identity.tenants, identity.tenant_usage, identity.plans, identity.user_request_ids from
+    bulkhead_platform_app;
+revoke usage on schema identity from bulkhead_platform_app;
 """
 
 # As migrations 0003, 0004, 0006, 0007 and 0012 made them.

@@ -35,13 +35,13 @@ def downgrade() -> None:
 
 
 TAKE_THE_DEFINERS_PLACE = """
-grant create on schema identity to identity_definer;
-set local role identity_definer;
+grant create on schema identity to bulkhead_identity_definer;
+set local role bulkhead_identity_definer;
 """
 
 LEAVE_THE_DEFINERS_PLACE = """
-set local role identity_owner;
-revoke create on schema identity from identity_definer;
+set local role bulkhead_identity_owner;
+revoke create on schema identity from bulkhead_identity_definer;
 """
 
 WALL = """
@@ -92,7 +92,8 @@ language plpgsql volatile security definer rows 1
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- The locks of every write, and then the look of a read, which a suspended tenant passes and a deleted one does not.
+    -- The locks of every write, and then the look of a read, which a suspended tenant passes and a deleted one does
+    -- not.
     perform
         pg_advisory_xact_lock_shared(identity.tenant_key(p_tenant)),
         pg_advisory_xact_lock_shared(identity.membership_key(p_tenant, p_user));
@@ -102,7 +103,7 @@ begin
 end
 $$;
 revoke all on function identity.check_closing(uuid, uuid, smallint, integer) from public;
-grant execute on function identity.check_closing(uuid, uuid, smallint, integer) to identity_app;
+grant execute on function identity.check_closing(uuid, uuid, smallint, integer) to bulkhead_identity_app;
 comment on function identity.check_closing(uuid, uuid, smallint, integer) is
 'check_membership for a call that shuts somebody out, in a suspended tenant too; what else it might write there is '
 'refused by the tables. Other services have no such calls.';

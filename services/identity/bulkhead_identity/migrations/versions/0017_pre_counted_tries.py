@@ -9,15 +9,15 @@ down_revision = "0016"
 def upgrade() -> None:
     run_sql(DROP_OLD)
     run_sql("""
-    grant create on schema identity to identity_definer;
-    set local role identity_definer;
+    grant create on schema identity to bulkhead_identity_definer;
+    set local role bulkhead_identity_definer;
     """)
     run_sql(CLAIM)
     run_sql(GIVE_BACK)
     run_sql(TRY_VERIFICATION)
     run_sql("""
-    set local role identity_owner;
-    revoke create on schema identity from identity_definer;
+    set local role bulkhead_identity_owner;
+    revoke create on schema identity from bulkhead_identity_definer;
     """)
 
 
@@ -27,14 +27,14 @@ def downgrade() -> None:
     drop function identity.try_verification(bytea, uuid);
     drop function identity.give_back_attempt(bytea, timestamptz);
     drop function identity.claim_attempt(bytea, text);
-    grant create on schema identity to identity_definer;
-    set local role identity_definer;
+    grant create on schema identity to bulkhead_identity_definer;
+    set local role bulkhead_identity_definer;
     """)
     run_sql(OLD_CLAIM)
     run_sql(OLD_TRY_VERIFICATION)
     run_sql("""
-    set local role identity_owner;
-    revoke create on schema identity from identity_definer;
+    set local role bulkhead_identity_owner;
+    revoke create on schema identity from bulkhead_identity_definer;
     """)
 
 
@@ -84,7 +84,7 @@ begin
 end
 $$;
 revoke all on function identity.claim_attempt(bytea, text) from public;
-grant execute on function identity.claim_attempt(bytea, text) to identity_app;
+grant execute on function identity.claim_attempt(bytea, text) to bulkhead_identity_app;
 comment on function identity.claim_attempt(bytea, text) is
 'Counts one try of a password before it is looked at, so that many at once count one by one, and tells when; or the '
 'seconds to wait. The first five are free, then 1 s, 2 s, 4 s ... 15 min.';
@@ -101,7 +101,7 @@ as $$
     where t.bucket = p_bucket and t.last_at = p_claimed_at;
 $$;
 revoke all on function identity.give_back_attempt(bytea, timestamptz) from public;
-grant execute on function identity.give_back_attempt(bytea, timestamptz) to identity_app;
+grant execute on function identity.give_back_attempt(bytea, timestamptz) to bulkhead_identity_app;
 comment on function identity.give_back_attempt(bytea, timestamptz) is
 'The password of the try that was claimed then was not looked at: it does not count, unless another one was claimed '
 'since.';
@@ -131,7 +131,7 @@ begin
 end
 $$;
 revoke all on function identity.try_verification(bytea, uuid) from public;
-grant execute on function identity.try_verification(bytea, uuid) to identity_app;
+grant execute on function identity.try_verification(bytea, uuid) to bulkhead_identity_app;
 comment on function identity.try_verification(bytea, uuid) is
 'For VerifyEmail: the hash to check the given password against, of one token at a time and five times at most; '
 'null for a token that is worth nothing. The try counts whatever comes of it. Of a token that this request_id has used '
@@ -146,7 +146,7 @@ as $$
     and t.attempts > 0;
 $$;
 revoke all on function identity.give_back_verification(bytea) from public;
-grant execute on function identity.give_back_verification(bytea) to identity_app;
+grant execute on function identity.give_back_verification(bytea) to bulkhead_identity_app;
 comment on function identity.give_back_verification(bytea) is
 'Of one try that try_verification has counted nobody looked at the password: it does not count.';
 """
@@ -188,7 +188,7 @@ begin
 end
 $$;
 revoke all on function identity.claim_attempt(bytea, text) from public;
-grant execute on function identity.claim_attempt(bytea, text) to identity_app;
+grant execute on function identity.claim_attempt(bytea, text) to bulkhead_identity_app;
 comment on function identity.claim_attempt(bytea, text) is
 'Counts one try of a password before it is looked at, so that many at once count one by one. Null: go on; else the '
 'seconds to wait. The first five are free, then 1 s, 2 s, 4 s ... 15 min.';
@@ -216,7 +216,7 @@ begin
 end
 $$;
 revoke all on function identity.try_verification(bytea, uuid) from public;
-grant execute on function identity.try_verification(bytea, uuid) to identity_app;
+grant execute on function identity.try_verification(bytea, uuid) to bulkhead_identity_app;
 comment on function identity.try_verification(bytea, uuid) is
 'For VerifyEmail: the hash to check the given password against, of one token at a time and five times at most; '
 'null for a token that is worth nothing. The try counts whatever comes of it.';

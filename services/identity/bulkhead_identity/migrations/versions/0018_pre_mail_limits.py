@@ -10,38 +10,39 @@ def upgrade() -> None:
     run_sql(MAIL_LIMITS)
     run_sql(QUEUE)
     run_sql("""
-    grant create on schema identity to identity_definer;
-    set local role identity_definer;
+    grant create on schema identity to bulkhead_identity_definer;
+    set local role bulkhead_identity_definer;
     """)
     run_sql(CLAIM)
     run_sql(SIGN_UP)
     run_sql(ANSWER)
     run_sql(INVITATION)
     run_sql("""
-    set local role identity_owner;
-    revoke create on schema identity from identity_definer;
+    set local role bulkhead_identity_owner;
+    revoke create on schema identity from bulkhead_identity_definer;
     """)
 
 
 def downgrade() -> None:
     run_sql("""
-    grant create on schema identity to identity_definer;
-    set local role identity_definer;
+    grant create on schema identity to bulkhead_identity_definer;
+    set local role bulkhead_identity_definer;
     """)
     run_sql(OLD_SIGN_UP)
     run_sql(OLD_ANSWER)
     run_sql("""
-    set local role identity_owner;
-    revoke create on schema identity from identity_definer;
+    set local role bulkhead_identity_owner;
+    revoke create on schema identity from bulkhead_identity_definer;
     drop function identity.mail_invitation(uuid, uuid, jsonb);
     drop function identity.claim_mail(text, text, uuid);
-    create policy queue on identity.mails for insert to identity_app with check (true);
-    revoke all on identity.mails from identity_definer, identity_worker;
-    grant insert (mail_id, kind, to_address, subject_id, details) on identity.mails to identity_app, identity_definer;
-    grant insert (request_digest), select (mail_id, request_digest) on identity.mails to identity_definer;
+    create policy queue on identity.mails for insert to bulkhead_identity_app with check (true);
+    revoke all on identity.mails from bulkhead_identity_definer, bulkhead_identity_worker;
+    grant insert (mail_id, kind, to_address, subject_id, details) on identity.mails to bulkhead_identity_app,
+        bulkhead_identity_definer;
+    grant insert (request_digest), select (mail_id, request_digest) on identity.mails to bulkhead_identity_definer;
     grant select (
         mail_id, kind, to_address, subject_id, details, due_at, attempts, sent_at, failed_at, last_error, created_at
-    ), update (due_at, attempts, sent_at, failed_at, last_error), delete on identity.mails to identity_worker;
+    ), update (due_at, attempts, sent_at, failed_at, last_error), delete on identity.mails to bulkhead_identity_worker;
     drop table identity.mail_limits;
     """)
 
@@ -55,13 +56,14 @@ create table identity.mail_limits (
 );
 create index mail_limits_free_at_idx on identity.mail_limits (free_at);
 call app.own('identity.mail_limits');
-create policy definer_read on identity.mail_limits for select to identity_definer using (true);
-create policy definer_insert on identity.mail_limits for insert to identity_definer with check (true);
-create policy definer_update on identity.mail_limits for update to identity_definer using (true) with check (true);
-create policy expiry_read on identity.mail_limits for select to identity_worker using (true);
-create policy expiry_remove on identity.mail_limits for delete to identity_worker using (free_at < now());
-grant select, insert (bucket, free_at), update (free_at) on identity.mail_limits to identity_definer;
-grant select, delete on identity.mail_limits to identity_worker;
+create policy definer_read on identity.mail_limits for select to bulkhead_identity_definer using (true);
+create policy definer_insert on identity.mail_limits for insert to bulkhead_identity_definer with check (true);
+create policy definer_update on identity.mail_limits for update to bulkhead_identity_definer using (true) with check
+    (true);
+create policy expiry_read on identity.mail_limits for select to bulkhead_identity_worker using (true);
+create policy expiry_remove on identity.mail_limits for delete to bulkhead_identity_worker using (free_at < now());
+grant select, insert (bucket, free_at), update (free_at) on identity.mail_limits to bulkhead_identity_definer;
+grant select, delete on identity.mail_limits to bulkhead_identity_worker;
 comment on table identity.mail_limits is
 'How many mails an address has had that anybody can cause. A row whose time is over says nothing.';
 comment on column identity.mail_limits.bucket is
@@ -73,8 +75,8 @@ comment on column identity.mail_limits.free_at is
 QUEUE = """
 -- From now on only functions queue mails, which count them; and nothing has been released.
 drop policy queue on identity.mails;
-revoke insert (mail_id, kind, to_address, subject_id, details) on identity.mails from identity_app;
-grant insert (failed_at, last_error) on identity.mails to identity_definer;
+revoke insert (mail_id, kind, to_address, subject_id, details) on identity.mails from bulkhead_identity_app;
+grant insert (failed_at, last_error) on identity.mails to bulkhead_identity_definer;
 """
 
 CLAIM = """
@@ -284,7 +286,7 @@ begin
 end
 $$;
 revoke all on function identity.mail_invitation(uuid, uuid, jsonb) from public;
-grant execute on function identity.mail_invitation(uuid, uuid, jsonb) to identity_app;
+grant execute on function identity.mail_invitation(uuid, uuid, jsonb) to bulkhead_identity_app;
 comment on function identity.mail_invitation(uuid, uuid, jsonb) is
 'Queues the mail of an open invitation of the context''s tenant. Null: it is queued; else the seconds until the tenant '
 'may send another one to this address.';

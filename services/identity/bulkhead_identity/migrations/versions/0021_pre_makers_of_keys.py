@@ -24,7 +24,7 @@ def downgrade() -> None:
     drop trigger fence_makings on identity.memberships;
     drop function identity.fence_makings();
     drop index identity.api_keys_created_by_idx;
-    revoke select (created_by) on identity.api_keys from identity_definer;
+    revoke select (created_by) on identity.api_keys from bulkhead_identity_definer;
     comment on column identity.memberships.version is
     'Raised when role, status, left_at or support_until change or a key of the account is revoked, and only then: '
     'tokens carry it, and one with an older version is refused.';
@@ -35,17 +35,17 @@ def downgrade() -> None:
 
 
 TAKE_THE_DEFINERS_PLACE = """
-grant create on schema identity to identity_definer;
-set local role identity_definer;
+grant create on schema identity to bulkhead_identity_definer;
+set local role bulkhead_identity_definer;
 """
 
 LEAVE_THE_DEFINERS_PLACE = """
-set local role identity_owner;
-revoke create on schema identity from identity_definer;
+set local role bulkhead_identity_owner;
+revoke create on schema identity from bulkhead_identity_definer;
 """
 
 MADE = """
-grant select (created_by) on identity.api_keys to identity_definer;
+grant select (created_by) on identity.api_keys to bulkhead_identity_definer;
 -- A tenant has at most a hundred live keys.
 -- squawk-ignore require-concurrent-index-creation
 create index api_keys_created_by_idx on identity.api_keys (tenant_id, created_by) where revoked_at is null;

@@ -11,8 +11,8 @@ def upgrade() -> None:
     run_sql(FACES)
     run_sql(SHOW_FACE)
     run_sql("""
-    grant create on schema identity to identity_definer;
-    set local role identity_definer;
+    grant create on schema identity to bulkhead_identity_definer;
+    set local role bulkhead_identity_definer;
     """)
     run_sql(TENANTS_OF)
     run_sql(CREATE_TENANT)
@@ -21,8 +21,8 @@ def upgrade() -> None:
     run_sql(CLAIM_ROOM)
     run_sql(INVITATION)
     run_sql("""
-    set local role identity_owner;
-    revoke create on schema identity from identity_definer;
+    set local role bulkhead_identity_owner;
+    revoke create on schema identity from bulkhead_identity_definer;
     """)
 
 
@@ -31,14 +31,14 @@ def downgrade() -> None:
     run_sql("""
     drop function identity.spread_face(uuid, integer);
     drop function identity.set_tenant_limit(uuid, integer);
-    grant create on schema identity to identity_definer;
-    set local role identity_definer;
+    grant create on schema identity to bulkhead_identity_definer;
+    set local role bulkhead_identity_definer;
     """)
     run_sql(OLD_CREATE_TENANT)
     run_sql(OLD_INVITATION)
     run_sql("""
-    set local role identity_owner;
-    revoke create on schema identity from identity_definer;
+    set local role bulkhead_identity_owner;
+    revoke create on schema identity from bulkhead_identity_definer;
     drop function identity.claim_room(bytea, interval, integer);
     drop function identity.tenants_of(uuid);
     drop table identity.face_changes;
@@ -61,11 +61,12 @@ create table identity.tenant_allowances (
     constraint tenant_allowances_max_tenants_check check (max_tenants between 0 and 100000)
 );
 call app.own('identity.tenant_allowances');
-create policy definer_read on identity.tenant_allowances for select to identity_definer using (true);
-create policy definer_insert on identity.tenant_allowances for insert to identity_definer with check (true);
-create policy definer_update on identity.tenant_allowances for update to identity_definer
+create policy definer_read on identity.tenant_allowances for select to bulkhead_identity_definer using (true);
+create policy definer_insert on identity.tenant_allowances for insert to bulkhead_identity_definer with check (true);
+create policy definer_update on identity.tenant_allowances for update to bulkhead_identity_definer
 using (true) with check (true);
-grant select, insert (user_id, max_tenants), update (max_tenants) on identity.tenant_allowances to identity_definer;
+grant select, insert (user_id, max_tenants), update (max_tenants) on identity.tenant_allowances to
+    bulkhead_identity_definer;
 create trigger aa_stamp before insert or update on identity.tenant_allowances
 for each row execute function app.stamp();
 call app.capture_on('identity.tenant_allowances', 'tenant_allowance', '{user_id}');
@@ -91,11 +92,12 @@ create table identity.face_changes (
 );
 create index face_changes_due_at_idx on identity.face_changes (due_at) where due_at is not null;
 call app.own('identity.face_changes');
-create policy definer_read on identity.face_changes for select to identity_definer using (true);
-create policy definer_update on identity.face_changes for update to identity_definer using (true) with check (true);
-create policy due_read on identity.face_changes for select to identity_worker using (due_at is not null);
-grant select, update (due_at, done_at, after_tenant_id) on identity.face_changes to identity_definer;
-grant select on identity.face_changes to identity_worker;
+create policy definer_read on identity.face_changes for select to bulkhead_identity_definer using (true);
+create policy definer_update on identity.face_changes for update to bulkhead_identity_definer using (true) with check
+    (true);
+create policy due_read on identity.face_changes for select to bulkhead_identity_worker using (due_at is not null);
+grant select, update (due_at, done_at, after_tenant_id) on identity.face_changes to bulkhead_identity_definer;
+grant select on identity.face_changes to bulkhead_identity_worker;
 comment on table identity.face_changes is
 'New names and pictures on their way to the many tenants of a person. One row a person, however many changes.';
 comment on column identity.face_changes.due_at is
@@ -242,7 +244,7 @@ begin
 end
 $$;
 revoke all on function identity.set_tenant_limit(uuid, integer) from public;
-grant execute on function identity.set_tenant_limit(uuid, integer) to platform_app;
+grant execute on function identity.set_tenant_limit(uuid, integer) to bulkhead_platform_app;
 comment on function identity.set_tenant_limit(uuid, integer) is
 'How many tenants a person may have made, by an administrator of the platform; and how many there are.';
 """
@@ -289,7 +291,7 @@ begin
 end
 $$;
 revoke all on function identity.spread_face(uuid, integer) from public;
-grant execute on function identity.spread_face(uuid, integer) to identity_worker;
+grant execute on function identity.spread_face(uuid, integer) to bulkhead_identity_worker;
 comment on function identity.spread_face(uuid, integer) is
 'Shows the name and picture that a person has now in the next so many of their tenants; how many these were. Whatever '
 'ends it in between, the next call goes on behind the last batch that was committed.';

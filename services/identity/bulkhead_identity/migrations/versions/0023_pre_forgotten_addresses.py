@@ -42,13 +42,13 @@ def downgrade() -> None:
 
 
 TAKE_THE_DEFINERS_PLACE = """
-grant create on schema identity to identity_definer;
-set local role identity_definer;
+grant create on schema identity to bulkhead_identity_definer;
+set local role bulkhead_identity_definer;
 """
 
 LEAVE_THE_DEFINERS_PLACE = """
-set local role identity_owner;
-revoke create on schema identity from identity_definer;
+set local role bulkhead_identity_owner;
+revoke create on schema identity from bulkhead_identity_definer;
 """
 
 # No installation has these tables large: the first release is still to come.

@@ -23,7 +23,7 @@ def downgrade() -> None:
     drop table issues.request_ids;
     drop table issues.outbox_parked;
     drop table issues.outbox;
-    revoke usage on schema issues from issues_app, issues_relay, issues_worker;
+    revoke usage on schema issues from bulkhead_issues_app, bulkhead_issues_relay, bulkhead_issues_worker;
     """)
 
 
@@ -53,7 +53,7 @@ grant
 select (tenant_id, workspace_id, name, description, archived_at, created_at, created_by, updated_at, version),
 insert (tenant_id, workspace_id, name, description),
 update (name, description, archived_at)
-on issues.workspaces to issues_app;
+on issues.workspaces to bulkhead_issues_app;
 create trigger aa_stamp before insert or update on issues.workspaces
 for each row execute function app.stamp();
 call app.capture_on('issues.workspaces', 'workspace', '{workspace_id}');
@@ -123,7 +123,7 @@ insert (
 update (
     name, description, status, priority, lead_id, owner_team_id, start_date, end_date, budget, metadata, archived_at
 )
-on issues.projects to issues_app;
+on issues.projects to bulkhead_issues_app;
 -- Not of next_number: a new issue must not change the project's etag.
 create trigger aa_stamp before insert or update of
 workspace_id, name, description, status, priority, lead_id, owner_team_id, start_date, end_date, budget, metadata,

@@ -58,7 +58,7 @@ select (
 ),
 insert (tenant_id, status_id, name, category, position, is_default),
 update (name, position, is_default, archived_at)
-on issues.statuses to issues_app;
+on issues.statuses to bulkhead_issues_app;
 create trigger aa_stamp before insert or update on issues.statuses
 for each row execute function app.stamp();
 call app.capture_on('issues.statuses', 'status', '{status_id}');
@@ -122,7 +122,7 @@ select (
 ),
 insert (tenant_id, from_status_id, to_status_id, least_role),
 update (least_role, removed_at)
-on issues.status_transitions to issues_app;
+on issues.status_transitions to bulkhead_issues_app;
 create trigger aa_stamp before insert or update on issues.status_transitions
 for each row execute function app.stamp();
 call app.capture_on('issues.status_transitions', 'status_transition', '{from_status_id,to_status_id}');

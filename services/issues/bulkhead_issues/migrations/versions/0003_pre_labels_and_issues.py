@@ -62,7 +62,7 @@ select (
 ),
 insert (tenant_id, label_id, name, description, color),
 update (name, description, color, archived_at)
-on issues.labels to issues_app;
+on issues.labels to bulkhead_issues_app;
 create trigger aa_stamp before insert or update on issues.labels
 for each row execute function app.stamp();
 call app.capture_on('issues.labels', 'label', '{label_id}');
@@ -191,7 +191,7 @@ update (
     type, title, description, status_id, priority, assignee_id, parent_id, estimate_minutes, spent_minutes, start_at,
     due_at, resolved_at, metadata, external_digest, deleted_at, updated_at
 )
-on issues.issues to issues_app;
+on issues.issues to bulkhead_issues_app;
 create trigger aa_stamp before insert or update on issues.issues
 for each row execute function app.stamp();
 call app.capture_on(
@@ -427,7 +427,7 @@ grant
 select (tenant_id, issue_id, label_id, removed_at, created_at, created_by, updated_at, version),
 insert (tenant_id, issue_id, label_id, created_at, updated_at),
 update (removed_at, updated_at)
-on issues.issue_labels to issues_app;
+on issues.issue_labels to bulkhead_issues_app;
 create trigger aa_stamp before insert or update on issues.issue_labels
 for each row execute function app.stamp();
 call app.capture_on(

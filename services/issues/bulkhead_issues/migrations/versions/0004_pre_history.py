@@ -57,10 +57,10 @@ create index issue_status_history_tenant_id_status_id_idx on issues.issue_status
 create index issue_status_history_previous_idx
 on issues.issue_status_history (tenant_id, issue_id, previous_seq, entered_at);
 call app.protect('issues.issue_status_history');
-create policy read_right on issues.issue_status_history for select to issues_app
+create policy read_right on issues.issue_status_history for select to bulkhead_issues_app
 using (app.role_level() >= 1);
 grant select (tenant_id, issue_id, seq, status_id, entered_at, left_at, changed_by)
-on issues.issue_status_history to issues_app;
+on issues.issue_status_history to bulkhead_issues_app;
 comment on table issues.issue_status_history is
 'Every span an issue spent in a status. Derived by trigger, so it is not captured a second time.';
 comment on column issues.issue_status_history.seq is 'The span''s place in the history, from 1 without holes.';
@@ -129,9 +129,9 @@ create table issues.issue_changes (
     constraint issue_changes_new_value_check check (old_value is distinct from new_value)
 );
 call app.protect('issues.issue_changes');
-create policy read_right on issues.issue_changes for select to issues_app using (app.role_level() >= 1);
+create policy read_right on issues.issue_changes for select to bulkhead_issues_app using (app.role_level() >= 1);
 grant select (tenant_id, issue_id, seq, changed_at, changed_by, field, old_value, new_value)
-on issues.issue_changes to issues_app;
+on issues.issue_changes to bulkhead_issues_app;
 comment on table issues.issue_changes is
 'Every changed field of an issue, for its feed and for reading it as of a time. '
 'Derived by trigger, so it is not captured a second time.';

@@ -70,15 +70,15 @@ comment on column issues.comments.external_digest is 'SHA-256 of the comment as 
 
 COMMENT_RIGHTS = """
 call app.protect('issues.comments');
-create policy read_right on issues.comments for select to issues_app
+create policy read_right on issues.comments for select to bulkhead_issues_app
 using (app.role_level() >= 1 and (visibility = 1 or app.role_level() >= 2));
 -- Nobody speaks in another's name, but for an import that brings authors of its own.
-create policy insert_right on issues.comments for insert to issues_app
+create policy insert_right on issues.comments for insert to bulkhead_issues_app
 with check (
     app.role_level() >= 2
     and (author_id = app.current_user_id() or (app.importing() and app.role_level() >= 4))
 );
-create policy update_right on issues.comments for update to issues_app
+create policy update_right on issues.comments for update to bulkhead_issues_app
 using (app.role_level() >= 2 and (author_id = app.current_user_id() or app.role_level() >= 3))
 with check (app.role_level() >= 2 and (author_id = app.current_user_id() or app.role_level() >= 3));
 grant
@@ -91,7 +91,7 @@ insert (
     created_at, updated_at
 ),
 update (body, external_digest, deleted_at, updated_at)
-on issues.comments to issues_app;
+on issues.comments to bulkhead_issues_app;
 create trigger aa_stamp before insert or update on issues.comments
 for each row execute function app.stamp();
 call app.capture_on(
@@ -121,10 +121,10 @@ create table issues.comment_revisions (
     constraint comment_revisions_visibility_check check (visibility in (1, 2))
 );
 call app.protect('issues.comment_revisions');
-create policy read_right on issues.comment_revisions for select to issues_app
+create policy read_right on issues.comment_revisions for select to bulkhead_issues_app
 using (app.role_level() >= 1 and (visibility = 1 or app.role_level() >= 2));
 grant select (tenant_id, comment_id, revision, visibility, body, replaced_at, replaced_by)
-on issues.comment_revisions to issues_app;
+on issues.comment_revisions to bulkhead_issues_app;
 comment on table issues.comment_revisions is
 'Earlier texts of edited comments. Derived by trigger, so it is not captured a second time.';
 comment on column issues.comment_revisions.revision is 'Number of the earlier text, from 1.';

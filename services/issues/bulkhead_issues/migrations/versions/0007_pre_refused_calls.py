@@ -8,15 +8,16 @@ down_revision = "0006"
 
 def upgrade() -> None:
     run_sql("""
-    create policy definer_write on issues.outbox for insert to issues_definer with check (true);
-    grant insert (tenant_id, action, entity_type, entity_id, outcome, changes) on issues.outbox to issues_definer;
-    grant usage, create on schema issues to issues_definer;
-    set local role issues_definer;
+    create policy definer_write on issues.outbox for insert to bulkhead_issues_definer with check (true);
+    grant insert (tenant_id, action, entity_type, entity_id, outcome, changes) on issues.outbox to
+        bulkhead_issues_definer;
+    grant usage, create on schema issues to bulkhead_issues_definer;
+    set local role bulkhead_issues_definer;
     """)
     run_sql(RECORD_EVENT)
     run_sql("""
-    set local role issues_owner;
-    revoke create on schema issues from issues_definer;
+    set local role bulkhead_issues_owner;
+    revoke create on schema issues from bulkhead_issues_definer;
     """)
 
 
@@ -24,8 +25,9 @@ def downgrade() -> None:
     run_sql("""
     drop function issues.record_event(text, text, uuid, text, jsonb);
     drop policy definer_write on issues.outbox;
-    revoke insert (tenant_id, action, entity_type, entity_id, outcome, changes) on issues.outbox from issues_definer;
-    revoke usage on schema issues from issues_definer;
+    revoke insert (tenant_id, action, entity_type, entity_id, outcome, changes) on issues.outbox from
+        bulkhead_issues_definer;
+    revoke usage on schema issues from bulkhead_issues_definer;
     """)
 
 
@@ -49,7 +51,7 @@ begin
 end
 $$;
 revoke all on function issues.record_event(text, text, uuid, text, jsonb) from public;
-grant execute on function issues.record_event(text, text, uuid, text, jsonb) to issues_app;
+grant execute on function issues.record_event(text, text, uuid, text, jsonb) to bulkhead_issues_app;
 comment on function issues.record_event(text, text, uuid, text, jsonb) is
 'An audit event of something that left no row, such as a refused call.';
 """

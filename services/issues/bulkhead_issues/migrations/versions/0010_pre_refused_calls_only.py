@@ -23,8 +23,8 @@ AFTER = """
 
 
 RECORD_EVENT = """
-grant create on schema issues to issues_definer;
-set local role issues_definer;
+grant create on schema issues to bulkhead_issues_definer;
+set local role bulkhead_issues_definer;
 create or replace function issues.record_event(
     p_action text, p_entity_type text, p_entity_id uuid, p_outcome text, p_changes jsonb
 ) returns void
@@ -40,8 +40,8 @@ begin
     );
 end
 $$;
-set local role issues_owner;
-revoke create on schema issues from issues_definer;
+set local role bulkhead_issues_owner;
+revoke create on schema issues from bulkhead_issues_definer;
 """
 
 

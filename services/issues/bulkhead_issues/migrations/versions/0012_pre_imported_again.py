@@ -15,8 +15,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     run_sql("""
-    revoke update (reporter_id) on issues.issues from issues_app;
-    revoke update (author_id) on issues.comments from issues_app;
+    revoke update (reporter_id) on issues.issues from bulkhead_issues_app;
+    revoke update (author_id) on issues.comments from bulkhead_issues_app;
     drop trigger bf_reporter on issues.issues;
     drop trigger bb_author on issues.comments;
     drop function issues.keep_person();
@@ -37,7 +37,7 @@ check (octet_length(external_body_digest) = 32);
 comment on column issues.comments.external_body_digest is
 'SHA-256 of the text as last imported, by which a comment without an id of its own is known again.';
 grant select (external_body_digest), insert (external_body_digest), update (external_body_digest)
-on issues.comments to issues_app;
+on issues.comments to bulkhead_issues_app;
 """
 
 CAPTURE = """
@@ -80,6 +80,6 @@ create trigger bf_reporter before update of reporter_id on issues.issues
 for each row when (new.reporter_id is distinct from old.reporter_id) execute function issues.keep_person();
 create trigger bb_author before update of author_id on issues.comments
 for each row when (new.author_id is distinct from old.author_id) execute function issues.keep_person();
-grant update (reporter_id) on issues.issues to issues_app;
-grant update (author_id) on issues.comments to issues_app;
+grant update (reporter_id) on issues.issues to bulkhead_issues_app;
+grant update (author_id) on issues.comments to bulkhead_issues_app;
 """

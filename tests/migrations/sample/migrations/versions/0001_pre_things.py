@@ -16,8 +16,8 @@ def upgrade() -> None:
     );
     call app.protect('audit.things');
     call app.rights('audit.things', 1::smallint, 2::smallint);
-    grant usage on schema audit to audit_app;
-    grant select (tenant_id, thing_id, note), insert (tenant_id, thing_id, note) on audit.things to audit_app;
+    grant usage on schema audit to bulkhead_audit_app;
+    grant select (tenant_id, thing_id, note), insert (tenant_id, thing_id, note) on audit.things to bulkhead_audit_app;
     """)
 
 
