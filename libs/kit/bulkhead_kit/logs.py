@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import secrets
-import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -24,6 +24,7 @@ from structlog.typing import Processor
 
 from bulkhead_kit import clock
 from bulkhead_kit.caller import find_caller
+from bulkhead_kit.log_stream import DirectStream, LogStream, standard_error
 from bulkhead_kit.telemetry import current_trace
 
 Format = Literal["auto", "json", "console"]
@@ -43,6 +44,7 @@ _secret_value = re.compile(
     r"|(?<=(?i:bearer )) *[^\s\"\\]+"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[^\"]*?(-----END [A-Z ]*PRIVATE KEY-----|(?=\")|$)"  # up to a quote
 ).sub
+_LOGGER: Final = "bulkhead.logs"
 _ERROR_ID_LETTERS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -52,10 +54,11 @@ _processors: list[Processor] = []
 def configure(service: str, *, output: Format = "auto", level: str = "info", stream: BinaryIO | None = None) -> None:
     """Once, at the start of a process. Lines of the standard library's loggers take the same way."""
     global _by_hand  # noqa: PLW0603 - set once, like structlog's own configuration
-    _Writer.stream = stream = stream or sys.stderr.buffer
-    console = output == "console" or (output == "auto" and stream.isatty())
-    _by_hand = None if console or _LEVELS[level] > logging.INFO else (stream, _json(service))
-    render = _to_console(colors=stream.isatty()) if console else _to_json
+    is_terminal = stream.isatty() if stream else os.isatty(2)
+    console = output == "console" or (output == "auto" and is_terminal)
+    _Writer.stream = to = DirectStream(stream) if stream else standard_error(lambda count: _told(service, count))
+    _by_hand = None if console or _LEVELS[level] > logging.INFO else (to, _json(service))
+    render = _to_console(colors=is_terminal) if console else _to_json
     # The same list every time: loggers that are in use keep it, and would otherwise miss a second call.
     _processors[:] = [_format_exception, _hide_by_name, _Complete(service), lambda *line: _hide_by_value(render(*line))]
     structlog.configure(
@@ -70,7 +73,7 @@ def configure(service: str, *, output: Format = "auto", level: str = "info", str
     logging.captureWarnings(capture=True)
 
 
-_by_hand: tuple[BinaryIO, str] | None = None
+_by_hand: tuple[LogStream, str] | None = None
 
 
 def is_by_hand() -> bool:
@@ -79,7 +82,7 @@ def is_by_hand() -> bool:
     return in_place and _by_hand is not None
 
 
-def by_hand() -> tuple[BinaryIO, str] | None:
+def by_hand() -> tuple[LogStream, str] | None:
     """For the access log, which makes its lines itself at a tenth of the cost: where to, and the service as JSON."""
     return _by_hand if is_by_hand() else None
 
@@ -92,16 +95,24 @@ def error_id() -> str:
 class _Writer:
     """One write a line, so that lines of several threads do not mix."""
 
-    stream: ClassVar[BinaryIO]
+    stream: ClassVar[LogStream]
 
     def __init__(self, name: str = "bulkhead") -> None:
         self.name = name
 
     def msg(self, line: str) -> None:
         self.stream.write(line.encode(errors="backslashreplace") + b"\n")
-        self.stream.flush()
 
     debug = info = warning = error = critical = fatal = exception = log = msg
+
+
+def _told(service: str, missing: int) -> bytes:
+    line = {"time": _time(), "level": "warning", "event": "log_lines_dropped", "service": service, "logger": _LOGGER}
+    return f"{_json({**line, 'count': missing})}\n".encode()
+
+
+def _time() -> str:
+    return clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class _Complete:
@@ -112,7 +123,7 @@ class _Complete:
 
     def __call__(self, logger: Any, method: str, event: Event) -> Event:
         line: dict[str, Any] = {
-            "time": clock.now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": _time(),
             "level": method,
             "event": event.pop("event", ""),
             "service": self._service,

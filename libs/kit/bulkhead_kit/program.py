@@ -14,6 +14,7 @@ from bulkhead_kit import logs, memory, telemetry
 from bulkhead_kit.assembly import Parts, RecordsDenials, Register, build, open_database
 from bulkhead_kit.db import Database
 from bulkhead_kit.keywatch import KeyFileError
+from bulkhead_kit.log_stream import open_missing_streams
 from bulkhead_kit.roles import RolesRefusedError
 from bulkhead_kit.server import AddressError
 from bulkhead_kit.services_auth import ServiceAllowList
@@ -108,6 +109,7 @@ def start_metrics(settings: ServiceSettings) -> None:
 
 def main(name: str, commands: Mapping[str, Callable[[], None]], arguments: Sequence[str] | None = None) -> int:
     """The whole of a service's __main__: one of its commands; what is wrong with the settings is said, not thrown."""
+    open_missing_streams()
     parser = argparse.ArgumentParser(prog=f"python -m {name}", epilog=_epilog(name))
     subparsers = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for command in commands:

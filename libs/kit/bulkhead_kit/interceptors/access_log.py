@@ -40,7 +40,6 @@ def write(calls: Sequence[Call]) -> None:
     # What the clock says now, for an end told on the clock that never jumps.
     offset = clock.unix() - clock.monotonic()
     stream.write("".join([line(call, service, offset) for call in calls]).encode())
-    stream.flush()
 
 
 def line(call: Call, service: str, offset: float) -> str:
