@@ -92,6 +92,31 @@ grant execute on function app.role_level() to bulkhead_audit_app, bulkhead_audit
 comment on function app.role_level() is
 '0 nobody, 1 viewer, 2 member, 3 manager, 4 admin, 5 owner, 6 another service.';
 
+create or replace function app.are_facts(p_changes jsonb, p_patterns jsonb)
+ returns boolean
+ language sql
+ immutable parallel safe
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+select coalesce(
+    case jsonb_typeof(p_changes) when 'object' then p_changes - array(select jsonb_object_keys(p_patterns)) = '{}' end,
+    false
+) and not exists (
+    select from jsonb_each_text(p_patterns) as p
+    -- An array with anything else in it, or no array, is not its own second element behind a null.
+    where not coalesce(
+        p_changes -> p.key = jsonb_build_array(null, p_changes -> p.key -> 1)
+        and jsonb_typeof(p_changes -> p.key -> 1) in ('string', 'number')
+        and p_changes -> p.key ->> 1 ~ p.value,
+        false
+    )
+)
+$function$;
+revoke all on function app.are_facts(jsonb, jsonb) from public;
+grant execute on function app.are_facts(jsonb, jsonb) to bulkhead_identity_definer, bulkhead_issues_definer;
+comment on function app.are_facts(jsonb, jsonb) is
+'Whether changes are just the named facts: each [null, text or number], whose text matches the name''s pattern.';
+
 create or replace procedure app.capture_on(in p_table regclass, in p_entity text, in p_key text[], in p_excluded text[] default '{}'::text[], in p_context jsonb default '{}'::jsonb)
  language plpgsql
  set search_path to 'pg_catalog', 'pg_temp'
@@ -208,6 +233,17 @@ grant execute on procedure app.capture_on(regclass, text, text[], text[], jsonb)
     bulkhead_identity_owner, bulkhead_issues_owner;
 comment on procedure app.capture_on(regclass, text, text[], text[], jsonb) is
 'Captures every change of a table into its service''s outbox: entity name, key columns (entity_id, sub_id), columns that never leave, and SQL expressions over the row r for project_id, visibility or tenant_id.';
+
+create or replace function app.is_refused_call(p_schema text, p_entity_type text, p_entity_id uuid, p_outcome text, p_changes jsonb)
+ returns boolean
+ language sql
+ stable parallel safe
+return coalesce(((p_outcome = 'denied'::text) and (p_entity_type = case when (app.current_user_id() is null) then 'service'::text else 'user'::text end) and (p_entity_id = coalesce(app.current_user_id(), '00000000-0000-0000-0000-000000000000'::uuid)) and starts_with(current_setting('app.rpc'::text, true), (('bulkhead.'::text || p_schema) || '.'::text)) and app.are_facts(p_changes, '{"calls": "^[1-9][0-9]{0,17}$", "reason": "^[A-Z][A-Z0-9_]{0,99}$"}'::jsonb)), false);
+revoke all on function app.is_refused_call(text, text, uuid, text, jsonb) from public;
+grant execute on function app.is_refused_call(text, text, uuid, text, jsonb) to bulkhead_identity_definer,
+    bulkhead_issues_definer;
+comment on function app.is_refused_call(text, text, uuid, text, jsonb) is
+'Whether it is the event of a call that the service refused to whoever the context names.';
 
 create or replace procedure app.outbox_in(in p_schema text)
  language plpgsql

@@ -1640,8 +1640,8 @@ create or replace function issues.record_event(p_action text, p_entity_type text
 as $function$
 begin
     if
-        p_action <> 'call.denied' or p_outcome <> 'denied' or p_entity_type not in ('user', 'service')
-        or not starts_with(coalesce(current_setting('app.rpc', true), ''), 'bulkhead.issues.')
+        p_action is distinct from 'call.denied'
+        or not app.is_refused_call('issues', p_entity_type, p_entity_id, p_outcome, p_changes)
     then
         raise exception 'issues.record_event: only a refused call of this service is an event without a row';
     end if;
