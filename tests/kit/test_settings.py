@@ -13,7 +13,7 @@ from bulkhead_kit.rates.rate import Rate
 from bulkhead_kit.server import AddressError
 from bulkhead_kit.services_auth import ServiceAllowList
 from bulkhead_kit.settings import Address, ServiceSettings, Settings, SettingsError
-from bulkhead_kit.transport import TlsFiles
+from bulkhead_kit.tls import TlsFiles
 from pydantic import Field
 
 SECRET = "s3cr3t-that-must-not-show"

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from bulkhead_kit import clock
-from bulkhead_kit.transport import TlsFiles
+from bulkhead_kit.tls import TlsFiles
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256

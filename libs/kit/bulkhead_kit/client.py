@@ -22,8 +22,10 @@ from bulkhead_kit.errors import DeadlineExceeded
 from bulkhead_kit.ids import new_id
 from bulkhead_kit.policed_channel import PolicedChannel
 from bulkhead_kit.policy import DEFAULT_DEADLINE, MethodPolicy, read_policies
+from bulkhead_kit.renewed_channel import RenewedChannel
 from bulkhead_kit.statuses import to_domain_error
-from bulkhead_kit.transport import MAX_MESSAGE_BYTES, TlsFiles, client_options
+from bulkhead_kit.tls import TlsFiles
+from bulkhead_kit.transport import MAX_MESSAGE_BYTES, client_options
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -83,10 +85,11 @@ def connect(
         ("grpc.service_config", service_config(contracts, policies)),
         ("grpc.enable_retries", 1),
     ]
+    inner: grpc.aio.Channel
     if tls is None:
         inner = grpc.aio.insecure_channel(address, options)
     else:
-        inner = grpc.aio.secure_channel(address, tls.channel_credentials(), options)
+        inner = RenewedChannel(tls, lambda credentials: grpc.aio.secure_channel(address, credentials, options))
     return Channel(inner, service=service, policies=policies, token=token, as_service=as_service)
 
 

@@ -31,8 +31,11 @@ class KeyFileError(Exception):
     """A key file is missing, unreadable or open to others; the text says which and what to do."""
 
 
-class _Watch(Generic[T]):
-    def __init__(self, paths: Sequence[Path], read: Callable[[], T]) -> None:
+class Watch(Generic[T]):
+    """Files, read again once they have changed. `complaint` is what the log says when they cannot be."""
+
+    def __init__(self, paths: Sequence[Path], read: Callable[[], T], complaint: str = "keys_not_reloaded") -> None:
+        self._event = complaint
         self._paths = paths
         self._read = read
         # Before reading: a change in between is found at the next look.
@@ -56,7 +59,7 @@ class _Watch(Generic[T]):
             self._stamps = None
             if str(error) != self._complaint:
                 self._complaint = str(error)
-                log.error("keys_not_reloaded", reason=self._complaint)
+                log.error(self._event, reason=self._complaint)
             return None
         self._stamps, self._complaint = stamps, ""
         return found
@@ -67,7 +70,7 @@ class _Watch(Generic[T]):
 
 class WatchedKeySet(KeySet):
     def __init__(self, paths: Sequence[Path], read: Callable[[], PublicKeys]) -> None:
-        self._watch = _Watch(paths, read)
+        self._watch = Watch(paths, read)
         super().__init__(self._watch.first)
 
     def refresh(self, every: float = LOOK_SECONDS) -> None:
@@ -85,7 +88,7 @@ class WatchedKeySet(KeySet):
 
 class WatchedSigner(Signer):
     def __init__(self, path: Path, read: Callable[[], Signer]) -> None:
-        self._watch = _Watch([path], read)
+        self._watch = Watch([path], read)
         self.take(self._watch.first)
 
     def refresh(self) -> None:

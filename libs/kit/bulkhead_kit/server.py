@@ -20,7 +20,8 @@ from bulkhead_kit import spelling, validation
 from bulkhead_kit.health import Health, Ready
 from bulkhead_kit.interceptors.base import Chain, Handler
 from bulkhead_kit.policy import PolicyError, read_policies
-from bulkhead_kit.transport import MAX_MESSAGE_BYTES, TlsFiles, server_options
+from bulkhead_kit.tls import TlsFiles
+from bulkhead_kit.transport import MAX_MESSAGE_BYTES, server_options
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.server")
 

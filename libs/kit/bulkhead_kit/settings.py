@@ -22,7 +22,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from bulkhead_kit import exposure
 from bulkhead_kit.keyfiles import LEAST_SECRET, load_page_token_key
 from bulkhead_kit.rates.rate import ANY_METHOD, MINUTE, MethodRatesSetting, Rate, RateSetting
-from bulkhead_kit.transport import TlsFiles
+from bulkhead_kit.tls import TlsFiles
 
 _address_form = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]*):([0-9]{1,5})", re.ASCII).fullmatch
 
@@ -241,6 +241,13 @@ class ServiceSettings(Settings):
         if self.database_password is not None and not parts.get("password"):
             return make_conninfo(url, password=self.database_password.get_secret_value())
         return url
+
+    def login(self, field: str) -> str:
+        """The database role that is meant for the setting."""
+        kind = field.removesuffix("database_url").removesuffix("_")
+        if kind in ("worker", "relay"):
+            return f"bulkhead_{self.service}_{kind}"
+        return f"bulkhead_{kind or self.service}_app"
 
     def demand_protected_listener(self) -> None:
         """In production nobody between a caller and us reads tokens."""

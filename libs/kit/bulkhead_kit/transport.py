@@ -1,14 +1,9 @@
-"""Limits, keepalive and TLS of the connections between clients and services, one set for both ends."""
+"""Limits and keepalive of the connections between clients and services, one set for both ends."""
 
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, cast
-
-import grpc
+from typing import Any, Final
 
 MAX_MESSAGE_BYTES: Final = 1 << 20
 # Above its soft limit grpc refuses at random; with both limits alike only what is far too large is refused by grpc,
@@ -89,46 +84,3 @@ def allow_files() -> None:
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """PEM files. With `ca` the other side must show a certificate signed by it."""
-
-    certificate: Path
-    key: Path
-    ca: Path | None = None
-
-    def server_credentials(self) -> grpc.ServerCredentials:
-        """Renewed files are taken up by the next connection, without a restart."""
-        # The stubs miss that the fetcher may answer None.
-        fetcher = cast("Callable[[], grpc.ServerCertificateConfiguration]", _Reloading(self))
-        return grpc.dynamic_ssl_server_credentials(
-            self.configuration(), fetcher, require_client_authentication=self.ca is not None
-        )
-
-    def channel_credentials(self) -> grpc.ChannelCredentials:
-        root = self.ca.read_bytes() if self.ca else None
-        return grpc.ssl_channel_credentials(root, self.key.read_bytes(), self.certificate.read_bytes())
-
-    def stamp(self) -> Sequence[int]:
-        return [path.stat().st_mtime_ns for path in (self.certificate, self.key, self.ca) if path is not None]
-
-    def configuration(self) -> grpc.ServerCertificateConfiguration:
-        root = self.ca.read_bytes() if self.ca else None
-        return grpc.ssl_server_certificate_configuration([(self.key.read_bytes(), self.certificate.read_bytes())], root)
-
-
-class _Reloading:
-    """Called by grpc for every connection; None means: go on with what you have."""
-
-    def __init__(self, files: TlsFiles) -> None:
-        self._files = files
-        self._stamp = files.stamp()
-
-    def __call__(self) -> grpc.ServerCertificateConfiguration | None:
-        stamp = self._files.stamp()
-        if stamp == self._stamp:
-            return None
-        self._stamp = stamp
-        return self._files.configuration()

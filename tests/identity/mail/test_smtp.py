@@ -22,7 +22,7 @@ from bulkhead_identity.mail.smtp import SmtpOutlet
 from bulkhead_identity.settings import IdentitySettings
 from bulkhead_kit import clock
 from bulkhead_kit.settings import SettingsError, inherited_environment
-from bulkhead_kit.transport import TlsFiles
+from bulkhead_kit.tls import TlsFiles
 
 from tests.identity.mail import smtp_program
 from tests.identity.mail.queue import due_again, empty, queue, state

@@ -24,6 +24,7 @@ from bulkhead_kit.rates.rate import Rate
 from bulkhead_kit.rates.refusals import LOOKS, Refusals
 from bulkhead_kit.server import ServerOptions
 from bulkhead_kit.telemetry import RateMetrics
+from bulkhead_kit.tls import channel_credentials
 from google.rpc.error_details_pb2 import ErrorInfo
 from prometheus_client import CollectorRegistry
 
@@ -156,7 +157,7 @@ async def test_behind_the_gateway_each_address_is_counted_alone(tmp_path: Path) 
     chain = make_chain(refusals=Refusals(Rate(5, 60), RateMetrics(CollectorRegistry())))
     async with running(options=ServerOptions(tls=probe, drain_delay=0.0), chain=chain) as world:
         address = world.address.replace("127.0.0.1", "localhost")
-        credentials = gateway.channel_credentials()
+        credentials = channel_credentials(gateway.read())
         async with grpc.aio.secure_channel(address, credentials) as channel:
             stub = ProbeStub(channel)
             for ip, reasons in (

@@ -17,7 +17,7 @@ from google.rpc.status_pb2 import Status
 from bulkhead_kit import metadata
 from bulkhead_kit.client import connect
 from bulkhead_kit.services_auth import ServiceTokens
-from bulkhead_kit.transport import TlsFiles
+from bulkhead_kit.tls import TlsFiles
 
 CONTRACT: Final = "bulkhead.audit.v1.AuditWriterService"
 DEADLINE: Final = 10.0
