@@ -236,7 +236,7 @@ async def _starts(relay: str, worker: str, metrics: RelayMetrics) -> tuple[bool,
     works = Database(worker)
     await works.open()
     with structlog.testing.capture_logs() as said:
-        waiting = asyncio.create_task(wait_for_roles("identity", works.role_faults))
+        waiting = asyncio.create_task(wait_for_roles("identity", works))
         async with asyncio.timeout(60):
             while not waiting.done() and not said:  # noqa: ASYNC110 - a log tells nobody
                 await asyncio.sleep(0.02)

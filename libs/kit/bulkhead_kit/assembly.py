@@ -183,6 +183,7 @@ def open_database(settings: ServiceSettings, url: str = "database_url", *, appli
         max_size=settings.pool_max,
         wait=settings.pool_wait_seconds,
         safe_only=settings.is_production,
+        login=settings.login(url),
     )
     return Database(settings.conninfo(url), pool, application=application or f"bulkhead_{settings.service}")
 

@@ -81,7 +81,7 @@ async def _work(settings: ServiceSettings, duties: Callable[[Parts], Iterable[Du
 
 
 async def _work_by_trusted_roles(service: str, database: Database, due: Iterable[Duty]) -> None:
-    await wait_for_roles(service, database.role_faults)
+    await wait_for_roles(service, database)
     await keep_working(service, due)
 
 

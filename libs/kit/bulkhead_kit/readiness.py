@@ -24,7 +24,7 @@ PROBE_SECONDS: Final = 1.5
 
 
 class Readiness:
-    """Database reachable, schema at the revision of this code, roles as migrate made them, no known holes."""
+    """Database reachable, login, schema and roles as they must be, no known holes."""
 
     def __init__(self, settings: ServiceSettings, database: Database, others: Sequence[Database] = ()) -> None:
         self._settings = settings
@@ -41,13 +41,23 @@ class Readiness:
                 await database.open()
             self._opened = True
         try:
+            if faults := await self._login():
+                return faults
             state = await self._database.state(self._settings.service, _probe_caller(self._settings.service))
         except (Unavailable, DeadlineExceeded):
-            return self._database.refused or "the database cannot be reached"
+            refused = (database.refused for database in (self._database, *self._others))
+            return next(filter(None, refused), "the database cannot be reached")
         except (PermissionDenied, UndefinedTable):
             return self._behind("is not there")
         self._warn_of(state)
         return self._schema(state) or await self._roles()
+
+    async def _login(self) -> str | None:
+        """At each look: a login that is given a power while we run is outside the walls from then on."""
+        for database in (self._database, *self._others):
+            if faults := await database.login_faults(_probe_caller(self._settings.service)):
+                return f"the login is not to be trusted: {said(faults)}"
+        return None
 
     async def _roles(self) -> str | None:
         """Until they are in order once: what is done to them later is for `bulkhead doctor`, no reason to stop."""

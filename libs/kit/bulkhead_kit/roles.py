@@ -54,6 +54,48 @@ class RolesRefusedError(Exception):
         self.faults = tuple(faults)
 
 
+class Login(NamedTuple):
+    """Who a connection is, as the server says."""
+
+    name: str
+    acts_as: str
+    is_superuser: bool
+    bypasses_rls: bool
+    owns: bool
+    """Anything on the server. An owner may change policies and triggers of what it owns."""
+
+
+LOGIN: Final = """
+select
+    cast(session_user as text) as name,
+    cast(current_user as text) as acts_as,
+    bool_or(r.rolsuper) as is_superuser,
+    bool_or(r.rolbypassrls) as bypasses_rls,
+    exists (
+        select from pg_catalog.pg_shdepend as s inner join pg_catalog.pg_roles as o on o.oid = s.refobjid
+        where s.refclassid = cast('pg_authid' as regclass) and s.deptype = 'o'
+            and o.rolname in (session_user, current_user)
+    ) as owns
+from pg_catalog.pg_roles as r where r.rolname in (session_user, current_user)
+"""
+
+
+def login_faults(found: Login, wanted: str) -> list[RoleFault]:
+    """Why a process must not work as it is logged in: the walls bind none but the login they are written for."""
+    faults = []
+    if found.name != wanted:
+        faults.append(f"is logged in where {wanted} is wanted: correct the database's URL")
+    if found.acts_as != found.name:
+        faults.append(f"acts as {found.acts_as}, as by alter role ... set role")
+    if found.is_superuser:
+        faults.append("is a superuser, whom no row-level security binds")
+    elif found.bypasses_rls:
+        faults.append("has BYPASSRLS, so that no row-level security binds it")
+    if found.owns and not found.is_superuser:
+        faults.append("owns something in the database, and an owner may change what protects it")
+    return [RoleFault(found.name, fault, "") for fault in faults]
+
+
 def said(faults: Iterable[RoleFault]) -> str:
     return "; ".join(dict.fromkeys(f"{fault.role} {fault.fault}" for fault in faults))
 

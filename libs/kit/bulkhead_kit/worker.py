@@ -16,9 +16,10 @@ import structlog
 
 from bulkhead_kit import clock
 from bulkhead_kit.caller import Caller
+from bulkhead_kit.db import Database
 from bulkhead_kit.errors import DeadlineExceeded, Unavailable
 from bulkhead_kit.ids import new_id
-from bulkhead_kit.roles import RoleFault, said
+from bulkhead_kit.roles import said
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.worker")
 
@@ -57,16 +58,17 @@ async def until_told(work: Awaitable[None]) -> None:
         log.info("stopped")
 
 
-async def wait_for_roles(service: str, look: Callable[[Caller], Awaitable[list[RoleFault]]]) -> None:
-    """Until the roles are those that `bulkhead migrate` made: nothing is done under one that somebody else may have."""
+async def wait_for_roles(service: str, database: Database) -> None:
+    """Until the roles are those that `bulkhead migrate` made, and our login is the one that the walls bind."""
     while True:
         try:
-            faults = await look(_caller(service, "look_at_roles"))
+            caller = _caller(service, "look_at_roles")
+            faults = await database.login_faults(caller) or await database.role_faults(caller)
             if not faults:
                 return
             log.error("roles_refused", detail=said(faults), mend="bulkhead doctor")
         except (Unavailable, DeadlineExceeded) as error:
-            log.warning("no_database", detail=str(error))
+            log.warning("no_database", detail=database.refused or str(error))
         await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
-from sqlalchemy import Column, Integer, MetaData, Table, Text, cast, column, func, select, text
+from sqlalchemy import Boolean, Column, Integer, MetaData, Table, Text, cast, column, func, select, text
 
 from bulkhead_kit import clock
 from bulkhead_kit.caller import Caller
@@ -21,7 +21,7 @@ from bulkhead_kit.db.refusals import unavailable
 from bulkhead_kit.db.session import Connection, Session, Traffic
 from bulkhead_kit.db.transaction import Reader, Snapshot, StaleContext, Transaction
 from bulkhead_kit.errors import DeadlineExceeded
-from bulkhead_kit.roles import FAULTS, RoleFault
+from bulkhead_kit.roles import FAULTS, LOGIN, Login, RoleFault, login_faults, said
 from bulkhead_kit.shares import Shares
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,18 @@ MINIMUM_VERSIONS = {18: 180007, 17: 170012, 16: 160016, 15: 150020}
 _ROLE_FAULTS = Query(
     text(FAULTS).columns(column("role", Text), column("fault", Text), column("mend", Text)),
     row=RoleFault,
+)
+
+
+_LOGIN = Query(
+    text(LOGIN).columns(
+        column("name", Text),
+        column("acts_as", Text),
+        column("is_superuser", Boolean),
+        column("bypasses_rls", Boolean),
+        column("owns", Boolean),
+    ),
+    row=Login,
 )
 
 
@@ -73,6 +85,8 @@ class PoolSettings:
     max_lifetime: float = 3600.0
     safe_only: bool = False
     """Whether servers with known holes are refused."""
+    login: str = ""
+    """The one that is worked with; connections of any other, or of a superuser, are refused. Empty takes each."""
 
 
 class Database:
@@ -128,6 +142,11 @@ class Database:
     async def role_faults(self, caller: Caller) -> list[RoleFault]:
         """What is wrong with the installation's roles. Raises Unavailable when the database cannot be reached."""
         return await self.read(caller).all(_ROLE_FAULTS)
+
+    async def login_faults(self, caller: Caller) -> list[RoleFault]:
+        """What is wrong with our own login now. Raises Unavailable when the database cannot be reached."""
+        found = await self.read(caller).one(_LOGIN)
+        return login_faults(found, self._settings.login or found.name)
 
     def read(self, caller: Caller) -> Reader:
         """Each await of the reader is one round trip: context, membership check and statement, in one snapshot."""
@@ -193,12 +212,22 @@ class Database:
             await asyncio.shield(self._in_a_task(self._pool.putconn(connection)))
 
     async def _configure(self, connection: Connection) -> None:
-        self.refused = known_holes(connection.info.server_version) if self._settings.safe_only else None
+        self.refused = self._reason_against(connection)
         if self.refused is not None:
             await connection.close()
             # The pool tries again, later and later; meanwhile every call is answered UNAVAILABLE.
             raise psycopg.OperationalError(self.refused)
         await connection.start_pipelining(self._traffic)
+
+    def _reason_against(self, connection: Connection) -> str | None:
+        """By what the server says of itself when it is connected to; no statement is sent."""
+        if wanted := self._settings.login:
+            status = connection.info.parameter_status
+            name = status("session_authorization") or connection.info.user
+            mighty = status("is_superuser") == "on"
+            if faults := login_faults(Login(name, name, mighty, bypasses_rls=False, owns=False), wanted):
+                return f"the login is not to be trusted: {said(faults)}"
+        return known_holes(connection.info.server_version) if self._settings.safe_only else None
 
     def _in_a_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

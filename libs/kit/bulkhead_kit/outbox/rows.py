@@ -17,7 +17,7 @@ import psycopg
 from psycopg.rows import AsyncRowFactory, class_row, scalar_row
 from psycopg.sql import SQL, Composed, Identifier
 
-from bulkhead_kit.roles import FAULTS, RoleFault
+from bulkhead_kit.roles import FAULTS, LOGIN, Login, RoleFault, login_faults
 
 R = TypeVar("R")
 
@@ -136,6 +136,7 @@ _LOCK = "select {lead}()"
 class Outbox:
     def __init__(self, connection: psycopg.AsyncConnection[Any], schema: str) -> None:
         self._connection = connection
+        self._schema = schema
         names = {
             "outbox": Identifier(schema, "outbox"),
             "parked": Identifier(schema, "outbox_parked"),
@@ -154,6 +155,10 @@ class Outbox:
 
     async def role_faults(self) -> list[RoleFault]:
         async with asyncio.timeout(PATIENCE), self._connection.cursor() as cursor:
+            await cursor.execute(LOGIN)
+            (row,) = await cursor.fetchall()
+            if faults := login_faults(Login(*row), f"bulkhead_{self._schema}_relay"):
+                return faults
             await cursor.execute(FAULTS)
             return [RoleFault(*row) for row in await cursor.fetchall()]
 
