@@ -114,7 +114,9 @@ class Databases:
         """Of the migrated template, unless another database is named; nobody may be connected to that."""
         source = source or self.template()
         name = self._next_name()
-        self._run(sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(source)))
+        # Files are copied with a third of the processor time that their blocks take by way of the WAL.
+        copied = sql.SQL("create database {} template {} strategy file_copy")
+        self._run(copied.format(sql.Identifier(name), sql.Identifier(source)))
         self._copy_rights(source, name)
         return ScratchDatabase(self.server, name)
 
