@@ -144,7 +144,9 @@ VERDICTS: Final[dict[str, list[Verdict]]] = {
         By("UpdateTeam", "team.description"),
     ],
     "identity.tenants_branding_check": [By("UpdateTenant", "tenant.branding")],
+    "identity.tenants_branding_depth_check": [By("UpdateTenant", "tenant.branding")],
     "identity.tenants_settings_check": [By("UpdateTenant", "tenant.settings")],
+    "identity.tenants_settings_depth_check": [By("UpdateTenant", "tenant.settings")],
     "identity.tenants_description_check": [By("UpdateTenant", "tenant.description")],
     "identity.tenants_domain_check": [By("UpdateTenant", "tenant.domain")],
     "identity.tenants_industry_check": [By("UpdateTenant", "tenant.industry")],
@@ -171,6 +173,7 @@ VERDICTS: Final[dict[str, list[Verdict]]] = {
     "identity.user_profiles_locale_check": [By("UpdateMe", "user.locale")],
     "identity.user_profiles_phone_check": [By("UpdateMe", "user.phone")],
     "identity.user_profiles_preferences_check": [By("UpdateMe", "user.preferences")],
+    "identity.user_profiles_preferences_depth_check": [By("UpdateMe", "user.preferences")],
     "identity.user_profiles_time_zone_check": [By("UpdateMe", "user.time_zone")],
     "identity.users_(avatar_url|first_name|last_name)_check": [
         By("UpdateMe", "user.avatar_url"),
@@ -255,6 +258,7 @@ VERDICTS: Final[dict[str, list[Verdict]]] = {
         for name in ("estimate", "spent")
     ],
     "issues.issues_metadata_check": [By("CreateIssue", "issue.metadata"), By("UpdateIssue", "issue.metadata")],
+    "issues.issues_metadata_depth_check": [By("CreateIssue", "issue.metadata"), By("UpdateIssue", "issue.metadata")],
     "issues.issues_priority_check": [By("CreateIssue", "issue.priority"), By("UpdateIssue", "issue.priority")],
     "issues.issues_type_check": [By("CreateIssue", "issue.type"), By("UpdateIssue", "issue.type")],
     "issues.issues_title_check": [By("CreateIssue", "issue.title"), By("UpdateIssue", "issue.title")],
@@ -300,6 +304,10 @@ VERDICTS: Final[dict[str, list[Verdict]]] = {
     "issues.projects_key_check": [By("CreateProject", "project.key")],
     "issues.projects_tenant_id_key_key": [Twice("CreateProject", "project.key")],
     "issues.projects_metadata_check": [
+        By("CreateProject", "project.metadata"),
+        By("UpdateProject", "project.metadata"),
+    ],
+    "issues.projects_metadata_depth_check": [
         By("CreateProject", "project.metadata"),
         By("UpdateProject", "project.metadata"),
     ],

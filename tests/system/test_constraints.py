@@ -197,6 +197,8 @@ def candidates(place: Place, constraints: Sequence[Constraint]) -> list[Any]:
     if place.is_id:
         return [str(new_id())]
     if place.holds("google.protobuf.Struct"):
+        if any("jsonb_path_exists" in (one.check or "") for one in constraints):
+            return [_deep(edge + more) for edge in edges for more in (-1, 0)]
         sizes = sorted({edge for edge in edges if edge < LONGEST} | {1})
         return [_struct(size) for edge in sizes for size in (edge - 20, edge, edge + 20) if size > 0]
     if place.field.type in (FieldDescriptor.TYPE_INT32, FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_ENUM):
@@ -276,6 +278,16 @@ def shown(value: Any) -> str:
 def _struct(size: int) -> Struct:
     made = Struct()
     made["a"] = "x" * size
+    return made
+
+
+def _deep(levels: int) -> Struct:
+    """Of lists: as many objects in one another are more than protobuf reads."""
+    value: Any = 1
+    for _ in range(levels - 1):
+        value = [value]
+    made = Struct()
+    made["a"] = value
     return made
 
 

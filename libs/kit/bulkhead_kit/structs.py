@@ -10,6 +10,9 @@ from google.protobuf import json_format, struct_pb2
 
 from bulkhead_kit.errors import InvalidArgument
 
+MAX_LEVELS: Final = 32
+"""Of containers in one another; the columns' checks say the same. With the messages around it a Struct of 33 may be
+deeper than what protobuf reads, and audit takes 64 levels."""
 MESSAGE_BYTES: Final = 3
 """At most as many bytes of a message stand for one of JSON: lists of numbers come closest, with 11 bytes for 5."""
 
@@ -24,12 +27,9 @@ def values_of(message: struct_pb2.Struct, field: str, max_bytes: int) -> dict[st
     # Before it is read: a long one would keep everybody else waiting.
     if message.ByteSize() > MESSAGE_BYTES * max_bytes:
         raise too_much(field, max_bytes)
-    found = {key: _plain(value, field) for key, value in message.fields.items()}
-    text = json.dumps(found, ensure_ascii=False)
-    if len(text.encode()) > max_bytes:
+    found = _members(message, field, 1)
+    if len(json.dumps(found, ensure_ascii=False).encode()) > max_bytes:
         raise too_much(field, max_bytes)
-    if "\\u0000" in text:
-        raise InvalidArgument.field(field, "must not hold the character U+0000")
     return found
 
 
@@ -37,11 +37,27 @@ def too_much(field: str, max_bytes: int) -> InvalidArgument:
     return InvalidArgument.field(field, f"must have at most {max_bytes} bytes as JSON")
 
 
-def _plain(value: struct_pb2.Value, field: str) -> Any:
+def too_deep(field: str) -> InvalidArgument:
+    return InvalidArgument.field(field, f"must be at most {MAX_LEVELS} levels deep")
+
+
+def _members(message: struct_pb2.Struct, field: str, level: int) -> dict[str, Any]:
+    return {_text(name, field): _plain(value, field, level) for name, value in message.fields.items()}
+
+
+def _text(text: str, field: str) -> str:
+    if "\0" in text:
+        raise InvalidArgument.field(field, "must not hold the character U+0000")
+    return text
+
+
+def _plain(value: struct_pb2.Value, field: str, level: int) -> Any:
     """What json_format makes of it, in less time."""
+    if level > MAX_LEVELS:
+        raise too_deep(field)
     match value.WhichOneof("kind"):
         case "string_value":
-            return value.string_value
+            return _text(value.string_value, field)
         case "number_value":
             if not math.isfinite(value.number_value):
                 raise InvalidArgument.field(field, "must not hold NaN or infinite numbers")
@@ -49,7 +65,7 @@ def _plain(value: struct_pb2.Value, field: str) -> Any:
         case "bool_value":
             return value.bool_value
         case "struct_value":
-            return {key: _plain(one, field) for key, one in value.struct_value.fields.items()}
+            return _members(value.struct_value, field, level + 1)
         case "list_value":
-            return [_plain(one, field) for one in value.list_value.values]
+            return [_plain(one, field, level + 1) for one in value.list_value.values]
     return None

@@ -421,6 +421,7 @@ create table identity.tenants (
     constraint tenants_plan_code_fkey foreign key (plan_code) references identity.plans(code),
     constraint tenants_branding_check
     check (jsonb_typeof(branding) = 'object' and octet_length(branding::text) <= 16384),
+    constraint tenants_branding_depth_check check (not jsonb_path_exists(branding, '$.**{33}'::jsonpath)),
     constraint tenants_deleted_at_check
     check ((status = 'deleted') = (deleted_at is not null) and (deleted_at is null) = (purge_after is null)),
     constraint tenants_description_check check (length(description) <= 2000),
@@ -433,6 +434,7 @@ create table identity.tenants (
     constraint tenants_name_check check (length(name) between 1 and 100),
     constraint tenants_settings_check
     check (jsonb_typeof(settings) = 'object' and octet_length(settings::text) <= 16384),
+    constraint tenants_settings_depth_check check (not jsonb_path_exists(settings, '$.**{33}'::jsonpath)),
     constraint tenants_size_check check (size in ('1-10', '11-50', '51-200', '201-1000', '1001+')),
     constraint tenants_slug_check check (slug ~ '^[a-z0-9]([a-z0-9-]{1,61}[a-z0-9])$'),
     constraint tenants_status_check check (status in ('active', 'suspended', 'deleted')),
@@ -1481,6 +1483,7 @@ create table identity.user_profiles (
     constraint user_profiles_phone_check check (phone ~ '^[+]?[0-9(][0-9 ()./-]{2,38}$'),
     constraint user_profiles_preferences_check
     check (jsonb_typeof(preferences) = 'object' and octet_length(preferences::text) <= 16384),
+    constraint user_profiles_preferences_depth_check check (not jsonb_path_exists(preferences, '$.**{33}'::jsonpath)),
     constraint user_profiles_time_zone_check check (time_zone ~ '^[A-Za-z][A-Za-z0-9_+/-]{0,63}$')
 );
 comment on table identity.user_profiles is

@@ -357,6 +357,7 @@ create table issues.projects (
     constraint projects_key_check check (key ~ '^[A-Z][A-Z0-9]{1,9}$'),
     constraint projects_metadata_check
     check (jsonb_typeof(metadata) = 'object' and octet_length(metadata::text) <= 16384),
+    constraint projects_metadata_depth_check check (not jsonb_path_exists(metadata, '$.**{33}'::jsonpath)),
     constraint projects_name_check check (length(name) between 1 and 200),
     constraint projects_next_number_check check (next_number > 0),
     constraint projects_priority_check check (priority between 0 and 4),
@@ -463,6 +464,7 @@ create table issues.issues (
     check ((external_source is null) = (external_id is null) and length(external_source) between 1 and 200 and length(external_id) between 1 and 500),
     constraint issues_metadata_check
     check (jsonb_typeof(metadata) = 'object' and octet_length(metadata::text) <= 16384),
+    constraint issues_metadata_depth_check check (not jsonb_path_exists(metadata, '$.**{33}'::jsonpath)),
     constraint issues_number_check check (number > 0),
     constraint issues_priority_check check (priority between 0 and 4),
     constraint issues_resolved_at_check check ((resolved_at is not null) = (status_category in (4, 5))),

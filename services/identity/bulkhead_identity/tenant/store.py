@@ -10,6 +10,7 @@ from uuid import UUID
 from bulkhead_kit.caller import Caller
 from bulkhead_kit.db import Id, Query, QueryCache, Reader, Time, Transaction
 from bulkhead_kit.errors import AlreadyExists, InvalidArgument
+from bulkhead_kit.structs import too_deep
 from sqlalchemy import (
     Boolean,
     Column,
@@ -52,6 +53,8 @@ _REFUSE = {
     **_TAKEN,
     "tenants_branding_check": lambda: InvalidArgument.field("tenant.branding", _TOO_MUCH),
     "tenants_settings_check": lambda: InvalidArgument.field("tenant.settings", _TOO_MUCH),
+    "tenants_branding_depth_check": lambda: too_deep("tenant.branding"),
+    "tenants_settings_depth_check": lambda: too_deep("tenant.settings"),
 }
 _TENANT = bindparam("tenant_id", type_=Id)
 _COLUMNS = tuple(TENANTS.c[name] for name in TenantRow._fields)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from bulkhead_kit.db import Id, Query, QueryCache, Reader, Time, Transaction
 from bulkhead_kit.ids import new_id
-from bulkhead_kit.structs import too_much
+from bulkhead_kit.structs import too_deep, too_much
 from sqlalchemy import (
     ARRAY,
     Boolean,
@@ -128,7 +128,10 @@ def _set_profile(columns: list[str]) -> Query[Any]:
     )
     return Query(
         statement,
-        refuse={"user_profiles_preferences_check": lambda: too_much("user.preferences", MAX_PREFERENCES)},
+        refuse={
+            "user_profiles_preferences_check": lambda: too_much("user.preferences", MAX_PREFERENCES),
+            "user_profiles_preferences_depth_check": lambda: too_deep("user.preferences"),
+        },
     )
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from bulkhead_kit.db import Id, Query, QueryCache, Reader, Transaction, fitting
 from bulkhead_kit.errors import InvalidArgument
+from bulkhead_kit.structs import too_deep
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -47,6 +48,7 @@ _REFUSE = {
     "issues_tenant_id_assignee_id_fkey": lambda: InvalidArgument.reference("issue.assignee_id", "member"),
     "issues_due_at_check": lambda: InvalidArgument.field("issue.due_time", "must not be before start_time"),
     "issues_metadata_check": lambda: InvalidArgument.field("issue.metadata", "is too long"),
+    "issues_metadata_depth_check": lambda: too_deep("issue.metadata"),
 }
 
 _GET = Query(SELECT.where(ISSUES.c.issue_id == _ISSUE_ID), row=IssueRow)

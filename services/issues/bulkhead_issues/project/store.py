@@ -9,6 +9,7 @@ from uuid import UUID
 from bulkhead_kit.db import Query, QueryCache, Reader, Transaction, fitting
 from bulkhead_kit.errors import AlreadyExists, InvalidArgument
 from bulkhead_kit.page_tokens import KeyValue
+from bulkhead_kit.structs import too_deep
 from sqlalchemy import (
     bindparam,
     func,
@@ -37,6 +38,7 @@ _REFUSE = {
     "projects_tenant_id_owner_team_id_fkey": lambda: InvalidArgument.reference("project.owner_team_id", "team"),
     "projects_end_date_check": lambda: InvalidArgument.field("project.end_date", "must not be before start_date"),
     "projects_metadata_check": lambda: InvalidArgument.field("project.metadata", "is too long"),
+    "projects_metadata_depth_check": lambda: too_deep("project.metadata"),
 }
 VALUES = (
     "name",

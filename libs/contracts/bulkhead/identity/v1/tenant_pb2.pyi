@@ -149,11 +149,13 @@ class Tenant(_message.Message):
 
     @_builtins.property
     def branding(self) -> _struct_pb2.Struct:
-        """Colours and pictures for the tenant's pages, shown to everybody before login (LookupTenant); up to 8 KB as JSON."""
+        """Colours and pictures for the tenant's pages, shown to everybody before login (LookupTenant); up to 8 KB as JSON,
+        32 levels deep.
+        """
 
     @_builtins.property
     def settings(self) -> _struct_pb2.Struct:
-        """What the tenant has chosen for itself, seen by its members; up to 8 KB as JSON."""
+        """What the tenant has chosen for itself, seen by its members; up to 8 KB as JSON, 32 levels deep."""
 
     @_builtins.property
     def state_change_time(self) -> _timestamp_pb2.Timestamp:

@@ -83,7 +83,7 @@ class User(_message.Message):
     """Names this state. In UpdateMe: the state the change is meant for; empty: any."""
     @_builtins.property
     def preferences(self) -> _struct_pb2.Struct:
-        """What clients remember for her; at most 8,192 bytes as JSON. Written as a whole."""
+        """What clients remember for her; at most 8,192 bytes as JSON, 32 levels deep. Written as a whole."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

@@ -157,7 +157,7 @@ class Issue(_message.Message):
 
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
-        """Whatever the tenant's own tools want to keep here; up to 16 KB as JSON."""
+        """Whatever the tenant's own tools want to keep here; up to 16 KB as JSON, 32 levels deep."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

@@ -140,7 +140,7 @@ class Project(_message.Message):
     """Names this state of the project. In UpdateProject: the state the change is meant for; empty: any."""
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
-        """Whatever the tenant's own tools want to keep here; up to 16 KB as JSON."""
+        """Whatever the tenant's own tools want to keep here; up to 16 KB as JSON, 32 levels deep."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
