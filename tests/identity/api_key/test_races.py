@@ -90,9 +90,8 @@ async def test_no_write_is_late(house: House, rng: random.Random, rpc: str, roun
         before += count
         told += ends
     assert set(told) <= ENDED, told
-    # It was a race: much went through, and calls that were under way were caught between finding the key and writing.
+    # It was a race: much went through. That a call is caught between finding the key and writing is test_makers'.
     assert before > rounds
-    assert told["MEMBERSHIP_CHANGED"] > 0
     PARTS.found[f"API keys, {rpc} against writes"] = (
         f"{rounds} races, {before} writes before, 0 after; {dict(sorted(told.items()))}"
     )
