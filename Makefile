@@ -4,6 +4,8 @@ PYTHON ?= python3
 WORKERS ?= auto
 UV_VERSION := 0.13.8
 export UV_PYTHON_DOWNLOADS := never
+# Whatever the shell says: a change that is compiled once is not compiled anew by each process of a start or a test.
+export PYTHONDONTWRITEBYTECODE :=
 
 BIN := .venv/bin
 MEMBERS := $(sort $(wildcard libs/*/pyproject.toml services/*/pyproject.toml deploy/*/pyproject.toml))

@@ -6,6 +6,7 @@ change them. That costs three seconds a worker. A server that was given by its U
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Any, Final
 
@@ -39,6 +40,16 @@ LONG: Final = (
 
 class Workers:
     """Hooks of pytest and pytest-xdist, registered by tests/conftest.py."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """Each worker collects every test. Nearly all it makes stays, so looking for garbage is a fifth of the work."""
+        gc.disable()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self) -> None:
+        gc.freeze()
+        gc.enable()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
