@@ -73,11 +73,15 @@ class PostOffice:
             lives={VERIFY_EMAIL: timedelta(hours=1), RESET_PASSWORD: timedelta(minutes=30)},
         )
 
-    async def to(self, address: str) -> list[Mail]:
-        """Every mail to the address so far, oldest first, after sending what is due."""
+    async def answer(self) -> None:
+        """Mails that were asked for are queued."""
         await answer_asks(self.answering, worker_caller())
-        while await send_due(self.post, worker_caller()):
-            pass
+
+    async def to(self, address: str, turns: int | None = None) -> list[Mail]:
+        """Every mail to the address so far, oldest first, after sending what is due, or so many turns' of it."""
+        await self.answer()
+        while turns != 0 and await send_due(self.post, worker_caller()):
+            turns = turns - 1 if turns is not None else None
         return [mail for mail in read_folder(self.folder) if mail.to.lower() == address.lower()]
 
 

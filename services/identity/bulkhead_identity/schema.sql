@@ -170,9 +170,15 @@ create table identity.mails (
     failed_at timestamptz,
     last_error text,
     created_at timestamptz default now() not null,
+    cause bytea,
+    is_urgent boolean default true not null,
+    is_due boolean default false not null,
     constraint mails_pkey primary key (mail_id),
     constraint mails_attempts_check check (attempts >= 0),
+    constraint mails_cause_check
+    check ((cause is null) = (sent_at is not null or failed_at is not null) and octet_length(cause) = 16),
     constraint mails_details_check check (jsonb_typeof(details) = 'object' and pg_column_size(details) <= 4096),
+    constraint mails_is_due_check check (not is_due or cause is not null),
     constraint mails_kind_check
     check (kind in ('verify_email', 'already_registered', 'invitation', 'reset_password', 'password_changed', 'new_device', 'account_closed')),
     constraint mails_last_error_check check (length(last_error) <= 500),
@@ -199,10 +205,17 @@ comment on column identity.mails.sent_at is
 'When the mail server took it.';
 comment on column identity.mails.failed_at is
 'When it was given up.';
+comment on column identity.mails.cause is
+'Whose turn it is sent in: of who acted, else of the address they called from, else of the recipient, a hash. Set by trigger, and null once the mail is settled.';
+comment on column identity.mails.is_urgent is
+'Goes before invitations: an account hangs on it. Set by trigger.';
+comment on column identity.mails.is_due is
+'Its time has come, as far as a worker has looked. Set by trigger.';
+create index mails_asleep_idx on identity.mails (due_at) where not is_due and cause is not null;
 create index mails_created_at_idx on identity.mails (created_at);
-create index mails_due_at_idx on identity.mails (due_at) where sent_at is null and failed_at is null;
 create index mails_of_address_idx on identity.mails (lower(to_address collate "C"));
 create index mails_subject_id_idx on identity.mails (subject_id);
+create index mails_turn_idx on identity.mails (is_urgent, cause, due_at) where is_due;
 alter table identity.mails enable row level security;
 alter table identity.mails force row level security;
 create policy definer_queue on identity.mails for insert to bulkhead_identity_definer
@@ -225,7 +238,7 @@ grant
 on identity.mails to bulkhead_identity_definer;
 grant
     select (mail_id, kind, to_address, subject_id, details, due_at, attempts, sent_at, failed_at, last_error,
-        created_at),
+        created_at, cause, is_urgent, is_due),
     update (due_at, attempts, sent_at, failed_at, last_error),
     delete
 on identity.mails to bulkhead_identity_worker;
@@ -2279,6 +2292,65 @@ revoke all on function identity.capture_users() from public;
 comment on function identity.capture_users() is
 'Capture: leaves an outbox row for every change of identity.users.';
 
+create or replace function identity.claim_mails(p_rows integer, p_lease_until timestamp with time zone, p_urgent_after bytea, p_others_after bytea)
+ returns table(mail_id uuid, kind text, to_address text, subject_id uuid, details jsonb, created_at timestamp with time zone, attempts smallint, is_urgent boolean, cause bytea)
+ language plpgsql
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+#variable_conflict use_column
+declare
+    v_urgent boolean;
+    v_left integer := p_rows;
+    v_kept integer := p_rows / 5;
+    v_cause bytea;
+    v_found boolean;
+begin
+    -- Those that were put off, or left by a worker that died: the trigger sees that their time has come.
+    update identity.mails as m set due_at = m.due_at
+    where m.mail_id in (
+        select s.mail_id from identity.mails as s
+        where not s.is_due and s.cause is not null and s.due_at <= now()
+        order by s.due_at limit 100 for update skip locked
+    );
+    foreach v_urgent in array array[true, false] loop
+        v_cause := case when v_urgent then p_urgent_after else p_others_after end;
+        -- The first round begins where the last claim ended; a whole one that finds nothing is the last.
+        v_found := true;
+        -- A few places are kept: urgent ones without end must not stop the others.
+        while v_left > case when v_urgent then v_kept else 0 end loop
+            select m.cause into v_cause from identity.mails as m
+            where m.is_due and m.is_urgent = v_urgent and m.cause > v_cause order by m.cause limit 1;
+            if not found then
+                exit when not v_found;
+                v_found := false;
+                v_cause := '';
+                continue;
+            end if;
+            for mail_id, kind, to_address, subject_id, details, created_at, attempts, is_urgent, cause in
+                update identity.mails as m set due_at = p_lease_until, attempts = m.attempts + 1
+                where m.mail_id = (
+                    select f.mail_id from identity.mails as f
+                    where f.is_due and f.is_urgent = v_urgent and f.cause = v_cause and f.due_at <= now()
+                    order by f.due_at limit 1 for update skip locked
+                )
+                returning
+                    m.mail_id, m.kind, m.to_address, m.subject_id, m.details, m.created_at, m.attempts, m.is_urgent,
+                    m.cause
+            loop
+                v_found := true;
+                v_left := v_left - 1;
+                return next;
+            end loop;
+        end loop;
+    end loop;
+end
+$function$;
+revoke all on function identity.claim_mails(integer, timestamp with time zone, bytea, bytea) from public;
+grant execute on function identity.claim_mails(integer, timestamp with time zone, bytea, bytea) to
+    bulkhead_identity_worker;
+comment on function identity.claim_mails(integer, timestamp with time zone, bytea, bytea) is
+'The next mails to be sent, nobody else''s until the lease ends: of the next cause the longest due, then of the one after, and round again. Urgent ones first, up to four fifths. With the rights of who calls it.';
+
 create or replace function identity.count_invitation()
  returns trigger
  language plpgsql
@@ -2653,6 +2725,47 @@ $function$;
 revoke all on function identity.give_face() from public;
 comment on function identity.give_face() is
 'Who joins or comes back is seen as she is now, and nobody joins whose account is closed.';
+
+create or replace function identity.give_turn()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+declare
+    v_ip inet;
+begin
+    new.is_urgent := new.kind <> 'invitation';
+    if new.sent_at is not null or new.failed_at is not null then
+        new.cause := null;
+        new.is_due := false;
+        return new;
+    end if;
+    new.is_due := new.due_at <= now();
+    if tg_op = 'INSERT' then
+        -- Callers have no say in it.
+        new.cause := null;
+    end if;
+    if new.cause is null then
+        v_ip := nullif(current_setting('app.ip', true), '')::inet;
+        if v_ip is null and app.current_user_id() is null then
+            -- A mail that was asked for: the worker answers, in the place of whoever asked.
+            select a.ip into v_ip from identity.mail_asks as a
+            where a.email_key collate "C" = lower(new.to_address collate "C") and a.answered_at = now() limit 1;
+        end if;
+        -- Whoever has one address of IPv6 has its whole /64.
+        new.cause := substring(sha256(convert_to(coalesce(
+            'person ' || app.current_user_id()::text,
+            'address ' || network(set_masklen(v_ip, least(masklen(v_ip), 64)))::text,
+            'recipient ' || lower(new.to_address collate "C")
+        ), 'UTF8')) for 16);
+    end if;
+    return new;
+end
+$function$;
+revoke all on function identity.give_turn() from public;
+comment on function identity.give_turn() is
+'Notes whose turn a mail is sent in, and whether its time has come. Of a mail that is settled nothing is kept of it.';
 
 create or replace function identity.guard_slug()
  returns trigger
@@ -3070,6 +3183,7 @@ comment on function identity.tenant_key(uuid) is
 
 create trigger zz_capture after insert or update on identity.mail_asks for each row execute function identity.capture_mail_asks();
 
+create trigger aa_turn before insert or update on identity.mails for each row execute function identity.give_turn();
 create trigger forget_the_last before update on identity.mails for each row when (new.kind = 'account_closed'::text and (new.sent_at is not null or new.failed_at is not null)) execute function identity.forget_the_last_mail();
 
 create trigger aa_stamp before insert or update on identity.plans for each row execute function app.stamp();
@@ -3952,7 +4066,8 @@ declare
     v_api_key_id uuid;
     v_last_used_at timestamptz;
 begin
-    select k.tenant_id, k.user_id, least(m.role, c.role), m.version, k.expires_at, k.api_key_id, k.last_used_at
+    select k.tenant_id, k.user_id, least(m.role, c.role), m.version, k.expires_at, k.created_by, k.api_key_id,
+        k.last_used_at
     into
         find_api_key.tenant_id, find_api_key.user_id, find_api_key.role, find_api_key.version,
         find_api_key.expires_at, v_api_key_id, v_last_used_at

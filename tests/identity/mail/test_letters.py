@@ -26,7 +26,7 @@ INVITED = {"tenant_name": "Acme", "invited_by": "Eve"}
 
 
 def written(kind: str, **details: str) -> Letter:
-    return letter(MailRow("m", kind, "a@example.com", SUBJECT, details, 61 * MINUTE, 1), WEB, DERIVED)
+    return letter(MailRow("m", kind, "a@example.com", SUBJECT, details, 61 * MINUTE, 1, True, b""), WEB, DERIVED)
 
 
 class Page(HTMLParser):

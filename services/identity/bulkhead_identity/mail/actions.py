@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
@@ -16,7 +16,7 @@ from bulkhead_kit.telemetry import MailMetrics
 from bulkhead_identity.derived import DerivedTokens
 from bulkhead_identity.mail import rules, store
 from bulkhead_identity.mail.letters import letter
-from bulkhead_identity.mail.rules import MailError, MailRefusedError, MailRow, Outlet
+from bulkhead_identity.mail.rules import MailError, MailRefusedError, MailRow, Outlet, Turns
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.mail")
 
@@ -32,12 +32,13 @@ class Post:
     outlet: Outlet
     web_address: str
     metrics: MailMetrics
+    turns: Turns = field(default_factory=Turns)
 
 
 async def send_due(post: Post, caller: Caller) -> int:
     """The number of mails that were tried. No connection is held while one is sent."""
     async with post.database.transaction(caller) as tx:
-        mails = await store.claim(tx, BATCH, clock.now() + LEASE)
+        mails = await store.claim(tx, BATCH, clock.now() + LEASE, post.turns)
     places = asyncio.Semaphore(AT_ONCE)
 
     async def in_place(mail: MailRow) -> None:

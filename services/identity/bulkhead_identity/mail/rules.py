@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, NamedTuple, Protocol
 
@@ -23,6 +24,24 @@ class MailRow(NamedTuple):
     created_at: int
     attempts: int
     """This one included."""
+    is_urgent: bool
+    cause: bytes
+
+
+@dataclass(slots=True)
+class Turns:
+    """The causes that a worker has sent mails of last: it goes on with those after them. Each worker begins somewhere
+    else, so that many of them, or one that often starts, favour nobody."""
+
+    urgent: bytes = field(default_factory=lambda: secrets.token_bytes(16))
+    others: bytes = field(default_factory=lambda: secrets.token_bytes(16))
+
+    def go_on(self, mails: Iterable[MailRow]) -> None:
+        for mail in mails:
+            if mail.is_urgent:
+                self.urgent = mail.cause
+            else:
+                self.others = mail.cause
 
 
 @dataclass(frozen=True, slots=True)

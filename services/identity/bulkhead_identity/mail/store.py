@@ -7,20 +7,23 @@ from typing import Any
 
 from bulkhead_kit.db import Id, Query, Time, Transaction
 from sqlalchemy import (
-    BigInteger,
+    Boolean,
     Column,
+    Integer,
+    LargeBinary,
     SmallInteger,
     Table,
     Text,
     and_,
     bindparam,
+    column,
     func,
-    select,
+    text,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from bulkhead_identity.mail.rules import MailRow
+from bulkhead_identity.mail.rules import MailRow, Turns
 from bulkhead_identity.store import METADATA
 
 MAILS = Table(
@@ -39,19 +42,29 @@ MAILS = Table(
     Column("created_at", Time, nullable=False),
 )
 _open = and_(MAILS.c.sent_at.is_(None), MAILS.c.failed_at.is_(None))
-_due = (
-    select(MAILS.c.mail_id)
-    .where(_open, MAILS.c.due_at <= func.now())
-    .order_by(MAILS.c.due_at)
-    .limit(bindparam("rows", type_=BigInteger))
-    .with_for_update(skip_locked=True)
-    .cte("due")
-)
 _CLAIM = Query(
-    update(MAILS)
-    .where(MAILS.c.mail_id.in_(select(_due.c.mail_id)))
-    .values(due_at=bindparam("lease_until"), attempts=MAILS.c.attempts + 1)
-    .returning(*(MAILS.c[name] for name in MailRow._fields)),
+    text("""
+    select cast(mail_id as text) as mail_id, kind, to_address, cast(subject_id as text) as subject_id, details,
+        created_at, attempts, is_urgent, cause
+    from identity.claim_mails(:rows, :lease_until, :urgent_after, :others_after)
+    """)
+    .bindparams(
+        bindparam("rows", type_=Integer),
+        bindparam("lease_until", type_=Time),
+        bindparam("urgent_after", type_=LargeBinary),
+        bindparam("others_after", type_=LargeBinary),
+    )
+    .columns(
+        column("mail_id", Text),
+        column("kind", Text),
+        column("to_address", Text),
+        column("subject_id", Text),
+        column("details", JSONB),
+        column("created_at", Time),
+        column("attempts", SmallInteger),
+        column("is_urgent", Boolean),
+        column("cause", LargeBinary),
+    ),
     row=MailRow,
 )
 _this = and_(MAILS.c.mail_id == bindparam("mail_id"), _open)
@@ -62,9 +75,13 @@ _RETRY: Query[Any] = Query(
 _GIVE_UP: Query[Any] = Query(update(MAILS).where(_this).values(failed_at=func.now(), last_error=bindparam("reason")))
 
 
-async def claim(tx: Transaction, rows: int, lease_until: datetime) -> list[MailRow]:
+async def claim(tx: Transaction, rows: int, lease_until: datetime, turns: Turns) -> list[MailRow]:
     """Due mails, nobody else's until the lease ends; one that is not settled by then is due again."""
-    return await tx.all(_CLAIM, rows=rows, lease_until=lease_until)
+    mails = await tx.all(
+        _CLAIM, rows=rows, lease_until=lease_until, urgent_after=turns.urgent, others_after=turns.others
+    )
+    turns.go_on(mails)
+    return mails
 
 
 def mark_sent(tx: Transaction, mail_id: str) -> None:
