@@ -35,6 +35,8 @@ class KeyOwner:
     version: int
     expires_at: float | None = None
     """Of the key, in seconds since 1970; None: it lasts."""
+    made_by: UUID | None = None
+    """The person who made the key, whose share it takes."""
 
 
 class _Found(NamedTuple):
@@ -43,11 +45,13 @@ class _Found(NamedTuple):
     role: int
     version: int
     expires_at: int | None
+    made_by: str
 
 
 _FIND = Query(
     text("""
-    select cast(tenant_id as text) as tenant_id, cast(user_id as text) as user_id, role, version, expires_at
+    select cast(tenant_id as text) as tenant_id, cast(user_id as text) as user_id, role, version, expires_at,
+        cast(made_by as text) as made_by
     from identity.find_api_key(:secret_hash, :ip)
     """)
     .bindparams(bindparam("secret_hash", type_=LargeBinary), bindparam("ip", type_=INET))
@@ -57,6 +61,7 @@ _FIND = Query(
         column("role", SmallInteger),
         column("version", Integer),
         column("expires_at", Time),
+        column("made_by", Text),
     ),
     row=_Found,
 )
@@ -77,7 +82,14 @@ class ApiKeyLookup:
         if found is None:
             raise _invalid()
         expires_at = None if found.expires_at is None else from_us_since_2000(found.expires_at).timestamp()
-        return KeyOwner(UUID(found.tenant_id), UUID(found.user_id), Role(found.role), found.version, expires_at)
+        return KeyOwner(
+            UUID(found.tenant_id),
+            UUID(found.user_id),
+            Role(found.role),
+            found.version,
+            expires_at,
+            UUID(found.made_by),
+        )
 
 
 def _invalid() -> Unauthenticated:

@@ -46,6 +46,8 @@ class Caller:
     service: str | None = None
     """Name of the calling service, when actor_type is "service"."""
     on_behalf_of: UUID | None = None
+    made_by: UUID | None = None
+    """The person who made the API key, when actor_type is "service_account"."""
     ip: str | None = None
     user_agent: str | None = None
     is_platform_admin: bool = False
@@ -64,9 +66,9 @@ class Caller:
 
     def shares(self) -> tuple[Hashable, ...]:
         """Whose parts of what is shared a call takes: the tenant's and that of the person who acts in it, who may have
-        any number of tenants. Of a service that acts in a tenant the tenant's alone; before anybody is known the
-        service's or the address's."""
-        tenant, person = self.tenant_id, self.user_id
+        any number of tenants; by a key that of who made it, who may make any number of accounts. Of a service that acts
+        in a tenant the tenant's alone; before anybody is known the service's or the address's."""
+        tenant, person = self.tenant_id, self.made_by or self.user_id
         # The numbers, as a UUID's own hash is computed in Python.
         if tenant is None:
             return (self.service or self.ip if person is None else person.int,)

@@ -4056,7 +4056,7 @@ comment on function identity.expire_invitations(uuid) is
 'Gives back the seats of a tenant''s invitations that nobody accepted in time.';
 
 create or replace function identity.find_api_key(p_secret_hash bytea, p_ip inet)
- returns table(tenant_id uuid, user_id uuid, role smallint, version integer, expires_at timestamp with time zone)
+ returns table(tenant_id uuid, user_id uuid, role smallint, version integer, expires_at timestamp with time zone, made_by uuid)
  language plpgsql
  security definer rows 1
  set search_path to 'pg_catalog', 'pg_temp'
@@ -4070,7 +4070,7 @@ begin
         k.last_used_at
     into
         find_api_key.tenant_id, find_api_key.user_id, find_api_key.role, find_api_key.version,
-        find_api_key.expires_at, v_api_key_id, v_last_used_at
+        find_api_key.expires_at, find_api_key.made_by, v_api_key_id, v_last_used_at
     from identity.api_keys as k
     inner join identity.memberships as m on m.tenant_id = k.tenant_id and m.user_id = k.user_id
     inner join identity.users as u on u.user_id = k.user_id
@@ -4103,7 +4103,7 @@ revoke all on function identity.find_api_key(bytea, inet) from public;
 grant execute on function identity.find_api_key(bytea, inet) to bulkhead_audit_app, bulkhead_identity_app,
     bulkhead_issues_app;
 comment on function identity.find_api_key(bytea, inet) is
-'First step of every call with an API key: the membership it stands for, with the lower of its account''s and its maker''s role. No row for one that is unknown, revoked, expired, used from elsewhere, or of an account or a maker that is disabled.';
+'First step of every call with an API key: the membership it stands for, with the lower of its account''s and its maker''s role, and who made it. No row for one that is unknown, revoked, expired, used from elsewhere, or of an account or a maker that is disabled.';
 
 create or replace function identity.find_credentials(p_email text)
  returns table(user_id uuid, password_hash text, is_active boolean, is_platform_admin boolean)

@@ -64,6 +64,21 @@ async def maker(house: House) -> Maker:
     return Maker(house, tenant, tenant.people[Role.ADMIN], made)
 
 
+async def test_keys_of_all_accounts_name_who_made_them(maker: Maker) -> None:
+    """Their calls take that person's share."""
+    keys = [maker.made, *[await make_key(await maker.now(), role=2) for _ in range(2)]]
+    async with as_role(maker.house.database, "bulkhead_issues_app") as connection:
+        found = []
+        for made in keys:
+            cursor = await connection.execute(
+                "select user_id, made_by from identity.find_api_key(sha256(%s), null)", (made.key.encode(),)
+            )
+            found += await cursor.fetchall()
+    accounts, makers = zip(*found, strict=True)
+    assert len(set(accounts)) == 3
+    assert set(makers) == {maker.person.user_id}
+
+
 async def opens(client: Client) -> int:
     """The highest role of which a method lets the key in; 0: none."""
     calls: dict[int, Any] = {

@@ -37,6 +37,7 @@ from tests.kit.rpc.world import (
 API_KEY = "bh_test_0123456789"
 KEY_TENANT = new_id()
 KEY_USER = new_id()
+KEY_MAKER = new_id()
 
 
 async def api_keys(key: str, nobody: Caller) -> KeyOwner:
@@ -44,7 +45,7 @@ async def api_keys(key: str, nobody: Caller) -> KeyOwner:
     assert nobody.ip in ("127.0.0.1", "::1")
     if key != API_KEY:
         raise Unauthenticated(ErrorReason.TOKEN_INVALID, "no such API key")
-    return KeyOwner(KEY_TENANT, KEY_USER, Role.MEMBER, 7, 1_800_000_000.5)
+    return KeyOwner(KEY_TENANT, KEY_USER, Role.MEMBER, 7, 1_800_000_000.5, KEY_MAKER)
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +160,7 @@ async def test_the_handler_is_told_of_an_api_key(world: World, stub: Any) -> Non
     assert (caller.actor_type, caller.tenant_id, caller.user_id) == ("service_account", KEY_TENANT, KEY_USER)
     assert (caller.role, caller.membership_version, caller.session_id) == (Role.MEMBER, 7, None)
     assert caller.token_expires_at == 1_800_000_000.5
+    assert caller.shares() == (KEY_TENANT.int, KEY_MAKER.int)
     wrong = await failed(stub, "Ask", metadata=[("authorization", "Bearer bh_wrong_0123456789")])
     assert reason_of(wrong) == "TOKEN_INVALID"
 

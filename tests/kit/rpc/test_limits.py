@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import MagicMock
@@ -82,6 +83,21 @@ def test_together_tenants_get_all(hands: ManualClock) -> None:
 def test_a_person_has_one_share_in_however_many_tenants(hands: ManualClock) -> None:
     slots = Slots(100)
     assert sum(taken(slots, UUID(int=n), 3, user=P) for n in range(1000, 1400)) == 90
+    assert taken(slots, A, 1000, user=Q) == 9
+
+
+@pytest.mark.parametrize("tenants", [1, 10])
+def test_a_person_has_one_share_by_however_many_keys(hands: ManualClock, tenants: int) -> None:
+    """Of a service account each, all made by one."""
+    slots, got = Slots(100), 0
+    for number in range(20):
+        key = replace(caller(UUID(int=1000 + number % tenants), UUID(int=2000 + number)), made_by=P)
+        for _ in range(50):
+            with suppress(ResourceExhausted):
+                slots.take(key, new_call())
+                got += 1
+    assert got == 90
+    assert taken(slots, A, 1000, user=P) == 0
     assert taken(slots, A, 1000, user=Q) == 9
 
 

@@ -86,6 +86,7 @@ class Callers:
             role=owner.role,
             membership_version=owner.version,
             token_expires_at=owner.expires_at,
+            made_by=owner.made_by,
         )
 
 
