@@ -117,7 +117,7 @@ grant execute on function app.are_facts(jsonb, jsonb) to bulkhead_identity_defin
 comment on function app.are_facts(jsonb, jsonb) is
 'Whether changes are just the named facts: each [null, text or number], whose text matches the name''s pattern.';
 
-create or replace procedure app.capture_on(in p_table regclass, in p_entity text, in p_key text[], in p_excluded text[] default '{}'::text[], in p_context jsonb default '{}'::jsonb)
+create or replace procedure app.capture_on(in p_table regclass, in p_entity text, in p_key text[], in p_excluded text[] default '{}'::text[], in p_context jsonb default '{}'::jsonb, in p_fields jsonb default null::jsonb, in p_removals boolean default true)
  language plpgsql
  set search_path to 'pg_catalog', 'pg_temp'
 as $procedure$
@@ -129,6 +129,11 @@ declare
     v_noise constant text[] := array['tenant_id', 'created_at', 'created_by', 'updated_at', 'version'];
     v_tenant text;
     v_column text;
+    v_field record;
+    v_spec jsonb;
+    v_fields jsonb := '{}';
+    v_value text;
+    v_always text[] := '{}';
     v_inserted text := '';
     v_updated text := '';
     v_verb text := '''updated''';
@@ -142,7 +147,10 @@ begin
     select array_agg(a.attname::text order by a.attnum) into strict v_columns
     from pg_attribute as a
     where a.attrelid = p_table and a.attnum > 0 and not a.attisdropped and a.attgenerated = '';
-    if not p_excluded <@ v_columns or not p_key <@ v_columns then
+    if
+        not p_excluded <@ v_columns or not p_key <@ v_columns
+        or not array(select jsonb_object_keys(coalesce(p_fields, '{}'))) <@ v_columns
+    then
         raise exception 'app.capture_on(%): a named column does not exist', p_table;
     end if;
 
@@ -150,20 +158,72 @@ begin
     v_context := jsonb_build_object('tenant_id', v_tenant, 'project_id', 'null::uuid', 'visibility', '1::smallint')
         || p_context;
 
-    foreach v_column in array v_columns
+    for v_field in
+        select a.attname::text as name, a.attnotnull as always, f.spec, coalesce(
+            f.spec ->> 'form',
+            case
+                when p_fields is null then null
+                when a.atttypid = 'timestamptz'::regtype then 'time'
+                when a.atttypid = 'numeric'::regtype then 'text'
+            end
+        ) as form
+        from pg_attribute as a
+        cross join lateral (
+            select case jsonb_typeof(p_fields -> a.attname::text)
+                when 'string' then jsonb_build_object('field', p_fields -> a.attname::text)
+                when 'object' then p_fields -> a.attname::text
+                else jsonb_build_object('field', a.attname)
+            end as spec
+        ) as f
+        where a.attrelid = p_table and a.attname = any(v_columns)
+            and (
+                coalesce(p_fields ? a.attname::text, false)
+                or not (a.attname = any(v_noise) or a.attname = any(p_excluded) or a.attname = any(p_key))
+            )
+        order by a.attnum
     loop
-        continue when v_column = any(v_noise) or v_column = any(p_excluded) or v_column = any(p_key);
-        v_inserted := v_inserted || format(
-            'if r.%1$I is not null then '
-            'v_changes := v_changes || jsonb_build_object(%1$L, jsonb_build_array(null, to_jsonb(r.%1$I))); end if; ',
-            v_column
-        );
+        v_spec := jsonb_strip_nulls(v_field.spec || jsonb_build_object('form', v_field.form));
+        v_fields := v_fields || jsonb_build_object(v_field.name, v_spec);
+        -- Of the row %1$s.
+        v_value := format('%%1$s.%I', v_field.name);
+        if v_spec ? 'values' then
+            select format('case %s %s else %1$s::text end', v_value, string_agg(
+                format('when %L then %L', v.key, v.value), ' ' order by length(v.key), v.key
+            ))
+            into strict v_value from jsonb_each_text(v_spec -> 'values') as v;
+        elsif v_spec ->> 'form' = 'time' then
+            v_value := format('app.time_text(%s)', v_value);
+        elsif v_spec ->> 'form' = 'text' then
+            v_value := v_value || '::text';
+        end if;
+        if v_spec ? 'unless' then
+            v_value := format('(case when %%1$s.%I is null then %s end)', v_spec ->> 'unless', v_value);
+        end if;
+        if p_fields is not null and v_field.always and not v_spec ? 'unless' then
+            v_always := v_always
+                || format('%L, jsonb_build_array(null, %s)', v_spec ->> 'field', format(v_value, 'r'));
+        else
+            v_inserted := v_inserted || format(
+                'if %1$s is not null then '
+                'v_changes := v_changes || jsonb_build_object(%2$L, jsonb_build_array(null, %3$s)); end if; ',
+                case when v_spec ? 'unless' then format(v_value, 'r') else format('r.%I', v_field.name) end,
+                v_spec ->> 'field', format(v_value, 'r')
+            );
+        end if;
         v_updated := v_updated || format(
-            'if r.%1$I is distinct from old.%1$I then v_changes := v_changes || '
-            'jsonb_build_object(%1$L, jsonb_build_array(to_jsonb(old.%1$I), to_jsonb(r.%1$I))); end if; ',
-            v_column
+            'if %1$s is distinct from %2$s then v_changes := v_changes || '
+            'jsonb_build_object(%3$L, jsonb_build_array(%4$s, %5$s)); end if; ',
+            case when v_spec ? 'unless' then format(v_value, 'r') else format('r.%I', v_field.name) end,
+            case when v_spec ? 'unless' then format(v_value, 'old') else format('old.%I', v_field.name) end,
+            v_spec ->> 'field', format(v_value, 'old'), format(v_value, 'r')
         );
     end loop;
+    if cardinality(v_always) > 0 then
+        v_inserted := format('v_changes := jsonb_build_object(%s); ', array_to_string(v_always, ', ')) || v_inserted;
+    end if;
+    if (select count(distinct f.value ->> 'field') < count(*) from jsonb_each(v_fields) as f) then
+        raise exception 'app.capture_on(%): two columns are one field', p_table;
+    end if;
     -- What people call the change, where a column says so.
     foreach v_column in array array['deleted_at', 'archived_at', 'removed_at', 'revoked_at']
     loop
@@ -221,18 +281,29 @@ begin
     );
     execute format('revoke all on function %s() from public', v_function);
     execute format('comment on function %s() is %L', v_function, 'Capture: leaves an outbox row for every change of ' || p_table::text || '.');
-    execute format('drop trigger if exists zz_capture on %s', p_table::text);
     execute format(
-        'create trigger zz_capture after insert or update or delete on %s for each row execute function %s()',
-        p_table::text, v_function
+        'create or replace trigger zz_capture after insert or update %s on %s for each row execute function %s(%s)',
+        case when p_removals then 'or delete' end, p_table::text, v_function,
+        case when p_fields is not null then format('%L, %L', p_entity, v_fields) end
     );
 end
 $procedure$;
-revoke all on procedure app.capture_on(regclass, text, text[], text[], jsonb) from public;
-grant execute on procedure app.capture_on(regclass, text, text[], text[], jsonb) to bulkhead_audit_owner,
-    bulkhead_identity_owner, bulkhead_issues_owner;
-comment on procedure app.capture_on(regclass, text, text[], text[], jsonb) is
-'Captures every change of a table into its service''s outbox: entity name, key columns (entity_id, sub_id), columns that never leave, and SQL expressions over the row r for project_id, visibility or tenant_id.';
+revoke all on procedure app.capture_on(regclass, text, text[], text[], jsonb, jsonb, boolean) from public;
+grant execute on procedure app.capture_on(regclass, text, text[], text[], jsonb, jsonb, boolean) to
+    bulkhead_audit_owner, bulkhead_identity_owner, bulkhead_issues_owner;
+comment on procedure app.capture_on(regclass, text, text[], text[], jsonb, jsonb, boolean) is
+'Captures every change of a table into its service''s outbox: entity name, key columns (entity_id, sub_id), columns that never leave, SQL expressions over the row r for project_id, visibility or tenant_id, and of columns what field of the contract they are: a name, or field with values (stored -> the contract''s) or unless (a column: no value while it has one). The trigger''s arguments keep it. Without that, columns and values go as they are.';
+
+create or replace function app.captured_fields(p_table regclass)
+ returns jsonb
+ language sql
+ stable parallel safe
+return (select (nullif(split_part(encode(g.tgargs, 'escape'::text), '\000'::text, 2), ''::text))::jsonb as "nullif" from pg_trigger g where ((g.tgrelid = (captured_fields.p_table)::oid) and (g.tgname = 'zz_capture'::name)));
+revoke all on function app.captured_fields(regclass) from public;
+grant execute on function app.captured_fields(regclass) to bulkhead_audit_owner, bulkhead_identity_owner,
+    bulkhead_issues_owner;
+comment on function app.captured_fields(regclass) is
+'Of each captured column of a table what field of the contract it is, and the form of its values; of no captured table null.';
 
 create or replace function app.is_refused_call(p_schema text, p_entity_type text, p_entity_id uuid, p_outcome text, p_changes jsonb)
  returns boolean
@@ -508,5 +579,27 @@ grant execute on function app.stamp() to bulkhead_audit_app, bulkhead_audit_owne
     bulkhead_issues_worker, bulkhead_ops, bulkhead_platform_app;
 comment on function app.stamp() is
 'BEFORE INSERT OR UPDATE: created_at, created_by, updated_at and version, which nobody sets by hand.';
+
+create or replace function app.time_text(p_time timestamp with time zone)
+ returns text
+ language sql
+ stable parallel safe
+return to_char((p_time at time zone 'UTC'::text), case (p_time at time zone 'UTC'::text) when date_trunc('second'::text, (p_time at time zone 'UTC'::text)) then 'YYYY-MM-DD"T"HH24:MI:SS"Z"'::text when date_trunc('milliseconds'::text, (p_time at time zone 'UTC'::text)) then 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'::text else 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'::text end);
+revoke all on function app.time_text(timestamp with time zone) from public;
+grant execute on function app.time_text(timestamp with time zone) to bulkhead_audit_owner, bulkhead_identity_owner,
+    bulkhead_issues_owner;
+comment on function app.time_text(timestamp with time zone) is
+'A time as the contract''s JSON has it: RFC 3339 in UTC, exact.';
+
+create or replace function app.told(p_table regclass, p_row jsonb)
+ returns jsonb
+ language sql
+ stable parallel safe
+return (select jsonb_object_agg((c.spec ->> 'field'::text), case when ((told.p_row ->> (c.spec ->> 'unless'::text)) is not null) then null::jsonb when (c.spec ? 'values'::text) then to_jsonb(coalesce(((c.spec -> 'values'::text) ->> (told.p_row ->> c.name)), (told.p_row ->> c.name))) when ((c.spec ->> 'form'::text) = 'time'::text) then to_jsonb(app.time_text(((told.p_row ->> c.name))::timestamp with time zone)) when ((c.spec ->> 'form'::text) = 'text'::text) then to_jsonb((told.p_row ->> c.name)) else (told.p_row -> c.name) end) as jsonb_object_agg from jsonb_each(app.captured_fields(told.p_table)) c(name, spec));
+revoke all on function app.told(regclass, jsonb) from public;
+grant execute on function app.told(regclass, jsonb) to bulkhead_audit_owner, bulkhead_identity_owner,
+    bulkhead_issues_owner;
+comment on function app.told(regclass, jsonb) is
+'A row, as JSON, in the fields and values that captured changes have: what its events add up to.';
 
 reset role;

@@ -287,7 +287,7 @@ class TestRevokeApiKey:
         await house.with_token(second.key).issues.ListLabels()
         told = await events(house.database, first.api_key.api_key_id)
         assert [action for action, _, _ in told] == ["api_key.created", "api_key.revoked"]
-        assert set(told[1][2]) == {"revoked_at", "revoked_by"}
+        assert set(told[1][2]) == {"revoke_time", "revoked_by"}
 
     async def test_again_changes_nothing(self, house: House) -> None:
         tenant = await house.tenant("again")

@@ -58,7 +58,7 @@ async def test_a_new_person_comes_in(house: House, mails: PostOffice, tenant: Te
     await house.with_token(chosen.access_token.token).identity.ListMembers()
     captured = await events(house.database, invitation.invitation_id)
     assert [action for action, _, _ in captured] == ["invitation.created", "invitation.updated"]
-    assert captured[1][2]["status"] == ["open", "accepted"]
+    assert captured[1][2]["state"] == ["STATE_OPEN", "STATE_ACCEPTED"]
     assert mail.token not in str(captured)
 
 

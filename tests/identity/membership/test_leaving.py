@@ -54,8 +54,8 @@ class TestLeave:
         assert (left.state, left.disabled_by, left.role) == (2, user_id, role)
         assert left.HasField("leave_time")
         ((action, _, changes),) = [one for one in await events(house.database, user_id) if one[0] == "member.updated"]
-        assert (action, changes["status"]) == ("member.updated", ["active", "disabled"])
-        assert changes["left_at"][0] is None
+        assert (action, changes["state"]) == ("member.updated", ["STATE_ACTIVE", "STATE_DISABLED"])
+        assert changes["leave_time"][0] is None
 
     async def test_a_repeat_changes_nothing_more(self, house: House, tenant: Tenant) -> None:
         me, request_id = herself(house, tenant, Role.VIEWER), str(new_id())

@@ -234,7 +234,7 @@ class TestDisable:
         assert await tenant.owner.identity.DisableMember(user_id=member) == first
         updates = [changes for action, _, changes in await events(house.database, member) if action == "member.updated"]
         assert len(updates) == 1
-        assert updates[0]["status"] == ["active", "disabled"]
+        assert updates[0]["state"] == ["STATE_ACTIVE", "STATE_DISABLED"]
 
     async def test_in_a_suspended_tenant_nobody_is_enabled(self, house: House) -> None:
         tenant = await house.tenant("suspended")

@@ -124,8 +124,8 @@ class TestSuspend:
             (action, changes) for log, action, _, changes in await acts(house.database, tenant) if log != tenant_id
         ]
         assert [action for action, _ in platform] == ["tenant.administered"] * 2
-        assert platform[0][1]["status"] == ["active", "suspended"]
-        assert platform[0][1]["status_reason"] == [None, "Unpaid since May."]
+        assert platform[0][1]["state"] == ["STATE_ACTIVE", "STATE_SUSPENDED"]
+        assert platform[0][1]["state_reason"] == [None, "Unpaid since May."]
 
     async def test_a_deleted_one_is_left_to_its_owners(self, house: House) -> None:
         tenant, (client, _) = await house.tenant("deleted"), await administrator(house)

@@ -93,8 +93,11 @@ async def test_a_later_end_is_taken_over(
 
 async def test_who_reported_it_is_healed(tenant: Tenant, project: Any) -> None:
     await run(tenant, project.project_id, [issue(1)])
+    before = (await only(tenant, project.project_id)).reporter_id
     await run(tenant, project.project_id, [issue(1, author="jonas-2")])
     found = await only(tenant, project.project_id)
+    (told,) = (await tenant.owner.issues.ListActivity(issue_id=found.issue_id)).changes
+    assert (told.field, told.old_value, told.new_value) == ("reporter_id", before, found.reporter_id)
     members = (await tenant.owner.identity.ListMembers(page_size=200)).members
     assert [one.display_name for one in members if one.user_id == found.reporter_id] == ["jonas-2"]
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any, cast
 
 from bulkhead.issues.v1 import issue_pb2, issue_service_pb2, project_pb2, workflow_pb2
-from bulkhead_kit import texts, wire
+from bulkhead_kit import canonical_json, texts, wire
 from bulkhead_kit.etags import etag
 from bulkhead_kit.ids import parse_id
 from bulkhead_kit.masks import MutableFields
@@ -86,15 +85,13 @@ def span(row: SpanRow) -> issue_pb2.StatusSpan:
 
 
 def _told(field: str, value: str | None) -> str | None:
-    """As the contract's JSON has it, so that a filter takes it; the table holds PostgreSQL's times and bare numbers."""
+    """As the audit log tells it, which is the contract's JSON; the table holds bare numbers of enums."""
     if value is None:
         return None
     if field in _ENUMS:
         return _ENUMS[field](int(value))
-    if field.endswith("_time"):
-        stamp = Timestamp()
-        stamp.FromDatetime(datetime.fromisoformat(value))
-        return stamp.ToJsonString()
+    if field == "metadata":
+        return canonical_json.canonical(canonical_json.parse(value))
     return value
 
 

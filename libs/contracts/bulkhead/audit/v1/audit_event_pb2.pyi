@@ -209,7 +209,7 @@ class AuditEvent(_message.Message):
 
     @_builtins.property
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of the fields that changed, sorted. Not personal: they outlive an erasure. Below admin, without those whose
+        """Names of the fields that changed, sorted, as in changes. Not personal: they outlive an erasure. Below admin, without those whose
         values are not shown.
         """
 
@@ -267,11 +267,17 @@ class FieldChange(_message.Message):
     OLD_CUT_FIELD_NUMBER: _builtins.int
     NEW_CUT_FIELD_NUMBER: _builtins.int
     field: _builtins.str
-    """Name of the field, such as "status_id"."""
+    """Name of the field in the message of the entity's kind, such as "due_time" of Issue; of a part of the message the
+    path, such as "overrides.max_users". A label of an issue is "label_ids", with the one label that came (new_json) or
+    went (old_json). A few fields are in no message, such as the end of a session.
+    """
     old_json: _builtins.str
-    """Value before, as JSON text: exact, where many JSON libraries would lose digits. "null" when there was none."""
+    """Value before, as JSON text, in the form that the calls have: times by RFC 3339 in UTC ("2026-12-24T18:30:00Z"), which
+    filters take, enums by the names of their values ("PRIORITY_HIGH"). Exact, where many JSON libraries would lose
+    digits. "null" when there was none.
+    """
     new_json: _builtins.str
-    """Value after, as JSON text. "null" when there is none."""
+    """Value after, in the same form. "null" when there is none."""
     @_builtins.property
     def old_cut(self) -> Global___CutValue:
         """Set when old_json is only the beginning of a value that was too large for an event, as a JSON string."""

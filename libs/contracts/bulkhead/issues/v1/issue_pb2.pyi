@@ -275,8 +275,8 @@ class IssueChange(_message.Message):
     field: _builtins.str
     """Name of a field of Issue. label_ids: the one label that came (new_value) or went (old_value)."""
     old_value: _builtins.str
-    """The value before, as text: times by RFC 3339 in UTC, enums by the names of their values, metadata as JSON; unset: there
-    was none.
+    """The value before, as text, as the audit log has it: times by RFC 3339 in UTC, enums by the names of their values,
+    metadata as JSON in canonical form; unset: there was none.
     """
     new_value: _builtins.str
     """The value after, in the same form; unset: there is none."""

@@ -288,7 +288,7 @@ class IssueServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListActivity(self, request, context):
-        """Lists what changed in an issue, field by field, newest first.
+        """Lists what changed in an issue, field by field, newest first. The audit log names the fields and their values alike.
 
         Permission: viewers and above.
 

@@ -150,7 +150,7 @@ class IssueServiceStub:
     A read: repeating it is safe.
     """
     ListActivity: _aio.UnaryUnaryMultiCallable[_issue_service_pb2.ListActivityRequest, _issue_service_pb2.ListActivityResponse]
-    """Lists what changed in an issue, field by field, newest first.
+    """Lists what changed in an issue, field by field, newest first. The audit log names the fields and their values alike.
 
     Permission: viewers and above.
 
@@ -372,7 +372,7 @@ class IssueServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _issue_service_pb2.ListActivityRequest,
         context: _aio.ServicerContext[_issue_service_pb2.ListActivityRequest, _abc.Awaitable[_issue_service_pb2.ListActivityResponse]],
     ) -> _abc.Awaitable[_issue_service_pb2.ListActivityResponse]:
-        """Lists what changed in an issue, field by field, newest first.
+        """Lists what changed in an issue, field by field, newest first. The audit log names the fields and their values alike.
 
         Permission: viewers and above.
 
