@@ -73,15 +73,20 @@ CHECKED_ELSEWHERE = {"identity.memberships.kind": "identity.users"}
 """Columns whose values are another table's, by a key, and checked there."""
 
 
+def _fields_of(message: Any) -> list[FieldDescriptor]:
+    # Typed as one of two kinds of descriptor, which are alike.
+    return list(message.fields)
+
+
 def _fields(table: str) -> dict[str, FieldDescriptor]:
     """By path, such as overrides.max_users."""
     contracts()  # loads them
     found: dict[str, FieldDescriptor] = {}
     for name in MESSAGES.get(table, "").split():
-        for one in message_class(f"bulkhead.{name}").DESCRIPTOR.fields:
+        for one in _fields_of(message_class(f"bulkhead.{name}").DESCRIPTOR):
             found.setdefault(one.name, one)
             if one.message_type is not None and one.message_type.file.package.startswith("bulkhead."):
-                found |= {f"{one.name}.{inner.name}": inner for inner in one.message_type.fields}
+                found |= {f"{one.name}.{inner.name}": inner for inner in _fields_of(one.message_type)}
     return found
 
 

@@ -100,12 +100,12 @@ async def _change_everything(tenant: Tenant) -> str:
     await owner.issues.TransitionIssue(issue_id=issue.issue_id, status_id=done)
     await owner.issues.DeleteIssue(issue_id=issue.issue_id)
     await owner.issues.UndeleteIssue(issue_id=issue.issue_id)
-    return issue.issue_id
+    return str(issue.issue_id)
 
 
 async def _of_one_event(client: Client, event: event_pb.AuditEvent) -> event_pb.AuditEvent:
     """As GetEvent has it, which gives the salt too."""
-    got = await client.audit.GetEvent(event_id=event.event_id)
+    got: event_pb.AuditEvent = await client.audit.GetEvent(event_id=event.event_id)
     assert got.salt
     got.ClearField("salt")
     return got
