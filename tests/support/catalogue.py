@@ -15,10 +15,11 @@ _QUERIES = (
     from pg_class as c where c.relnamespace = %(schema)s::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f')
     """,
     """
-    select 'column', c.relname || '.' || a.attname, concat_ws(' ', a.attnum - (
+    -- A generated column has no place of its own: with another expression it is made anew, behind all others.
+    select 'column', c.relname || '.' || a.attname, concat_ws(' ', case when a.attgenerated = '' then a.attnum - (
             select count(*) from pg_attribute as d
-            where d.attrelid = a.attrelid and d.attisdropped and d.attnum < a.attnum
-        ), format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attgenerated,
+            where d.attrelid = a.attrelid and (d.attisdropped or d.attgenerated <> '') and d.attnum < a.attnum
+        ) end, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attgenerated,
         pg_get_expr(f.adbin, f.adrelid), a.attacl::text, l.collname, col_description(c.oid, a.attnum))
     from pg_attribute as a inner join pg_class as c on c.oid = a.attrelid
     left join pg_attrdef as f on f.adrelid = a.attrelid and f.adnum = a.attnum

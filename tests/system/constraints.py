@@ -134,6 +134,7 @@ VERDICTS: Final[dict[str, list[Verdict]]] = {
     "identity.team_members_pkey": [UPSERTED],
     "identity.team_members_team_id_fkey": [By("AddTeamMember", "team_id")],
     "identity.team_members_user_id_fkey": [By("AddTeamMember", "user_id")],
+    "identity.teams_name_key_check": [By("CreateTeam", "team.name"), By("UpdateTeam", "team.name")],
     "identity.teams_name_check": [By("CreateTeam", "team.name"), By("UpdateTeam", "team.name")],
     "identity.teams_name_key_key": [
         Twice("CreateTeam", "team.name"),
@@ -283,6 +284,7 @@ VERDICTS: Final[dict[str, list[Verdict]]] = {
         By("CreateLabel", "label.description"),
         By("UpdateLabel", "label.description"),
     ],
+    "issues.labels_name_key_check": [By("CreateLabel", "label.name"), By("UpdateLabel", "label.name")],
     "issues.labels_name_check": [By("CreateLabel", "label.name"), By("UpdateLabel", "label.name")],
     "issues.labels_tenant_id_name_key_key": [
         Twice("CreateLabel", "label.name"),
@@ -328,6 +330,7 @@ VERDICTS: Final[dict[str, list[Verdict]]] = {
         By("UpdateProject", "project.owner_team_id"),
     ],
     "issues.projects_tenant_id_workspace_id_fkey": [By("CreateProject", "project.workspace_id")],
+    "issues.workspaces_name_key_check": [By("CreateWorkspace", "workspace.name")],
     "issues.workspaces_name_check": [By("CreateWorkspace", "workspace.name")],
     "issues.workspaces_description_check": [By("CreateWorkspace", "workspace.description")],
     "issues.workspaces_tenant_id_name_key_key": [Twice("CreateWorkspace", "workspace.name")],

@@ -74,6 +74,7 @@ ODD_TEXTS = (
     *("#FFF", "#ffffff", "#FFFFFF", "red", "0", "-1", "1e3", "NaN", "Infinity", "99999999999999.99", "0.001", "1,5"),
     *("x.y", ".xy", "a@b", "@b", "a@b.c", "Etc/UTC", "Mars/Base", "+491", "+49 (0) 1-2/3", "9" * 40, "Ä" * 3),
 )
+NOTHING = (" ", "\u2003", "\u200b", "\u3164\u2800", "\ufe0f")
 ODD_NUMBERS = (-(2**31), -1, 0, 1, 2, 4, 5, 6, 7, 2**31 - 1)
 LONGEST = 100_001
 
@@ -206,7 +207,11 @@ def candidates(place: Place, constraints: Sequence[Constraint]) -> list[Any]:
         return sorted({number for number in {*near, *ODD_NUMBERS} if -(2**31) <= number < 2**31})
     lengths = sorted({edge + step for edge in edges for step in (0, 1) if 0 < edge + step <= LONGEST})
     of_a_form = any("~" in (one.check or "") for one in constraints)
-    return [*(ODD_TEXTS if of_a_form else ODD_TEXTS[:3]), *(sign * length for length in lengths for sign in "x🛟")]
+    return [
+        *(ODD_TEXTS if of_a_form else ODD_TEXTS[:3]),
+        *NOTHING,
+        *(sign * length for length in lengths for sign in "x🛟"),
+    ]
 
 
 def violations(
@@ -217,21 +222,32 @@ def violations(
         return set(range(len(values)))
     assert constraint.check is not None, f"{constraint.name} is no CHECK and no foreign key"
     columns = admin.execute(
-        "select attname, format_type(atttypid, atttypmod) from pg_attribute where attrelid = %s and attnum = any(%s)"
-        " order by array_position(%s::int2[], attnum)",
+        "select attname, format_type(atttypid, atttypmod), pg_get_expr(adbin, adrelid) from pg_attribute"
+        " left join pg_attrdef on adrelid = attrelid and adnum = attnum and attgenerated = 's'"
+        " where attrelid = %s and attnum = any(%s) order by array_position(%s::int2[], attnum)",
         (constraint.table, list(constraint.columns), list(constraint.columns)),
     ).fetchall()
-    own = column_of(constraint, place, [name for name, _ in columns])
+    own = column_of(constraint, place, [name for name, *_ in columns])
     row = sql.SQL(", ").join(
         sql.SQL("{}::{} as {}").format(
-            sql.Placeholder("value") if name == own else sql.Literal(by.beside.get(name)),
+            made_of(expression, place) if name == own else sql.Literal(by.beside.get(name)),
             sql.SQL(kind),
             sql.Identifier(name),
         )
-        for name, kind in columns
+        for name, kind, expression in columns
     )
     question = sql.SQL("select ({}) is false from (select {}) as row").format(sql.SQL(constraint.check), row)
     return {number for number, value in enumerate(values) if _refuses(admin, question, value)}
+
+
+def made_of(expression: str | None, place: Place) -> sql.Composable:
+    """A column holds the value, or what the database makes of it."""
+    value = sql.Placeholder("value")
+    if expression is None:
+        return value
+    return sql.SQL("(select {} from (select {}::text as {}) as given)").format(
+        sql.SQL(expression), value, sql.Identifier(place.field.name)
+    )
 
 
 def column_of(constraint: Constraint, place: Place, columns: Sequence[str]) -> str:

@@ -1,8 +1,8 @@
 """Texts of people: what may be in one, whether there is anything to see in it, and what names are compared by.
 
-The tables are those of Unicode 14.0, written down, so that a newer Python does not change what is equal. Unicode's form
-NFC is given to every request by spelling.py. The unique keys of names are made by the database and know less than this:
-lower(normalize(name, nfkc)), of teams lower(name).
+The database compares names in the same way: app.fold is made of the same tables, and tests/schema/test_texts.py holds
+the two against each other. The tables are those of Unicode 14.0, written down, so that neither a newer Python nor a
+newer PostgreSQL changes what is equal. Unicode's form NFC is given to every request by spelling.py.
 """
 
 from __future__ import annotations

@@ -598,17 +598,18 @@ create table identity.teams (
     tenant_id uuid not null,
     team_id uuid not null,
     name text not null,
-    name_key text generated always as (lower(name)) stored not null,
     description text default '' not null,
     archived_at timestamptz,
     created_at timestamptz default now() not null,
     created_by uuid,
     updated_at timestamptz default now() not null,
     version integer default 1 not null,
+    name_key text generated always as (app.fold(name)) stored not null,
     constraint teams_pkey primary key (tenant_id, team_id),
     constraint teams_tenant_id_fkey foreign key (tenant_id) references identity.tenants(tenant_id),
     constraint teams_description_check check (length(description) <= 2000),
-    constraint teams_name_check check (length(name) between 1 and 100)
+    constraint teams_name_check check (length(name) between 1 and 100),
+    constraint teams_name_key_check check (name_key <> '')
 );
 comment on table identity.teams is
 'Groups of members. (tenant_id, team_id) is a published key: other schemas refer to it and rows are never deleted.';

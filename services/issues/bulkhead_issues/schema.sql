@@ -14,7 +14,6 @@ create table issues.labels (
     tenant_id uuid not null,
     label_id uuid not null,
     name text not null,
-    name_key text generated always as (lower(normalize(name, nfkc))) stored not null,
     description text default '' not null,
     color text not null,
     archived_at timestamptz,
@@ -22,12 +21,14 @@ create table issues.labels (
     created_by uuid,
     updated_at timestamptz not null,
     version integer not null,
+    name_key text generated always as (app.fold(name)) stored not null,
     constraint labels_pkey primary key (tenant_id, label_id),
     constraint labels_tenant_id_name_key_key unique (tenant_id, name_key),
     constraint labels_tenant_id_fkey foreign key (tenant_id) references identity.tenants(tenant_id) on delete restrict,
     constraint labels_color_check check (color ~ '^#[0-9a-f]{6}$'),
     constraint labels_description_check check (length(description) <= 1000),
-    constraint labels_name_check check (length(name) between 1 and 100)
+    constraint labels_name_check check (length(name) between 1 and 100),
+    constraint labels_name_key_check check (name_key <> '')
 );
 comment on table issues.labels is
 'What issues are tagged with; shared by all projects of a tenant.';
@@ -49,8 +50,8 @@ create policy update_right on issues.labels for update to bulkhead_issues_app
 using (app.role_level() >= 3)
 with check (app.role_level() >= 3);
 grant
-    select (tenant_id, label_id, name, name_key, description, color, archived_at, created_at, created_by, updated_at,
-        version),
+    select (tenant_id, label_id, name, description, color, archived_at, created_at, created_by, updated_at, version,
+        name_key),
     insert (tenant_id, label_id, name, description, color),
     update (name, description, color, archived_at)
 on issues.labels to bulkhead_issues_app;
@@ -170,7 +171,6 @@ create table issues.statuses (
     tenant_id uuid not null,
     status_id uuid not null,
     name text not null,
-    name_key text generated always as (lower(normalize(name, nfkc))) stored not null,
     category smallint not null,
     position integer not null,
     is_default boolean default false not null,
@@ -179,6 +179,7 @@ create table issues.statuses (
     created_by uuid,
     updated_at timestamptz not null,
     version integer not null,
+    name_key text generated always as (app.fold(name)) stored not null,
     constraint statuses_pkey primary key (tenant_id, status_id),
     constraint statuses_tenant_id_name_key_key unique (tenant_id, name_key),
     constraint statuses_tenant_id_status_id_category_key unique (tenant_id, status_id, category),
@@ -187,7 +188,8 @@ create table issues.statuses (
     references identity.tenants(tenant_id) on delete restrict,
     constraint statuses_category_check check (category between 1 and 5),
     constraint statuses_is_default_check check (not is_default or archived_at is null),
-    constraint statuses_name_check check (length(name) between 1 and 50)
+    constraint statuses_name_check check (length(name) between 1 and 50),
+    constraint statuses_name_key_check check (name_key <> '')
 );
 comment on table issues.statuses is
 'The statuses of a tenant''s issues. A category never changes: issues are resolved by it.';
@@ -275,20 +277,21 @@ create table issues.workspaces (
     tenant_id uuid not null,
     workspace_id uuid not null,
     name text not null,
-    name_key text generated always as (lower(normalize(name, nfkc))) stored not null,
     description text default '' not null,
     archived_at timestamptz,
     created_at timestamptz not null,
     created_by uuid,
     updated_at timestamptz not null,
     version integer not null,
+    name_key text generated always as (app.fold(name)) stored not null,
     constraint workspaces_pkey primary key (tenant_id, workspace_id),
     constraint workspaces_tenant_id_name_key_key unique (tenant_id, name_key),
     constraint workspaces_tenant_id_fkey
     foreign key (tenant_id)
     references identity.tenants(tenant_id) on delete restrict,
     constraint workspaces_description_check check (length(description) <= 2000),
-    constraint workspaces_name_check check (length(name) between 1 and 100)
+    constraint workspaces_name_check check (length(name) between 1 and 100),
+    constraint workspaces_name_key_check check (name_key <> '')
 );
 comment on table issues.workspaces is
 'Groups of projects within a tenant.';

@@ -148,6 +148,8 @@ async def test_two_names_that_look_alike_are_one(tenant: Tenant) -> None:
         "ca\u00adf\u00e9 one",
         "caf\u200d\u00e9 one",
         "\u3164caf\u00e9 one",
+        "cafe\u200b\u0301  one",
+        "\uff43af\u00e9 one",
     ):
         with refused("ALREADY_EXISTS", "ALREADY_TAKEN"):
             await make_label(tenant.owner, name=twin)
@@ -155,3 +157,14 @@ async def test_two_names_that_look_alike_are_one(tenant: Tenant) -> None:
         with refused("INVALID_ARGUMENT", "INVALID_FIELD"):
             await make_label(tenant.owner, name=blank)
     assert made.name == "caf\u00e9 one"
+
+
+async def test_letters_that_fold_alike_are_one(tenant: Tenant) -> None:
+    for name, twin in (
+        ("Stra\u00dfe", "STRASSE"),
+        ("\u039f\u0394\u039f\u03a3", "\u03bf\u03b4\u03bf\u03c2"),
+        ("\ufb01x", "FIX"),
+    ):
+        await make_label(tenant.owner, name=name)
+        with refused("ALREADY_EXISTS", "ALREADY_TAKEN"):
+            await make_label(tenant.owner, name=twin)

@@ -81,7 +81,9 @@ def not_a_question(catalogue: Catalogue) -> Iterator[str]:
 
 def not_a_twin(catalogue: Catalogue) -> Iterator[str]:
     for name, _, column in _columns(catalogue):
-        if column.name.endswith("_key") != (column.generated and "lower" in (column.default or "")):
+        if column.name.endswith("_key") != (
+            column.generated and any(how in (column.default or "") for how in ("lower", "app.fold"))
+        ):
             yield name
 
 

@@ -52,7 +52,7 @@ COMMON: Mapping[str, str] = {
     "external_id": "Its name there.",
     "token_hash": "SHA-256 of the secret, which itself is stored nowhere.",
     "name": "What people call it.",
-    "name_key": "The name as it is compared: in lower case and normal form.",
+    "name_key": "The name as it is compared: `app.fold` of it.",
     "full_name": "First and last name, as she writes it.",
     "description": "Longer text for people.",
     "avatar_url": "Address of a picture.",

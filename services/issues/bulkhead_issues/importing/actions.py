@@ -11,6 +11,7 @@ from bulkhead_kit.caller import Caller
 from bulkhead_kit.db import Database, Reader, Transaction
 from bulkhead_kit.errors import Aborted, AlreadyExists, DomainError, FailedPrecondition, InvalidArgument, NotFound
 from bulkhead_kit.ids import new_id
+from bulkhead_kit.texts import fold
 
 from bulkhead_issues.importing import matching, rules, store
 from bulkhead_issues.importing.plan import Plan, plan
@@ -101,10 +102,10 @@ class Import:
         self.report.add_failure(position, item, error)
 
     async def _label(self, label: Label) -> Outcome:
-        if not await self._find_labels([label.name]) or rules.label_key(label.name) in self._promised_labels:
+        if not await self._find_labels([label.name]) or fold(label.name) in self._promised_labels:
             return Outcome.UNCHANGED
         if self._options.dry_run:
-            self._promised_labels.add(rules.label_key(label.name))
+            self._promised_labels.add(fold(label.name))
             return Outcome.CREATED
         new = NewLabel(label.name, label.description, label.color or DEFAULT_COLOR)
         try:
@@ -193,7 +194,7 @@ class Import:
 
     async def _demand_labels(self, item: Issue) -> None:
         missing = await self._find_labels(item.label_names)
-        unknown = sorted(name for name in missing if rules.label_key(name) not in self._promised_labels)
+        unknown = sorted(name for name in missing if fold(name) not in self._promised_labels)
         if unknown:
             raise InvalidArgument.reference("label_names", f"label as {', '.join(map(repr, unknown))}"[:200])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -120,11 +119,6 @@ class Issue:
 def _digest(*values: Any) -> bytes:
     text = json.dumps(values, default=datetime.isoformat, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).digest()
-
-
-def label_key(name: str) -> str:
-    """As the table compares names: without case and width."""
-    return unicodedata.normalize("NFKC", name).lower()
 
 
 class Outcome(Enum):

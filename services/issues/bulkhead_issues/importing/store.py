@@ -20,7 +20,6 @@ from sqlalchemy import (
     any_,
     bindparam,
     func,
-    literal_column,
     null,
     or_,
     select,
@@ -88,8 +87,8 @@ class _LabelHere(NamedTuple):
 
 
 _asked = unnested({"name": Text()})
-_asked_key = func.lower(func.normalize(_asked.c.name, literal_column("nfkc")))
-# Compared as the table compares names: without case and width.
+_asked_key = func.app.fold(_asked.c.name)
+# Compared as the table compares names.
 _FIND_LABELS = Query(
     select(LABELS.c.label_id, _asked.c.name.label("name")).where(
         LABELS.c.tenant_id == _TENANT,
