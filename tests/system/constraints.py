@@ -97,6 +97,8 @@ VERDICTS: Final[dict[str, list[Verdict]]] = {
     "identity.(login_throttles_failures|mails_attempts|one_time_tokens_attempts|tenant_usage_.*)_check": [COUNTED],
     "identity.mails_last_error_check": [Never("the worker shortens what an SMTP server said")],
     "identity.mails_details_check": [Never("made of texts whose own lengths are bounded")],
+    "identity.mails_cause_check": [Never("the table's own trigger sets whose turn it is, of each row")],
+    "identity.mails_is_due_check": [Never("the table's own trigger sets it, of each row")],
     "identity.mails_to_address_check": [By("ResendVerification", "email")],
     "identity.mail_asks_email_check": [By("RequestPasswordReset", "email"), By("ResendVerification", "email")],
     "identity.api_keys_display_name_check": [By("CreateApiKey", "display_name")],
