@@ -65,7 +65,9 @@ def as_service(database: ScratchDatabase, tenant: UUID) -> psycopg.Connection:
     connection = psycopg.connect(database.dsn("bulkhead_audit_app"))
     connection.execute("select audit.make_months('2026-11-01', '2026-11-01')")
     connection.execute(
-        "select set_config('app.tenant_id', %s, true), set_config('app.role', '6', true)", (str(tenant),)
+        "select set_config('app.tenant_id', %s, true), set_config('app.role', '6', true)"
+        ", set_config('app.writing', 'true', true)",
+        (str(tenant),),
     )
     return connection
 

@@ -37,7 +37,9 @@ def log(database: ScratchDatabase) -> ScratchDatabase:
 
 def as_service(connection: psycopg.Connection, level: int = 6) -> None:
     connection.execute(
-        "select set_config('app.tenant_id', %s, true), set_config('app.role', %s, true)", (str(TENANT), str(level))
+        "select set_config('app.tenant_id', %s, true), set_config('app.role', %s, true),"
+        " set_config('app.writing', 'true', true)",
+        (str(TENANT), str(level)),
     )
 
 

@@ -57,7 +57,13 @@ class SqlSession:
     def _set_context(self, tenant: UUID | None, level: int, user: object) -> None:
         # Audit takes events of a service's own things only, and those of the world are of issues.
         service = "issues" if self.connection.info.user == "bulkhead_audit_app" else None
-        settings = {"app.tenant_id": tenant, "app.user_id": user, "app.role": level or None, "app.service": service}
+        settings = {
+            "app.tenant_id": tenant,
+            "app.user_id": user,
+            "app.role": level or None,
+            "app.service": service,
+            "app.writing": "true",
+        }
         for name, value in settings.items():
             if value is not None:
                 self.connection.execute("select set_config(%s, %s, true)", (name, str(value)))

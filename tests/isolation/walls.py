@@ -32,14 +32,15 @@ RULES = [
                 select from policies as p
                 where p.table_oid = t.oid and p.polname = 'tenant_wall' and not p.polpermissive and p.polcmd = '*'
                     and p.polroles = array[to_regrole('bulkhead_' || t.schema || '_app')::oid]
-                    and p.qual = '(tenant_id = app.current_tenant_id())' and p.with_check = p.qual
+                    and p.qual = '(tenant_id = app.current_tenant_id())'
+                    and p.with_check = '((tenant_id = app.current_tenant_id()) AND app.is_writing())'
             )
         """,
         """
         drop policy tenant_wall on issues.labels;
         create policy tenant_wall on issues.labels as restrictive to bulkhead_issues_app
         using (tenant_id = app.current_tenant_id() or app.role_level() >= 5)
-        with check (tenant_id = app.current_tenant_id())
+        with check (tenant_id = app.current_tenant_id() and app.is_writing())
         """,
     ),
     CatalogueRule(
@@ -81,7 +82,7 @@ RULES = [
         where d.refclassid = 'pg_proc'::regclass and d.refobjid not in (
             'app.current_tenant_id()'::regprocedure, 'app.current_user_id()'::regprocedure,
             'app.role_level()'::regprocedure, 'app.importing()'::regprocedure, 'app.principal()'::regprocedure,
-            'app.platform_log_id()'::regprocedure
+            'app.platform_log_id()'::regprocedure, 'app.is_writing()'::regprocedure
         )
         """,
         """
@@ -106,7 +107,9 @@ RULES = [
         """
         select p.oid::regprocedure::text, 'is not plain STABLE SQL without settings' from pg_proc as p
         where p.pronamespace = 'app'::regnamespace
-            and p.proname in ('current_tenant_id', 'current_user_id', 'role_level', 'importing', 'principal')
+            and p.proname in (
+                'current_tenant_id', 'current_user_id', 'role_level', 'importing', 'principal', 'is_writing'
+            )
             and (p.prosecdef or p.proconfig is not null or p.provolatile <> 's' or p.prolang <> (
                 select l.oid from pg_language as l where l.lanname = 'sql'
             ))

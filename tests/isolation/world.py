@@ -183,7 +183,8 @@ def _make_status(house: House, company: Company) -> None:
     """A status no other company has, as issues' own role: there is no RPC for it yet."""
     with psycopg.connect(house.database.dsn("bulkhead_issues_app")) as connection:
         connection.execute(
-            "select set_config('app.tenant_id', %s, true), set_config('app.role', '5', true)",
+            "select set_config('app.tenant_id', %s, true), set_config('app.role', '5', true),"
+            " set_config('app.writing', 'true', true)",
             (str(company.tenant.tenant_id),),
         )
         connection.execute(

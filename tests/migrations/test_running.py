@@ -41,7 +41,7 @@ def sample(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sc
 def insert_thing(connection: psycopg.Connection, tenant: UUID, note: str | None) -> None:
     with connection.transaction():
         connection.execute("select set_config('app.tenant_id', %s, true)", (str(tenant),))
-        connection.execute("select set_config('app.role', '2', true)")
+        connection.execute("select set_config('app.role', '2', true), set_config('app.writing', 'true', true)")
         connection.execute(
             "insert into audit.things (tenant_id, thing_id, note) values (%s, %s, %s)", (tenant, uuid4(), note)
         )

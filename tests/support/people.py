@@ -27,8 +27,8 @@ class Person:
 
 
 async def set_context(connection: Connection, **values: object) -> None:
-    """For the transaction, as the kit does it: user_id becomes app.user_id."""
-    for name, value in values.items():
+    """For the transaction, as the kit enters one for writing: user_id becomes app.user_id."""
+    for name, value in {"writing": "true", **values}.items():
         await connection.execute("select set_config(%s, %s, true)", (f"app.{name}", str(value)))
 
 

@@ -222,6 +222,17 @@ grant execute on function app.importing() to bulkhead_audit_app, bulkhead_audit_
 comment on function app.importing() is
 'True while an import by an admin or above brings rows with times of their own.';
 
+create or replace function app.is_writing()
+ returns boolean
+ language sql
+ stable
+return (coalesce(current_setting('app.writing'::text, true), ''::text) = 'true'::text);
+revoke all on function app.is_writing() from public;
+grant execute on function app.is_writing() to bulkhead_audit_app, bulkhead_audit_owner, bulkhead_identity_app,
+    bulkhead_identity_owner, bulkhead_issues_app, bulkhead_issues_owner;
+comment on function app.is_writing() is
+'Whether this transaction was entered for writing: only then has it waited for the fence of its tenant and member.';
+
 create or replace function app.platform_log_id()
  returns uuid
  language sql
@@ -606,7 +617,7 @@ begin
     where c.oid = p_table;
     execute format(
         'create policy tenant_wall on %s as restrictive for all to %I '
-        'using (tenant_id = app.current_tenant_id()) with check (tenant_id = app.current_tenant_id())',
+        'using (tenant_id = app.current_tenant_id()) with check (tenant_id = app.current_tenant_id() and app.is_writing())',
         p_table::text, 'bulkhead_' || v_schema || '_app'
     );
 end

@@ -33,7 +33,7 @@ alter table audit.event_values enable row level security;
 alter table audit.event_values force row level security;
 create policy tenant_wall on audit.event_values as restrictive for all to bulkhead_audit_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy definer_read on audit.event_values for select to bulkhead_audit_definer
 using (tenant_id = app.current_tenant_id() and app.role_level() >= 1 and app.role_level() <= 5);
 create policy insert_right on audit.event_values for insert to bulkhead_audit_app
@@ -118,7 +118,7 @@ alter table audit.events enable row level security;
 alter table audit.events force row level security;
 create policy tenant_wall on audit.events as restrictive for all to bulkhead_audit_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy insert_right on audit.events for insert to bulkhead_audit_app
 with check (app.role_level() = 6);
 create policy own_acts on audit.events for select to bulkhead_audit_definer
@@ -147,7 +147,7 @@ alter table audit.logs enable row level security;
 alter table audit.logs force row level security;
 create policy tenant_wall on audit.logs as restrictive for all to bulkhead_audit_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy insert_right on audit.logs for insert to bulkhead_audit_app
 with check (app.role_level() >= 6);
 create policy owner_right on audit.logs for all to bulkhead_audit_owner

@@ -380,7 +380,7 @@ alter table identity.request_ids enable row level security;
 alter table identity.request_ids force row level security;
 create policy tenant_wall on identity.request_ids as restrictive for all to bulkhead_identity_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy expiry_read on identity.request_ids for select to bulkhead_identity_worker
 using (true);
 create policy expiry_remove on identity.request_ids for delete to bulkhead_identity_worker
@@ -497,7 +497,7 @@ alter table identity.tenants enable row level security;
 alter table identity.tenants force row level security;
 create policy tenant_wall on identity.tenants as restrictive for all to bulkhead_identity_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy definer_insert on identity.tenants for insert to bulkhead_identity_definer
 with check (true);
 create policy definer_read on identity.tenants for select to bulkhead_identity_definer
@@ -572,7 +572,7 @@ alter table identity.support_grants enable row level security;
 alter table identity.support_grants force row level security;
 create policy tenant_wall on identity.support_grants as restrictive for all to bulkhead_identity_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy definer_read on identity.support_grants for select to bulkhead_identity_definer
 using (true);
 create policy insert_right on identity.support_grants for insert to bulkhead_identity_app
@@ -621,7 +621,7 @@ alter table identity.teams enable row level security;
 alter table identity.teams force row level security;
 create policy tenant_wall on identity.teams as restrictive for all to bulkhead_identity_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy definer_read on identity.teams for select to bulkhead_identity_definer
 using (true);
 create policy insert_right on identity.teams for insert to bulkhead_identity_app
@@ -671,7 +671,7 @@ alter table identity.tenant_usage enable row level security;
 alter table identity.tenant_usage force row level security;
 create policy tenant_wall on identity.tenant_usage as restrictive for all to bulkhead_identity_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy definer_insert on identity.tenant_usage for insert to bulkhead_identity_definer
 with check (true);
 create policy definer_read on identity.tenant_usage for select to bulkhead_identity_definer
@@ -926,7 +926,7 @@ alter table identity.memberships enable row level security;
 alter table identity.memberships force row level security;
 create policy tenant_wall on identity.memberships as restrictive for all to bulkhead_identity_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy definer_insert on identity.memberships for insert to bulkhead_identity_definer
 with check (true);
 create policy definer_read on identity.memberships for select to bulkhead_identity_definer
@@ -1009,7 +1009,7 @@ alter table identity.api_keys enable row level security;
 alter table identity.api_keys force row level security;
 create policy tenant_wall on identity.api_keys as restrictive for all to bulkhead_identity_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy definer_read on identity.api_keys for select to bulkhead_identity_definer
 using (true);
 create policy definer_update on identity.api_keys for update to bulkhead_identity_definer
@@ -1096,7 +1096,7 @@ alter table identity.invitations enable row level security;
 alter table identity.invitations force row level security;
 create policy tenant_wall on identity.invitations as restrictive for all to bulkhead_identity_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy definer_read on identity.invitations for select to bulkhead_identity_definer
 using (true);
 create policy definer_update on identity.invitations for update to bulkhead_identity_definer
@@ -1372,7 +1372,7 @@ alter table identity.team_members enable row level security;
 alter table identity.team_members force row level security;
 create policy tenant_wall on identity.team_members as restrictive for all to bulkhead_identity_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy definer_read on identity.team_members for select to bulkhead_identity_definer
 using (true);
 create policy definer_update on identity.team_members for update to bulkhead_identity_definer
@@ -3518,6 +3518,10 @@ create or replace function identity.check_closing(p_tenant uuid, p_user uuid, p_
  set search_path to 'pg_catalog', 'pg_temp'
 as $function$
 begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'a write looks at its right as it is now, so its transaction is read committed'
+            using errcode = 'invalid_transaction_state';
+    end if;
     -- The locks of every write, and then the look of a read, which a suspended tenant passes and a deleted one does
     -- not.
     perform
@@ -3546,7 +3550,12 @@ declare
     v_tenant_status text;
     v_support_until timestamptz;
 begin
-    if p_write then
+    -- Whoever does not say what they are about to do writes.
+    if p_write is distinct from false then
+        if current_setting('transaction_isolation') <> 'read committed' then
+            raise exception 'a write looks at its right as it is now, so its transaction is read committed'
+                using errcode = 'invalid_transaction_state';
+        end if;
         -- First the locks, then the look: whoever changes these rows waits for us, or we see what was changed.
         perform
             pg_advisory_xact_lock_shared(identity.tenant_key(p_tenant)),
@@ -3576,7 +3585,7 @@ begin
     if v_tenant_status <> 'active' then
         if v_tenant_status = 'deleted' then
             perform app.refuse(5, 'RESOURCE_NOT_FOUND', 'no such tenant', '{"resource": "tenant"}');
-        elsif p_write then
+        elsif p_write is distinct from false then
             perform app.refuse(9, 'TENANT_SUSPENDED', 'the tenant is suspended: reads work, writes are refused');
         end if;
     end if;
@@ -3620,13 +3629,17 @@ as $function$
 declare
     v_status text;
 begin
-    if p_write then
+    if p_write is distinct from false then
+        if current_setting('transaction_isolation') <> 'read committed' then
+            raise exception 'a write looks at its right as it is now, so its transaction is read committed'
+                using errcode = 'invalid_transaction_state';
+        end if;
         perform pg_advisory_xact_lock_shared(identity.tenant_key(p_tenant));
     end if;
     select t.status into v_status from identity.tenants as t where t.tenant_id = p_tenant;
     if v_status is null or v_status = 'deleted' then
         perform app.refuse(5, 'RESOURCE_NOT_FOUND', 'no such tenant', '{"resource": "tenant"}');
-    elsif v_status = 'suspended' and p_write then
+    elsif v_status = 'suspended' and p_write is distinct from false then
         perform app.refuse(9, 'TENANT_SUSPENDED', 'the tenant is suspended: reads work, writes are refused');
     end if;
 end
@@ -4077,7 +4090,8 @@ begin
     inner join identity.memberships as c on c.tenant_id = k.tenant_id and c.user_id = k.created_by
     inner join identity.users as cu on cu.user_id = k.created_by
     where
-        k.secret_hash = p_secret_hash and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())
+        k.secret_hash = sha256(p_secret_hash) and k.revoked_at is null
+        and (k.expires_at is null or k.expires_at > now())
         and (cardinality(k.ip_ranges) = 0 or p_ip <<= any(k.ip_ranges))
         and m.kind = 'service' and m.status = 'active' and u.status = 'active'
         and c.kind = 'person' and c.status = 'active' and cu.status = 'active';

@@ -38,7 +38,7 @@ alter table issues.labels enable row level security;
 alter table issues.labels force row level security;
 create policy tenant_wall on issues.labels as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy insert_right on issues.labels for insert to bulkhead_issues_app
 with check (app.role_level() >= 3);
 create policy owner_right on issues.labels for all to bulkhead_issues_owner
@@ -147,7 +147,7 @@ alter table issues.request_ids enable row level security;
 alter table issues.request_ids force row level security;
 create policy tenant_wall on issues.request_ids as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy expiry_read on issues.request_ids for select to bulkhead_issues_worker
 using (true);
 create policy expiry_remove on issues.request_ids for delete to bulkhead_issues_worker
@@ -204,7 +204,7 @@ alter table issues.statuses enable row level security;
 alter table issues.statuses force row level security;
 create policy tenant_wall on issues.statuses as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy insert_right on issues.statuses for insert to bulkhead_issues_app
 with check (app.role_level() >= 3);
 create policy owner_right on issues.statuses for all to bulkhead_issues_owner
@@ -253,7 +253,7 @@ alter table issues.status_transitions enable row level security;
 alter table issues.status_transitions force row level security;
 create policy tenant_wall on issues.status_transitions as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy insert_right on issues.status_transitions for insert to bulkhead_issues_app
 with check (app.role_level() >= 3);
 create policy owner_right on issues.status_transitions for all to bulkhead_issues_owner
@@ -299,7 +299,7 @@ alter table issues.workspaces enable row level security;
 alter table issues.workspaces force row level security;
 create policy tenant_wall on issues.workspaces as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy insert_right on issues.workspaces for insert to bulkhead_issues_app
 with check (app.role_level() >= 3);
 create policy owner_right on issues.workspaces for all to bulkhead_issues_owner
@@ -390,7 +390,7 @@ alter table issues.projects enable row level security;
 alter table issues.projects force row level security;
 create policy tenant_wall on issues.projects as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy insert_right on issues.projects for insert to bulkhead_issues_app
 with check (app.role_level() >= 3);
 create policy owner_right on issues.projects for all to bulkhead_issues_owner
@@ -518,7 +518,7 @@ alter table issues.issues enable row level security;
 alter table issues.issues force row level security;
 create policy tenant_wall on issues.issues as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy insert_right on issues.issues for insert to bulkhead_issues_app
 with check (app.role_level() >= 2 and (reporter_id = app.current_user_id() or app.importing()));
 create policy owner_right on issues.issues for all to bulkhead_issues_owner
@@ -594,7 +594,7 @@ alter table issues.comments enable row level security;
 alter table issues.comments force row level security;
 create policy tenant_wall on issues.comments as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy insert_right on issues.comments for insert to bulkhead_issues_app
 with check (app.role_level() >= 2 and (author_id = app.current_user_id() or app.importing() and app.role_level() >= 4));
 create policy owner_right on issues.comments for all to bulkhead_issues_owner
@@ -646,7 +646,7 @@ alter table issues.comment_revisions enable row level security;
 alter table issues.comment_revisions force row level security;
 create policy tenant_wall on issues.comment_revisions as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy owner_right on issues.comment_revisions for all to bulkhead_issues_owner
 using (true)
 with check (true);
@@ -692,7 +692,7 @@ alter table issues.issue_changes enable row level security;
 alter table issues.issue_changes force row level security;
 create policy tenant_wall on issues.issue_changes as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy owner_right on issues.issue_changes for all to bulkhead_issues_owner
 using (true)
 with check (true);
@@ -728,7 +728,7 @@ alter table issues.issue_labels enable row level security;
 alter table issues.issue_labels force row level security;
 create policy tenant_wall on issues.issue_labels as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy insert_right on issues.issue_labels for insert to bulkhead_issues_app
 with check (app.role_level() >= 2);
 create policy owner_right on issues.issue_labels for all to bulkhead_issues_owner
@@ -789,7 +789,7 @@ alter table issues.issue_status_history enable row level security;
 alter table issues.issue_status_history force row level security;
 create policy tenant_wall on issues.issue_status_history as restrictive for all to bulkhead_issues_app
 using (tenant_id = app.current_tenant_id())
-with check (tenant_id = app.current_tenant_id());
+with check (tenant_id = app.current_tenant_id() and app.is_writing());
 create policy owner_right on issues.issue_status_history for all to bulkhead_issues_owner
 using (true)
 with check (true);

@@ -63,7 +63,7 @@ def test_the_database_says_so_too(database: ScratchDatabase, name: str) -> None:
         connection.execute("select audit.make_months('2026-11-01', '2026-11-01')")
         connection.execute(
             "select set_config('app.tenant_id', %s, true), set_config('app.role', '6', true),"
-            " set_config('app.service', 'issues', true)",
+            " set_config('app.service', 'issues', true), set_config('app.writing', 'true', true)",
             (str(tenant),),
         )
         connection.execute("insert into audit.logs (tenant_id) values (%s)", (tenant,))

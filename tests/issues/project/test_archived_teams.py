@@ -93,7 +93,7 @@ async def test_archiving_waits_for_a_project_that_is_being_made(house: House, te
     team_id = await make_team(tenant)
     connection = await psycopg.AsyncConnection.connect(house.database.dsn("bulkhead_issues_app"))
     async with connection:
-        for name, value in (("tenant_id", tenant.tenant_id), ("role", Role.OWNER.value)):
+        for name, value in (("tenant_id", tenant.tenant_id), ("role", Role.OWNER.value), ("writing", "true")):
             await connection.execute("select set_config(%s, %s, true)", (f"app.{name}", str(value)))
         await connection.execute(
             "update issues.projects set owner_team_id = %s where project_id = %s",

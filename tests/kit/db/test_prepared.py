@@ -11,6 +11,8 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from bulkhead_kit import clock
+from bulkhead_kit.caller import Caller
 from bulkhead_kit.db import Database, PoolSettings, Query
 from bulkhead_kit.db.query import Bound
 from bulkhead_kit.db.session import PREPARED_MAX
@@ -152,15 +154,17 @@ async def test_column_that_got_another_type_is_read_as_what_it_is_now(
             await other.close()
 
 
-async def test_a_refusal_that_comes_with_the_sync_is_told(
-    one: Database, owner: Make, database: ScratchDatabase
-) -> None:
-    """What is sent without BEGIN and COMMIT ends at the sync: one answer more than there were statements."""
+async def test_a_refusal_that_comes_with_the_sync_is_told(one: Database, database: ScratchDatabase) -> None:
+    """What is sent without BEGIN and COMMIT ends at the sync: one answer more than there were statements.
+
+    Whoever reads in a tenant cannot write at all; this caller is in none.
+    """
+    caller = Caller(actor_type="system", rpc="test", request_id="test", deadline=clock.monotonic() + 30)
     insert: Query[Any] = Query(text("insert into issues.at_the_end values (1)"))
     with psycopg.connect(database.admin_dsn, autocommit=True) as connection:
         connection.execute("create table issues.at_the_end (n integer unique deferrable initially deferred)")
         connection.execute("grant insert on issues.at_the_end to bulkhead_issues_app")
         with pytest.raises(AlreadyExists):
-            await one.read(owner()).together(insert.bind(), insert.bind())
-        await one.read(owner()).all(insert)
+            await one.read(caller).together(insert.bind(), insert.bind())
+        await one.read(caller).all(insert)
         connection.execute("drop table issues.at_the_end")

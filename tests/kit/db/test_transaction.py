@@ -10,7 +10,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from bulkhead_kit.caller import Role
-from bulkhead_kit.db import Database, PoolSettings, QueryCache, StaleContext
+from bulkhead_kit.db import Database, PoolSettings, Query, QueryCache, StaleContext
 from bulkhead_kit.db.session import Connection
 from bulkhead_kit.errors import (
     AlreadyExists,
@@ -21,6 +21,7 @@ from bulkhead_kit.errors import (
     Unauthenticated,
     Unavailable,
 )
+from sqlalchemy import text
 
 from tests.kit.db import labels
 from tests.kit.db.conftest import Make, make_tenant
@@ -290,3 +291,14 @@ async def test_shapes_that_do_not_come_again_are_not_prepared(database: ScratchD
             assert len(session.connection.prepared) == 2
     finally:
         await one.close()
+
+
+async def test_a_reader_cannot_write(issues: Database, owner: Make) -> None:
+    """Nor by a function, nor by saying otherwise: whoever came to read has waited for no fence."""
+    values = {"label_id": uuid4(), "name": "late", "color": "#000000"}
+    with pytest.raises(Unavailable):
+        await issues.read(owner()).all(labels.INSERT, **values)
+    again: Query[object] = Query(text("select set_config('transaction_read_only', 'off', true)"))
+    with pytest.raises((psycopg.Error, Unavailable)):
+        await issues.read(owner()).together(again.bind(), labels.INSERT.bind(**values))
+    assert (await issues.read(owner()).one(labels.COUNT)).number == 0

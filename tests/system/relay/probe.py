@@ -52,6 +52,7 @@ class Writer:
         with self.connection.transaction():
             self.connection.execute(
                 "select set_config('app.tenant_id', %s, true), set_config('app.role', '2', true),"
+                " set_config('app.writing', 'true', true),"
                 " set_config('app.actor_type', 'person', true), set_config('app.user_id', %s, true),"
                 " set_config('app.rpc', 'test/Change', true), set_config('app.user_agent', %s, true)",
                 (str(self.tenant_id), str(new_id()), "u" * 600),

@@ -8,6 +8,7 @@ from bulkhead_cli.schema.conventions import Rule
 from bulkhead_cli.schema.model import PUBLIC, Catalogue, Policy, Table
 
 WALL = "tenant_id = app.current_tenant_id()"
+WALL_OF_WRITES = "tenant_id = app.current_tenant_id() AND app.is_writing()"
 FIXED_PATH = "search_path=pg_catalog, pg_temp"
 TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 
@@ -35,7 +36,7 @@ def _app(table: Table) -> str:
 def unwalled(catalogue: Catalogue) -> Iterator[str]:
     for table in _tenants(catalogue):
         walls = [p for p in table.policies if p.restrictive and p.roles == (_app(table),) and p.command == "all"]
-        if not any(policy.using == policy.check == WALL for policy in walls):
+        if not any((policy.using, policy.check) == (WALL, WALL_OF_WRITES) for policy in walls):
             yield table.full_name
 
 

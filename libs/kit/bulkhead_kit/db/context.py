@@ -41,9 +41,14 @@ _WRITE = (
            set_config('app.ip', :ip, true),
            set_config('app.user_agent', :user_agent, true),
            set_config('app.on_behalf_of', :on_behalf_of, true),
-           set_config('app.importing', :importing, true)
+           set_config('app.importing', :importing, true),
+           set_config('app.writing', 'true', true)
 """
 )
+# Who came to read has waited for no fence: what they ask for must not write by a mistake either.
+_READ_ONLY = """,
+           set_config('transaction_read_only', 'on', true)
+"""
 # A function in FROM runs before the settings of the select list are made.
 _MEMBER = """
     from identity.check_membership(
@@ -70,10 +75,10 @@ def _enter(sql: str) -> Query[Any]:
 
 
 _ENTER: dict[tuple[str, bool], Query[Any]] = {
-    ("member", False): _enter(_READ + _MEMBER),
+    ("member", False): _enter(_READ + _READ_ONLY + _MEMBER),
     ("member", True): _enter(_WRITE + _MEMBER),
     ("closing", True): _enter(_WRITE + _CLOSING),
-    ("tenant", False): _enter(_READ + _TENANT),
+    ("tenant", False): _enter(_READ + _READ_ONLY + _TENANT),
     ("tenant", True): _enter(_WRITE + _TENANT),
     ("unchecked", False): _enter(_READ),
     ("unchecked", True): _enter(_WRITE),

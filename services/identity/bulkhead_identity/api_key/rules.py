@@ -64,8 +64,11 @@ class Secret:
 
     @property
     def hash(self) -> bytes:
-        # 256 bits of chance need no salt and no slow hash.
-        return sha256(self.text.encode()).digest()
+        """What is stored. Services ask with the hash of the key, so that what is stored is the hash of that one.
+
+        256 bits of chance need no salt and no slow hash.
+        """
+        return sha256(sha256(self.text.encode()).digest()).digest()
 
 
 def new_secret() -> Secret:
