@@ -1,5 +1,7 @@
 """Who looks like support. A name that reads "Bulkhead support", in whatever letters, is nobody's.
 
+The database refuses it as well (identity.reads_like_support), by the letters a to z alone: the second reading here.
+
 Letters that look like those of the two words are Unicode's confusables (UTS #39), taken from confusable_homoglyphs
 3.3.1 and written down: the rest of that table, which is made for identifiers, would refuse honest names.
 """
@@ -42,4 +44,8 @@ def reads_like_support(name: str) -> bool:
     """Whatever stands between the letters, above or below them."""
     bare = "".join(one for one in unicodedata.normalize("NFKD", name) if not unicodedata.category(one).startswith("M"))
     read = fold(bare.translate(_latin)).translate(_PLAIN)
-    return _WORDS in "".join(one for one in read if one.isascii() and one.isalpha())
+    return _WORDS in _letters(read) or _WORDS in _letters(unicodedata.normalize("NFKD", fold(name)))
+
+
+def _letters(text: str) -> str:
+    return "".join(one for one in text if one.isascii() and one.isalpha())

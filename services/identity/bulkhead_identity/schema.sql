@@ -2963,6 +2963,38 @@ revoke all on function identity.raise_version() from public;
 comment on function identity.raise_version() is
 'Who sets the version by hand, which only the owner''s triggers can, means that what was let in with the old one is to end: waits for its writes and keeps later ones out.';
 
+create or replace function identity.reads_like_support(p_name text)
+ returns boolean
+ language sql
+ immutable parallel safe
+as $function$
+    select position(
+    'bulkheadsupport' in regexp_replace(normalize(app.fold(p_name), nfkd) collate "C", '[^a-z]+', '', 'g')
+    ) > 0
+$function$;
+revoke all on function identity.reads_like_support(text) from public;
+grant execute on function identity.reads_like_support(text) to bulkhead_identity_app, bulkhead_identity_definer,
+    bulkhead_identity_worker;
+comment on function identity.reads_like_support(text) is
+'Whether it reads "Bulkhead support", whatever stands between and above its letters. lookalikes.py knows more letters.';
+
+create or replace function identity.refuse_name()
+ returns trigger
+ language plpgsql
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    perform app.refuse(
+        3, 'INVALID_FIELD', tg_argv[0] || ': must not read like the names of those who come to help',
+        jsonb_build_object('field', tg_argv[0])
+    );
+    return null;
+end
+$function$;
+revoke all on function identity.refuse_name() from public;
+comment on function identity.refuse_name() is
+'Nobody is called like those who come to help.';
+
 create or replace function identity.require_owner()
  returns trigger
  language plpgsql
@@ -3193,6 +3225,7 @@ create trigger ab_demand_admin before update on identity.tenants for each row wh
 create trigger ab_fence before update on identity.tenants for each row when (old.status is distinct from new.status) execute function identity.fence_tenant();
 create trigger ab_guard_slug before update on identity.tenants for each row when (old.slug is distinct from new.slug) execute function identity.guard_slug();
 create trigger ab_keep_suspended before update on identity.tenants for each statement execute function identity.keep_suspended();
+create trigger ae_demand_own_name before insert or update of name on identity.tenants for each row when (identity.reads_like_support(new.name)) execute function identity.refuse_name('name');
 create constraint trigger need_owner after insert on identity.tenants deferrable initially deferred for each row execute function identity.require_owner();
 create trigger note_platform_act after update on identity.tenants for each row when (current_user = 'bulkhead_platform_app'::name) execute function identity.note_platform_act('tenant.administered');
 create trigger zz_capture after insert or delete or update on identity.tenants for each row execute function identity.capture_tenants('tenant', '{"name": {"field": "name"}, "size": {"field": "size", "values": {"1-10": "SIZE_1_TO_10", "1001+": "SIZE_OVER_1000", "11-50": "SIZE_11_TO_50", "51-200": "SIZE_51_TO_200", "201-1000": "SIZE_201_TO_1000"}}, "slug": {"field": "slug"}, "domain": {"field": "domain"}, "status": {"field": "state", "values": {"active": "STATE_ACTIVE", "deleted": "STATE_DELETED", "suspended": "STATE_SUSPENDED"}}, "branding": {"field": "branding"}, "industry": {"field": "industry"}, "logo_url": {"field": "logo_url"}, "settings": {"field": "settings"}, "plan_code": {"field": "plan_code"}, "deleted_at": {"form": "time", "field": "delete_time"}, "description": {"field": "description"}, "purge_after": {"form": "time", "field": "purge_time"}, "website_url": {"field": "website_url"}, "status_reason": {"field": "state_reason"}, "status_changed_at": {"form": "time", "field": "state_change_time"}, "status_changed_by": {"field": "state_changed_by"}, "max_users_override": {"field": "overrides.max_users"}, "max_projects_override": {"field": "overrides.max_projects"}, "max_storage_bytes_override": {"field": "overrides.max_storage_bytes"}}');
@@ -3207,11 +3240,13 @@ create trigger zz_capture after insert or delete or update on identity.support_g
 create trigger aa_stamp before insert or update on identity.teams for each row execute function app.stamp();
 create trigger ab_fence before update on identity.teams for each row when (old.archived_at is null and new.archived_at is not null) execute function identity.fence_team();
 create trigger ab_keep_suspended before insert or update on identity.teams for each statement execute function identity.keep_suspended();
+create trigger ae_demand_own_name before insert or update of name on identity.teams for each row when (identity.reads_like_support(new.name)) execute function identity.refuse_name('name');
 create trigger zz_capture after insert or delete or update on identity.teams for each row execute function identity.capture_teams('team', '{"name": {"field": "name"}, "archived_at": {"form": "time", "field": "archive_time"}, "description": {"field": "description"}}');
 
 create trigger aa_stamp before insert or update of kind, email, email_verified_at, full_name, first_name, last_name, avatar_url, status, is_platform_admin on identity.users for each row execute function app.stamp();
 create trigger ab_fence before update on identity.users for each row when (old.full_name is distinct from new.full_name or old.avatar_url is distinct from new.avatar_url or old.status is distinct from new.status) execute function identity.fence_person();
 create trigger ab_fence_own before update of full_name, avatar_url, status on identity.users for each statement execute function identity.fence_own_person();
+create trigger ae_demand_own_name before insert or update of full_name, first_name, last_name on identity.users for each row when (identity.reads_like_support(new.full_name) or identity.reads_like_support(new.first_name) or identity.reads_like_support(new.last_name)) execute function identity.refuse_name('full_name');
 create trigger end_administration after update on identity.users for each row when (old.is_platform_admin and not new.is_platform_admin) execute function identity.end_administration();
 create trigger forget after update on identity.users for each row when (old.kind = 'person'::text and old.status <> 'erased'::text and new.status = 'erased'::text) execute function identity.forget_person();
 create trigger show_face after update on identity.users for each row when (new.kind = 'person'::text and new.status <> 'erased'::text and (old.full_name is distinct from new.full_name or old.avatar_url is distinct from new.avatar_url)) execute function identity.show_face();
@@ -3225,6 +3260,7 @@ create trigger ab_keep_suspended_change after update on identity.memberships for
 create trigger ac_face_of_new before insert on identity.memberships for each row when (new.kind = 'person'::text) execute function identity.give_face();
 create trigger ac_face_of_returning before update on identity.memberships for each row when (new.kind = 'person'::text and old.left_at is not null and new.left_at is null) execute function identity.give_face();
 create trigger ad_mark_support before insert or update on identity.memberships for each row when (new.support_until is not null) execute function identity.mark_support();
+create trigger ae_demand_own_name before insert or update of display_name on identity.memberships for each row when (new.support_until is null and identity.reads_like_support(new.display_name)) execute function identity.refuse_name('display_name');
 create trigger count_seats after insert or update on identity.memberships for each row execute function identity.count_member();
 create trigger demand_colleague after insert on identity.memberships for each row when (new.kind = 'service'::text) execute function identity.demand_colleague();
 create trigger demand_colleague_to_lift after update on identity.memberships for each row when (new.support_until is null and (new.role > old.role or old.status = 'disabled'::text and new.status = 'active'::text)) execute function identity.demand_colleague();
@@ -3236,6 +3272,7 @@ create trigger aa_stamp before insert or update of tenant_id, api_key_id, user_i
 create trigger ab_keep_suspended after insert or update on identity.api_keys for each row when (new.revoked_at is null) execute function identity.keep_suspended();
 create trigger ab_settle before update of revoked_at, revoked_by on identity.api_keys for each row execute function identity.settle_api_key();
 create trigger admit after insert on identity.api_keys for each row execute function identity.admit_api_key();
+create trigger ae_demand_own_name before insert or update of display_name on identity.api_keys for each row when (identity.reads_like_support(new.display_name)) execute function identity.refuse_name('display_name');
 create trigger demand_colleague after insert on identity.api_keys for each row execute function identity.demand_colleague();
 create trigger fence after update on identity.api_keys for each row when (old.revoked_at is null and new.revoked_at is not null) execute function identity.fence_api_key();
 create trigger zz_capture after insert or delete or update on identity.api_keys for each row execute function identity.capture_api_keys('api_key', '{"prefix": {"field": "prefix"}, "user_id": {"field": "user_id"}, "ip_ranges": {"field": "ip_ranges"}, "expires_at": {"form": "time", "field": "expire_time"}, "revoked_at": {"form": "time", "field": "revoke_time"}, "revoked_by": {"field": "revoked_by"}, "display_name": {"field": "display_name"}}');
@@ -3250,6 +3287,7 @@ create trigger keep_support_from_joining after update on identity.invitations fo
 create trigger zz_capture after insert or delete or update on identity.invitations for each row execute function identity.capture_invitations('invitation', '{"role": {"field": "role", "values": {"1": "ROLE_VIEWER", "2": "ROLE_MEMBER", "3": "ROLE_MANAGER", "4": "ROLE_ADMIN", "5": "ROLE_OWNER"}}, "email": {"field": "email"}, "status": {"field": "state", "values": {"open": "STATE_OPEN", "expired": "STATE_EXPIRED", "revoked": "STATE_REVOKED", "accepted": "STATE_ACCEPTED"}}, "expires_at": {"form": "time", "field": "expire_time"}, "revoked_at": {"form": "time", "field": "revoke_time"}, "revoked_by": {"field": "revoked_by"}, "accepted_at": {"form": "time", "field": "accept_time"}, "accepted_by": {"field": "accepted_by"}}');
 
 create trigger aa_stamp before insert or update on identity.one_time_tokens for each row execute function app.stamp();
+create trigger ae_demand_own_name before insert or update of full_name on identity.one_time_tokens for each row when (identity.reads_like_support(new.full_name)) execute function identity.refuse_name('full_name');
 create trigger zz_capture after insert or update on identity.one_time_tokens for each row execute function identity.capture_one_time_tokens('one_time_token', '{"purpose": {"field": "purpose"}, "used_at": {"form": "time", "field": "use_time"}, "user_id": {"field": "user_id"}, "attempts": {"field": "attempts"}, "expires_at": {"form": "time", "field": "expire_time"}, "revoked_at": {"form": "time", "field": "revoke_time"}}');
 
 create trigger aa_stamp before insert or update on identity.sessions for each row execute function app.stamp();

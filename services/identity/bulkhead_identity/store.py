@@ -70,4 +70,5 @@ MEMBERSHIPS = Table(
     Column("external_id", Text),
     Column("version", Integer, nullable=False),
     Column("left_at", Time),
+    Column("support_until", Time),
 )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections.abc import Iterator
 from typing import Any
 
 import grpc.aio
 import psycopg
 import pytest
 from bulkhead_cli import administration
+from bulkhead_identity.lookalikes import reads_like_support
 from bulkhead_kit.caller import Role
 from bulkhead_kit.ids import new_id
 
 from tests.identity.api_key.keys import later
 from tests.identity.platform.world import GRANT, administrator, enter, helper_in
-from tests.identity.test_texts import IMITATIONS
+from tests.identity.test_texts import IMITATIONS, READ_BY_SQL
 from tests.identity.world import PostOffice, as_owner, as_role, events, new_address, set_plan, set_status
 from tests.support import people
 from tests.support.builders import make_label
@@ -146,7 +149,30 @@ async def test_takes_no_seat_and_is_no_tenant_of_hers(house: House) -> None:
     with refused("NOT_FOUND", "RESOURCE_NOT_FOUND"):
         await signed_in.identity.SelectTenant(tenant_id=str(tenant.tenant_id))
     (seen,) = [one for one in (await helper.identity.ListMembers()).members if one.user_id == str(person.user_id)]
-    assert seen.display_name == "Helga (Bulkhead support)"
+    assert (seen.display_name, seen.is_support) == ("Helga (Bulkhead support)", True)
+
+
+async def test_she_is_marked_where_no_name_reaches(house: House) -> None:
+    """In every list of people, for every role, and when it is over: nobody else is, whatever they are called."""
+    tenant = await house.tenant("marked")
+    tenant.lift_limits()
+    _, person, _ = await helper_in(tenant)
+    await tenant.owner.identity.CreateApiKey(display_name="Support", role=Role.VIEWER.value)
+    helper, owner = str(person.user_id), tenant.owner.identity
+    team = await owner.CreateTeam(team={"name": "Help"})
+    for user_id in (helper, str(tenant.people[Role.MEMBER].user_id)):
+        await owner.AddTeamMember(team_id=team.team_id, user_id=user_id)
+    for ended in (False, True):
+        if ended:
+            await owner.RevokeSupportAccess()
+        for role in Role:
+            identity = tenant.member(role).identity
+            members = (await identity.ListMembers()).members
+            cards = (await identity.BatchGetMembers(user_ids=[one.user_id for one in members])).members
+            in_team = (await identity.ListTeamMembers(team_id=team.team_id)).members
+            assert len(members) == len(cards) == 7
+            for shown in (members, cards, in_team):
+                assert [one.user_id for one in shown if one.is_support] == [helper]
 
 
 async def test_ends_with_its_time(house: House) -> None:
@@ -502,3 +528,70 @@ async def test_nobody_is_called_like_her(house: House) -> None:
             with refused("INVALID_ARGUMENT", "INVALID_FIELD") as refusal:
                 await give(**given)
             assert "come to help" in refusal.message
+
+
+async def test_no_statement_of_the_service_calls_somebody_like_her(house: House) -> None:
+    """Past the rules: SQL of the service's own role."""
+    tenant = await house.tenant("sql")
+    person = tenant.people[Role.OWNER]
+    team = await tenant.owner.identity.CreateTeam(team={"name": "Help"})
+    key = await tenant.owner.identity.CreateApiKey(display_name="Key", role=Role.VIEWER.value)
+    context = {"tenant_id": tenant.tenant_id, "user_id": person.user_id, "role": 5}
+    statements = {
+        "update identity.users set full_name = %(name)s where user_id = %(user)s": {"user": person.user_id},
+        "update identity.users set last_name = %(name)s where user_id = %(user)s": {"user": person.user_id},
+        "update identity.tenants set name = %(name)s": {},
+        "update identity.teams set name = %(name)s where team_id = %(team)s": {"team": team.team_id},
+        "select identity.create_service_account(%(id)s, %(name)s, 1::smallint)": {"id": new_id()},
+        "insert into identity.api_keys (tenant_id, api_key_id, user_id, display_name, prefix, secret_hash) values"
+        " (%(tenant)s, %(id)s, %(user)s, %(name)s, 'bhk_x', sha256('x'))": {
+            "tenant": tenant.tenant_id,
+            "id": new_id(),
+            "user": key.api_key.user_id,
+        },
+    }
+    assert len(READ_BY_SQL) > len(IMITATIONS) / 2
+    for statement, values in statements.items():
+        for name in READ_BY_SQL:
+            async with as_role(house.database, "bulkhead_identity_app", **context) as connection:
+                with pytest.raises(psycopg.Error, match="must not read like"):
+                    await connection.execute(statement.encode(), {**values, "name": name})
+
+
+async def test_every_name_has_the_trigger(house: House) -> None:
+    """Whatever statement comes: also of tables that only functions of the schema write."""
+    query = """
+    select c.table_name || '.' || c.column_name, exists (
+        select from pg_trigger as t inner join pg_attribute as a on a.attrelid = t.tgrelid and a.attnum = any(t.tgattr)
+        where t.tgrelid = ('identity.' || c.table_name)::regclass and t.tgfoid = 'identity.refuse_name'::regproc
+        and t.tgenabled = 'O' and a.attname = c.column_name
+        and pg_get_triggerdef(t.oid) like '%BEFORE INSERT OR UPDATE OF%'
+        and position(format('reads_like_support(new.%s)', c.column_name) in pg_get_triggerdef(t.oid)) > 0
+    )
+    from information_schema.columns as c inner join information_schema.tables as o using (table_schema, table_name)
+    where c.table_schema = 'identity' and o.table_type = 'BASE TABLE' and c.column_name ~ '(^|_)name$'
+    """
+    with psycopg.connect(house.database.admin_dsn) as connection:
+        guarded: dict[str, bool] = dict(connection.execute(query).fetchall())
+    # Plans are the platform's own.
+    assert guarded.pop("plans.name") is False
+    assert len(guarded) >= 8
+    assert [name for name, is_guarded in guarded.items() if not is_guarded] == []
+
+
+async def test_the_rule_knows_what_the_table_refuses(house: House) -> None:
+    """Or the table's refusal would be the first: letters, digits and signs of every kind between and in the words."""
+    with psycopg.connect(house.database.admin_dsn) as connection:
+        chance = random.Random(4711)
+        names = ["".join(_disguised(chance)) for _ in range(20_000)]
+        query = "select name from unnest(%s::text[]) as u (name) where identity.reads_like_support(name)"
+        refused_here = [name for (name,) in connection.execute(query, (names,)).fetchall()]
+    assert 2_000 < len(refused_here) < 18_000
+    assert [name for name in refused_here if not reads_like_support(name)] == []
+
+
+def _disguised(chance: random.Random) -> Iterator[str]:
+    for letter in "bulkhead support":
+        yield chance.choices([letter, letter.upper(), "\u043e", ""], [60, 38, 1, 1])[0]
+        if chance.random() < 0.3:
+            yield chance.choice("\u0301\u200b\u00ad-. 10\u043e\u00df\u1e9e\u3164\u0669\u20dd\ufe0f")

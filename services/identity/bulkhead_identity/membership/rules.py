@@ -36,6 +36,7 @@ class MemberRow(NamedTuple):
     external_id: str | None
     version: int
     left_at: int | None
+    support_until: int | None
 
 
 class InvitationRow(NamedTuple):

@@ -74,6 +74,7 @@ def member(row: MemberRow) -> member_pb.Member:
         external_id=row.external_id or "",
         etag=etag(row.version),
         leave_time=timestamp(row.left_at),
+        is_support=row.support_until is not None,
     )
 
 

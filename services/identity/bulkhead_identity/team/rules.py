@@ -42,3 +42,4 @@ class TeamMemberRow(NamedTuple):
     display_name: str
     avatar_url: str | None
     status: str
+    support_until: int | None

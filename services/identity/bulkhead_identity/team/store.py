@@ -165,7 +165,7 @@ _IN_TEAM = and_(TEAM_MEMBERS.c.tenant_id == bindparam("tenant_id"), TEAM_MEMBERS
 _MEMBER = (
     select(
         *(TEAM_MEMBERS.c[name] for name in ("team_id", "user_id", "is_lead", "added_at", "removed_at")),
-        *(MEMBERSHIPS.c[name] for name in ("display_name", "avatar_url", "status")),
+        *(MEMBERSHIPS.c[name] for name in ("display_name", "avatar_url", "status", "support_until")),
     )
     .join(
         MEMBERSHIPS,

@@ -59,6 +59,7 @@ def team_member(row: TeamMemberRow) -> team_pb.TeamMember:
         display_name=row.display_name,
         avatar_url=row.avatar_url or "",
         state=MEMBER_STATES[row.status],
+        is_support=row.support_until is not None,
     )
 
 

@@ -55,6 +55,7 @@ class CardRow(NamedTuple):
     avatar_url: str | None
     kind: str
     status: str
+    support_until: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ def _card(row: CardRow) -> user_pb.MemberCard:
         avatar_url=row.avatar_url or "",
         kind=MEMBER_KINDS[row.kind],
         state=MEMBER_STATES[row.status],
+        is_support=row.support_until is not None,
     )
 
 

@@ -23,26 +23,29 @@ _sym_db = _symbol_database.Default()
 
 
 from bulkhead.rpc.v1 import options_pb2 as bulkhead_dot_rpc_dot_v1_dot_options__pb2
+from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%bulkhead/identity/v1/membership.proto\x12\x14\x62ulkhead.identity.v1\x1a\x1d\x62ulkhead/rpc/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd3\x04\n\x06Member\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12/\n\x04kind\x18\x02 \x01(\x0e\x32!.bulkhead.identity.v1.Member.Kind\x12#\n\x04role\x18\x03 \x01(\x0e\x32\x15.bulkhead.rpc.v1.Role\x12\x31\n\x05state\x18\x04 \x01(\x0e\x32\".bulkhead.identity.v1.Member.State\x12\x14\n\x0c\x64isplay_name\x18\x05 \x01(\t\x12\x12\n\navatar_url\x18\x06 \x01(\t\x12-\n\tjoin_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x64isable_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64isabled_by\x18\t \x01(\t\x12\x17\n\x0f\x65xternal_source\x18\n \x01(\t\x12\x13\n\x0b\x65xternal_id\x18\x0b \x01(\t\x12\x0c\n\x04\x65tag\x18\x0c \x01(\t\x12.\n\nleave_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"]\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n\x0bKIND_PERSON\x10\x01\x12\x18\n\x14KIND_SERVICE_ACCOUNT\x10\x02\x12\x14\n\x10KIND_PLACEHOLDER\x10\x03\"D\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x12\n\x0eSTATE_DISABLED\x10\x02\"\xf9\x03\n\nInvitation\x12\x15\n\rinvitation_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12#\n\x04role\x18\x03 \x01(\x0e\x32\x15.bulkhead.rpc.v1.Role\x12\x35\n\x05state\x18\x04 \x01(\x0e\x32&.bulkhead.identity.v1.Invitation.State\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ninvited_by\x18\x07 \x01(\t\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x61\x63\x63\x65pted_by\x18\t \x01(\t\x12/\n\x0brevoke_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrevoked_by\x18\x0b \x01(\t\"h\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nSTATE_OPEN\x10\x01\x12\x12\n\x0eSTATE_ACCEPTED\x10\x02\x12\x11\n\rSTATE_REVOKED\x10\x03\x12\x11\n\rSTATE_EXPIRED\x10\x04\"F\n\x0eImportedMember\x12\x13\n\x0b\x65xternal_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0e\n\x06is_new\x18\x03 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%bulkhead/identity/v1/membership.proto\x12\x14\x62ulkhead.identity.v1\x1a\x1d\x62ulkhead/rpc/v1/options.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xed\x04\n\x06Member\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12/\n\x04kind\x18\x02 \x01(\x0e\x32!.bulkhead.identity.v1.Member.Kind\x12#\n\x04role\x18\x03 \x01(\x0e\x32\x15.bulkhead.rpc.v1.Role\x12\x31\n\x05state\x18\x04 \x01(\x0e\x32\".bulkhead.identity.v1.Member.State\x12\x14\n\x0c\x64isplay_name\x18\x05 \x01(\t\x12\x12\n\navatar_url\x18\x06 \x01(\t\x12-\n\tjoin_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0c\x64isable_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64isabled_by\x18\t \x01(\t\x12\x17\n\x0f\x65xternal_source\x18\n \x01(\t\x12\x13\n\x0b\x65xternal_id\x18\x0b \x01(\t\x12\x0c\n\x04\x65tag\x18\x0c \x01(\t\x12.\n\nleave_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\nis_support\x18\x0e \x01(\x08\x42\x04\xe2\x41\x01\x03\"]\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n\x0bKIND_PERSON\x10\x01\x12\x18\n\x14KIND_SERVICE_ACCOUNT\x10\x02\x12\x14\n\x10KIND_PLACEHOLDER\x10\x03\"D\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x12\n\x0eSTATE_DISABLED\x10\x02\"\xf9\x03\n\nInvitation\x12\x15\n\rinvitation_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12#\n\x04role\x18\x03 \x01(\x0e\x32\x15.bulkhead.rpc.v1.Role\x12\x35\n\x05state\x18\x04 \x01(\x0e\x32&.bulkhead.identity.v1.Invitation.State\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ninvited_by\x18\x07 \x01(\t\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x61\x63\x63\x65pted_by\x18\t \x01(\t\x12/\n\x0brevoke_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrevoked_by\x18\x0b \x01(\t\"h\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0e\n\nSTATE_OPEN\x10\x01\x12\x12\n\x0eSTATE_ACCEPTED\x10\x02\x12\x11\n\rSTATE_REVOKED\x10\x03\x12\x11\n\rSTATE_EXPIRED\x10\x04\"F\n\x0eImportedMember\x12\x13\n\x0b\x65xternal_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0e\n\x06is_new\x18\x03 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bulkhead.identity.v1.membership_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MEMBER']._serialized_start=128
-  _globals['_MEMBER']._serialized_end=723
-  _globals['_MEMBER_KIND']._serialized_start=560
-  _globals['_MEMBER_KIND']._serialized_end=653
-  _globals['_MEMBER_STATE']._serialized_start=655
-  _globals['_MEMBER_STATE']._serialized_end=723
-  _globals['_INVITATION']._serialized_start=726
-  _globals['_INVITATION']._serialized_end=1231
-  _globals['_INVITATION_STATE']._serialized_start=1127
-  _globals['_INVITATION_STATE']._serialized_end=1231
-  _globals['_IMPORTEDMEMBER']._serialized_start=1233
-  _globals['_IMPORTEDMEMBER']._serialized_end=1303
+  _globals['_MEMBER'].fields_by_name['is_support']._loaded_options = None
+  _globals['_MEMBER'].fields_by_name['is_support']._serialized_options = b'\342A\001\003'
+  _globals['_MEMBER']._serialized_start=161
+  _globals['_MEMBER']._serialized_end=782
+  _globals['_MEMBER_KIND']._serialized_start=619
+  _globals['_MEMBER_KIND']._serialized_end=712
+  _globals['_MEMBER_STATE']._serialized_start=714
+  _globals['_MEMBER_STATE']._serialized_end=782
+  _globals['_INVITATION']._serialized_start=785
+  _globals['_INVITATION']._serialized_end=1290
+  _globals['_INVITATION_STATE']._serialized_start=1186
+  _globals['_INVITATION_STATE']._serialized_end=1290
+  _globals['_IMPORTEDMEMBER']._serialized_start=1292
+  _globals['_IMPORTEDMEMBER']._serialized_end=1362
 # @@protoc_insertion_point(module_scope)

@@ -88,6 +88,7 @@ class Member(_message.Message):
     EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     LEAVE_TIME_FIELD_NUMBER: _builtins.int
+    IS_SUPPORT_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """UUID of the user; the same person has the same one in all her tenants."""
     kind: Global___Member.Kind.ValueType
@@ -108,6 +109,10 @@ class Member(_message.Message):
     """Her id there; empty: she was not imported."""
     etag: _builtins.str
     """Names this state of role and rights. Changes when role or state do."""
+    is_support: _builtins.bool
+    """Whether it is a platform administrator whom an owner let in by GrantSupportAccess. Nobody else's name says so: this
+    field is the sign to show, display_name only repeats it. Stays true when the access has ended.
+    """
     @_builtins.property
     def join_time(self) -> _timestamp_pb2.Timestamp:
         """When she became a member."""
@@ -138,10 +143,11 @@ class Member(_message.Message):
         external_id: _builtins.str = ...,
         etag: _builtins.str = ...,
         leave_time: _timestamp_pb2.Timestamp | None = ...,
+        is_support: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["disable_time", b"disable_time", "join_time", b"join_time", "leave_time", b"leave_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar_url", b"avatar_url", "disable_time", b"disable_time", "disabled_by", b"disabled_by", "display_name", b"display_name", "etag", b"etag", "external_id", b"external_id", "external_source", b"external_source", "join_time", b"join_time", "kind", b"kind", "leave_time", b"leave_time", "role", b"role", "state", b"state", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar_url", b"avatar_url", "disable_time", b"disable_time", "disabled_by", b"disabled_by", "display_name", b"display_name", "etag", b"etag", "external_id", b"external_id", "external_source", b"external_source", "is_support", b"is_support", "join_time", b"join_time", "kind", b"kind", "leave_time", b"leave_time", "role", b"role", "state", b"state", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -86,6 +86,7 @@ class TeamMember(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     AVATAR_URL_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    IS_SUPPORT_FIELD_NUMBER: _builtins.int
     team_id: _builtins.str
     """UUID of the team."""
     user_id: _builtins.str
@@ -98,6 +99,8 @@ class TeamMember(_message.Message):
     """Address of her picture; empty: none."""
     state: _membership_pb2.Member.State.ValueType
     """Whether she may do anything in the tenant. A disabled member stays in her teams."""
+    is_support: _builtins.bool
+    """Whether it is a platform administrator who was let in for support, as in Member."""
     @_builtins.property
     def add_time(self) -> _timestamp_pb2.Timestamp:
         """When she was added, or added again."""
@@ -117,10 +120,11 @@ class TeamMember(_message.Message):
         display_name: _builtins.str = ...,
         avatar_url: _builtins.str = ...,
         state: _membership_pb2.Member.State.ValueType = ...,
+        is_support: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["add_time", b"add_time", "remove_time", b"remove_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_time", b"add_time", "avatar_url", b"avatar_url", "display_name", b"display_name", "is_lead", b"is_lead", "remove_time", b"remove_time", "state", b"state", "team_id", b"team_id", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_time", b"add_time", "avatar_url", b"avatar_url", "display_name", b"display_name", "is_lead", b"is_lead", "is_support", b"is_support", "remove_time", b"remove_time", "state", b"state", "team_id", b"team_id", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

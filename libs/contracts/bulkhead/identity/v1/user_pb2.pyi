@@ -140,6 +140,7 @@ class MemberCard(_message.Message):
     AVATAR_URL_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    IS_SUPPORT_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """UUID of the user."""
     display_name: _builtins.str
@@ -150,6 +151,8 @@ class MemberCard(_message.Message):
     """What is behind the member."""
     state: _membership_pb2.Member.State.ValueType
     """Whether she may do anything in the tenant."""
+    is_support: _builtins.bool
+    """Whether it is a platform administrator who was let in for support, as in Member."""
     def __init__(
         self,
         *,
@@ -158,10 +161,11 @@ class MemberCard(_message.Message):
         avatar_url: _builtins.str = ...,
         kind: _membership_pb2.Member.Kind.ValueType = ...,
         state: _membership_pb2.Member.State.ValueType = ...,
+        is_support: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar_url", b"avatar_url", "display_name", b"display_name", "kind", b"kind", "state", b"state", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avatar_url", b"avatar_url", "display_name", b"display_name", "is_support", b"is_support", "kind", b"kind", "state", b"state", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
