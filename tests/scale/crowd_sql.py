@@ -231,14 +231,20 @@ where kind = 'person' and not is_erased and (n % 9 = 0 or not is_verified);
 
 # Seven days; 400 to be sent, 300 to be removed, some given up.
 MAILS = """
-insert into identity.mails (mail_id, kind, to_address, subject_id, due_at, attempts, sent_at, failed_at, created_at)
+insert into identity.mails (
+    mail_id, kind, to_address, subject_id, due_at, attempts, sent_at, failed_at, created_at, cause, is_urgent, is_due
+)
 select
     pg_temp.id('mail', n, age), case when n % 3 = 0 or n <= 400 then 'verify_email' else 'invitation' end,
     format('person-%s@example.com', n), pg_temp.id('token', n, age), now() - age,
     case when n > 400 then 1 else 0 end,
     case when n > 400 and n % 100 <> 0 then now() - age end,
     case when n > 400 and n % 100 = 0 then now() - age end,
-    now() - age
+    now() - age,
+    -- Of those still to be sent, four for each cause.
+    case when n <= 400 then substring(sha256(convert_to((n / 4)::text, 'UTF8')) from 1 for 16) end,
+    n % 3 = 0 or n <= 400,
+    n <= 400
 from (
     select n, make_interval(secs => case when n <= 400 then n else n * 10.1 end) as age
     from generate_series(1, 60000) as n

@@ -60,15 +60,17 @@ class Desk:
         return "OK"
 
     def rows(self, title: str) -> dict[str, int]:
-        """What there is of an issue, by table; events are those still waiting and those delivered."""
+        """What there is of an issue, by table; events are those still waiting and those delivered, each once."""
         with self.site.admin() as admin:
             found = admin.execute(
                 "select (select count(*) from issues.issue_status_history as h where h.issue_id = i.issue_id),"
                 " (select count(*) from issues.issue_labels as l where l.issue_id = i.issue_id),"
-                " (select count(*) from issues.outbox as o where o.entity_id = i.issue_id"
-                " and o.action = 'issue.created')"
-                " + (select count(*) from audit.events as e where e.entity_id = i.issue_id"
-                " and e.action = 'issue.created')"
+                " (select count(*) from ("
+                "   select o.event_id from issues.outbox as o"
+                "   where o.entity_id = i.issue_id and o.action = 'issue.created'"
+                "   union select e.event_id from audit.events as e"
+                "   where e.entity_id = i.issue_id and e.action = 'issue.created'"
+                " ) as events)"
                 " from issues.issues as i where i.tenant_id = %s and i.title = %s",
                 (self.tenant_id, title),
             ).fetchall()

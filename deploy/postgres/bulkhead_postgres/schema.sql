@@ -484,7 +484,7 @@ revoke all on function app.captured_fields(regclass) from public;
 grant execute on function app.captured_fields(regclass) to bulkhead_audit_owner, bulkhead_identity_owner,
     bulkhead_issues_owner;
 comment on function app.captured_fields(regclass) is
-'Of each captured column of a table what field of the contract it is, and the form of its values; of no captured table null.';
+'What field of the contract each captured column of a table is, and the form of its values; else null.';
 
 create or replace function app.is_refused_call(p_schema text, p_entity_type text, p_entity_id uuid, p_outcome text, p_changes jsonb)
  returns boolean

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import structlog
+from prometheus_client import Gauge
 from psycopg.errors import UndefinedTable
 
 from bulkhead_kit import clock
@@ -21,6 +22,13 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.prog
 
 PROBE_SECONDS: Final = 1.5
 """Less than health's own patience, so that it hears what is missing."""
+CLOCK_SECONDS: Final = 5.0
+"""How far our clock and the database's may be apart before the log warns."""
+WARN_SECONDS: Final = 60.0
+"""Until a warning is repeated."""
+
+_clock_offset = Gauge("bulkhead_clock_offset_seconds", "How far our clock is ahead of the database's.")
+_read_only = Gauge("bulkhead_db_read_only", "1 while the database takes no writes.")
 
 
 class Readiness:
@@ -32,7 +40,7 @@ class Readiness:
         self._others = others
         self._head = head(settings.service)
         self._opened = False
-        self._warned = False
+        self._warned: dict[str, float] = {}
         self._roles_are_ours = False
 
     async def __call__(self) -> str | None:
@@ -75,11 +83,26 @@ class Readiness:
         return f"schema {self._settings.service} {where}, this code needs {self._head}: run bulkhead migrate"
 
     def _warn_of(self, state: ServerState) -> None:
-        """In production such a server is not even connected to."""
-        text = known_holes(state.server_version)
-        if text is not None and not self._warned:
-            log.warning("unsafe_postgresql", detail=text)
-            self._warned = True
+        """What a call may fail for although we serve. In production a server with holes is not even connected to."""
+        _read_only.set(state.is_read_only)
+        offset = clock.unix() - state.unix
+        _clock_offset.set(offset)
+        if text := known_holes(state.server_version):
+            self._warn("unsafe_postgresql", text, every=float("inf"))
+        if state.is_read_only:
+            self._warn("database_read_only", "the database takes no writes: it is a standby or set to read only")
+        if abs(offset) > CLOCK_SECONDS:
+            where = "ahead of" if offset > 0 else "behind"
+            self._warn(
+                "clock_differs",
+                f"our clock is {abs(offset):.0f} s {where} the database's, by which tokens are refused",
+            )
+
+    def _warn(self, event: str, detail: str, *, every: float = WARN_SECONDS) -> None:
+        now = clock.monotonic()
+        if now - self._warned.get(event, -float("inf")) >= every:
+            self._warned[event] = now
+            log.warning(event, detail=detail)
 
 
 def _probe_caller(service: str) -> Caller:

@@ -237,7 +237,7 @@ class TestRaces:
     @pytest.mark.parametrize("rpc", ["DisableMember", "ChangeRole", "RevokeApiKey"])
     async def test_a_call_that_has_found_the_key_is_caught(self, maker: Maker, rpc: str) -> None:
         """Between finding the key and writing: it or its maker is being changed, and the event not yet written."""
-        ends = {
+        ends: dict[str, dict[str, Any]] = {
             "DisableMember": {"user_id": maker.user_id},
             "ChangeRole": {"user_id": maker.user_id, "role": Role.VIEWER.value},
             "RevokeApiKey": {"api_key_id": maker.made.api_key.api_key_id},

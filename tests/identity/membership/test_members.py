@@ -150,7 +150,7 @@ class TestChangeRole:
         with refused("INVALID_ARGUMENT", "REQUEST_ID_REUSED"):
             await tenant.owner.identity.ChangeRole(user_id=member, role=2, request_id=request_id)
         changes = [changes for action, _, changes in await events(house.database, member) if action == "member.updated"]
-        assert changes == [{"role": [2, 3]}]
+        assert changes == [{"role": ["ROLE_MEMBER", "ROLE_MANAGER"]}]
 
     async def test_an_old_etag_is_refused(self, house: House) -> None:
         tenant = await house.tenant("etag")

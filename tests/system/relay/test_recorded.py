@@ -49,11 +49,12 @@ def refused(changes: str | None) -> Event:
     return "call.denied", "user", SOMEBODY, "denied", changes
 
 
+ODD_REASONS: Sequence[object] = (None, "", "a", "A B", "A\n", "\ufffe", "A" * 101, "A" * 90_000, [], {})
 ODD_FACTS: Sequence[str | None] = (
     *(None, "[]", "1", "null", '"x"', "{}", facts(reason="A"), facts(calls=1), facts(reason="A", calls=1, more="B")),
     *('{"reason": "A", "calls": 1}', '{"reason": ["A", null], "calls": [null, 1]}'),
     *('{"reason": [null, "A", {}], "calls": [null, 1]}', '{"reason": {}, "calls": [null, 1]}'),
-    *(facts(reason=one, calls=1) for one in (None, "", "a", "A B", "A\n", "\ufffe", "A" * 101, "A" * 90_000, [], {})),
+    *(facts(reason=one, calls=1) for one in ODD_REASONS),
     *(facts(reason="A", calls=one) for one in (None, 0, -1, 1.5, "x", True, [1], 10**18, 10**400)),
     *(f'{{"reason": [null, {text}], "calls": [null, 1]}}' for text in (*NESTED, "1e70000")),
     *(f'{{"reason": {text}, "calls": [null, 1]}}' for text in NESTED),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
-from sqlalchemy import Boolean, Column, Integer, MetaData, Table, Text, cast, column, func, select, text
+from sqlalchemy import Boolean, Column, Double, Integer, MetaData, Table, Text, cast, column, func, select, text
 
 from bulkhead_kit import clock
 from bulkhead_kit.caller import Caller
@@ -52,6 +52,10 @@ class ServerState(NamedTuple):
     server_version: int
     """As in server_version_num: 180006 is 18.6."""
     revision: str
+    is_read_only: bool
+    """A standby, or set to read only: calls that change something fail."""
+    unix: float
+    """The server's clock, in seconds since 1970."""
 
 
 @cache
@@ -61,6 +65,8 @@ def _state_of(schema: str) -> Query[ServerState]:
         select(
             cast(func.current_setting("server_version_num"), Integer).label("server_version"),
             version.c.version_num.label("revision"),
+            (func.current_setting("transaction_read_only") == "on").label("is_read_only"),
+            cast(func.extract("epoch", func.clock_timestamp()), Double).label("unix"),
         ),
         row=ServerState,
     )

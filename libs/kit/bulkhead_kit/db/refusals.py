@@ -10,8 +10,9 @@ import grpc
 import psycopg
 import structlog
 from bulkhead.rpc.v1.error_reason_pb2 import ErrorReason
+from prometheus_client import Counter
 
-from bulkhead_kit import errors
+from bulkhead_kit import clock, errors
 from bulkhead_kit.db.query import Query
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.db")
@@ -34,6 +35,23 @@ _NOT_FOUND: int = grpc.StatusCode.NOT_FOUND.value[0]
 _NOT_STORABLE = ("23514", "22001", "22003", "22007", "22008", "22P02", "22P03")
 """A CHECK, and values too long, too large or of no form for their column."""
 _UNAVAILABLE_CLASSES = ("08", "53", "57")
+_READ_ONLY = "25006"
+_WORDS = {
+    _READ_ONLY: "the database takes no writes: it is a standby or set to read only",
+    "53100": "the database's disk is full",
+    "53200": "the database is out of memory",
+    "53300": "the database has no connection left",
+    "57P01": "the database is shutting down",
+    "57P02": "the database has crashed and recovers",
+    "57P03": "the database is starting or shutting down",
+}
+_SAY_AGAIN_SECONDS = 10.0
+"""Until the log repeats that the database refuses for the same reason."""
+
+_refused = Counter(
+    "bulkhead_db_refused", "Statements that the database refused for its own state, by SQLSTATE.", ["sqlstate"]
+)
+_said: dict[str, float] = {}
 
 
 def translate(error: psycopg.Error, queries: Iterable[Query[Any]]) -> Exception:
@@ -52,10 +70,19 @@ def translate(error: psycopg.Error, queries: Iterable[Query[Any]]) -> Exception:
     return _general(state, error)
 
 
-def unavailable() -> errors.Unavailable:
-    return errors.Unavailable(
-        ErrorReason.DATABASE_UNAVAILABLE, "the database cannot be reached; try again", retry_after=1.0
-    )
+def unavailable(words: str = "the database cannot be reached") -> errors.Unavailable:
+    return errors.Unavailable(ErrorReason.DATABASE_UNAVAILABLE, f"{words}; try again", retry_after=1.0)
+
+
+def refused_by_state(state: str, error: psycopg.Error) -> errors.Unavailable:
+    """The server answers and cannot do what is asked: the log names why, a few times a minute, and a counter."""
+    _refused.labels(state).inc()
+    words = _WORDS.get(state, "the database cannot work now")
+    now = clock.monotonic()
+    if now - _said.get(state, -_SAY_AGAIN_SECONDS) >= _SAY_AGAIN_SECONDS:
+        _said[state] = now
+        log.error("database_refuses", sqlstate=state, detail=words, message=error.diag.message_primary)
+    return unavailable(words)
 
 
 def _refusal(code: int, error: psycopg.Error) -> Exception:
@@ -109,6 +136,6 @@ def _general(state: str, error: psycopg.Error) -> Exception:
         # A rule should have named the field before; that it did not is to be mended, but is no fault the caller sees.
         log.error("rule_is_missing", sqlstate=state, table=error.diag.table_name, constraint=error.diag.constraint_name)
         return errors.InvalidArgument(ErrorReason.INVALID_FIELD, "a value is outside of what can be stored")
-    if state[:2] in _UNAVAILABLE_CLASSES or state == "25006":
-        return unavailable()
+    if state[:2] in _UNAVAILABLE_CLASSES or state == _READ_ONLY:
+        return refused_by_state(state, error)
     return error

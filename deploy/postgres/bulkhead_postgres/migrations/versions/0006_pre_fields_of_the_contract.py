@@ -56,10 +56,10 @@ create function app.captured_fields(p_table regclass) returns jsonb
 language sql stable parallel safe
 return (
     select nullif(split_part(encode(g.tgargs, 'escape'), '\000', 2), '')::jsonb from pg_catalog.pg_trigger as g
-    where g.tgrelid = p_table and g.tgname = 'zz_capture'
+    where g.tgrelid = captured_fields.p_table and g.tgname = 'zz_capture'
 );
 comment on function app.captured_fields(regclass) is
-'Of each captured column of a table what field of the contract it is, and the form of its values; of no captured table null.';
+'What field of the contract each captured column of a table is, and the form of its values; else null.';
 """
 
 TOLD = """
@@ -69,15 +69,15 @@ return (
     select jsonb_object_agg(
         c.spec ->> 'field',
         case
-            when p_row ->> (c.spec ->> 'unless') is not null then null
+            when told.p_row ->> (c.spec ->> 'unless') is not null then null
             when c.spec ? 'values' then
-                to_jsonb(coalesce(c.spec -> 'values' ->> (p_row ->> c.name), p_row ->> c.name))
-            when c.spec ->> 'form' = 'time' then to_jsonb(app.time_text((p_row ->> c.name)::timestamptz))
-            when c.spec ->> 'form' = 'text' then to_jsonb(p_row ->> c.name)
-            else p_row -> c.name
+                to_jsonb(coalesce(c.spec -> 'values' ->> (told.p_row ->> c.name), told.p_row ->> c.name))
+            when c.spec ->> 'form' = 'time' then to_jsonb(app.time_text((told.p_row ->> c.name)::timestamptz))
+            when c.spec ->> 'form' = 'text' then to_jsonb(told.p_row ->> c.name)
+            else told.p_row -> c.name
         end
     )
-    from jsonb_each(app.captured_fields(p_table)) as c (name, spec)
+    from jsonb_each(app.captured_fields(told.p_table)) as c (name, spec)
 );
 comment on function app.told(regclass, jsonb) is
 'A row, as JSON, in the fields and values that captured changes have: what its events add up to.';

@@ -69,7 +69,8 @@ begin
         if v_ip is null and app.current_user_id() is null then
             -- A mail that was asked for: the worker answers, in the place of whoever asked.
             select a.ip into v_ip from identity.mail_asks as a
-            where a.email_key collate "C" = lower(new.to_address collate "C") and a.answered_at = now() limit 1;
+            where a.email_key collate "C" = lower(new.to_address collate "C") and a.answered_at = now()
+            limit 1;
         end if;
         -- Whoever has one address of IPv6 has its whole /64.
         new.cause := substring(sha256(convert_to(coalesce(

@@ -84,8 +84,8 @@ grant execute on function identity.find_api_key(bytea, inet) to bulkhead_identit
     bulkhead_audit_app;
 comment on function identity.find_api_key(bytea, inet) is
 'First step of every call with an API key: the membership it stands for, with the lower of its account''s and its '
-'maker''s role, and who made it. No row for one that is unknown, revoked, expired, used from elsewhere, or of an account or a maker '
-'that is disabled.';
+'maker''s role, and who made it. No row for one that is unknown, revoked, expired, used from elsewhere, or of an '
+'account or a maker that is disabled.';
 """
 
 FIND_BEFORE = """
