@@ -2300,6 +2300,7 @@ create or replace function identity.claim_mails(p_rows integer, p_lease_until ti
 as $function$
 #variable_conflict use_column
 declare
+    v_pass integer;
     v_urgent boolean;
     v_left integer := p_rows;
     v_kept integer := p_rows / 5;
@@ -2313,12 +2314,14 @@ begin
         where not s.is_due and s.cause is not null and s.due_at <= now()
         order by s.due_at limit 100 for update skip locked
     );
-    foreach v_urgent in array array[true, false] loop
+    -- Urgent ones, the others, and with what places are left urgent ones again.
+    foreach v_pass in array array[1, 2, 3] loop
+        v_urgent := v_pass <> 2;
         v_cause := case when v_urgent then p_urgent_after else p_others_after end;
         -- The first round begins where the last claim ended; a whole one that finds nothing is the last.
         v_found := true;
         -- A few places are kept: urgent ones without end must not stop the others.
-        while v_left > case when v_urgent then v_kept else 0 end loop
+        while v_left > case when v_pass = 1 then v_kept else 0 end loop
             select m.cause into v_cause from identity.mails as m
             where m.is_due and m.is_urgent = v_urgent and m.cause > v_cause order by m.cause limit 1;
             if not found then
