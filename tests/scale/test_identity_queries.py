@@ -41,12 +41,11 @@ MORE: Mapping[str, tuple[int, int, str]] = {
     ),
     'ListTenants, filter plan_code = "pro"': (2 * TENANTS + 100, 4 * TENANTS, "as above"),
     "ListTenants, filter state = SUSPENDED": (2 * TENANTS + 100, 4 * TENANTS, "as above"),
-    "identity.work, a batch of due mails": (ROWS, 800, "ten mails, each found by the turn of its cause and leased"),
     "UpdateMe, of one who has 151": (ROWS, PAGES, "the ten tenants joined last, with a line in the log of each"),
     'ListTeams, filter name = "Team 7"': (800, 500, "the tenant's teams, in the order of their names"),
     "ImportMembers, 20 authors": (200, 2000, "each author, in four tables and the log"),
     "identity.work, a batch of mails asked for": (ROWS, 2000, "a token, a mail and the log, with their indexes"),
-    "identity.work, a batch of due mails": (700, 500, "500 are due, and are sorted while they are so few"),
+    "identity.work, a batch of due mails": (ROWS, 800, "ten mails, each found by the turn of its cause and leased"),
     "identity.work, what has expired": (3000, 40_000, "a batch is 1,000 rows, each removed from every index"),
     "CloseAccount": (10_000, 11_000, "the tenants' invitations, and a day's answers kept there, are looked through"),
 }

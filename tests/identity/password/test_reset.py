@@ -124,7 +124,7 @@ class TestReset:
                 await house.nobody().identity.RefreshToken(refresh_token=login.refresh_token.token)
             captured = await events(house.database, login.session_id)
             assert captured[-1][0] == "session.revoked"
-            assert captured[-1][2]["revoked_reason"] == [None, "password_changed"]
+            assert captured[-1][2]["revoke_reason"] == [None, "password_changed"]
         await log_in(house, email, NEW)
         assert (await mails.to(email))[-1].subject == "Your password has been changed"
         assert "credential.updated" in [action for action, _, _ in await events(house.database, logins[0][1].user_id)]

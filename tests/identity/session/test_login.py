@@ -233,7 +233,7 @@ class TestLogout:
         await other.identity.SelectTenant(tenant_id=tenant.tenant_id)
         captured = await events(house.database, login.session_id)
         assert [action for action, _, _ in captured] == ["session.created", "session.revoked"]
-        assert captured[1][2]["revoked_reason"] == [None, "logout"]
+        assert captured[1][2]["revoke_reason"] == [None, "logout"]
 
     async def test_ends_nobody_elses(self, house: House, mails: PostOffice) -> None:
         email = new_address()

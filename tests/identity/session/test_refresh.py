@@ -73,7 +73,7 @@ async def test_reuse_after_the_grace_ends_the_session(house: House, login: Any) 
         ("session.revoked", "ok"),
         ("refresh_token.reused", "denied"),
     ]
-    assert captured[1][2]["revoked_reason"] == [None, "token_reused"]
+    assert captured[1][2]["revoke_reason"] == [None, "token_reused"]
 
 
 async def test_within_the_grace_it_does_not(house: House, login: Any) -> None:

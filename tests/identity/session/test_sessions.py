@@ -106,7 +106,7 @@ class TestRevokeSession:
         assert await ids(person) == [login.session_id]
         captured = await events(house.database, of_lost.session_id)
         assert [action for action, _, _ in captured] == ["session.created", "session.revoked"]
-        assert captured[1][2]["revoked_reason"] == [None, "revoked"]
+        assert captured[1][2]["revoke_reason"] == [None, "revoked"]
 
     async def test_may_be_the_own_one(self, house: House, email: str) -> None:
         person, login = await log_in(house, email)

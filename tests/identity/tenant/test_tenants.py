@@ -37,7 +37,7 @@ async def test_its_maker_owns_it(house: House) -> None:
         (action, changes["role"])
         for action, _, changes in await events(house.database, person.user_id)
         if action == "member.created"
-    ] == [("member.created", [None, 5])]
+    ] == [("member.created", [None, "ROLE_OWNER"])]
 
 
 async def test_a_repeat_makes_one(house: House) -> None:
