@@ -32,12 +32,12 @@ from tests.system.test_bad_values import of_type
 from tests.system.test_constraints import fresh
 
 CAPTURED = r"""
-    select n.nspname::text, t.relname::text, m[1], format_type(a.atttypid, a.atttypmod)
-    from pg_proc as p inner join pg_namespace as n on n.oid = p.pronamespace
-    inner join pg_class as t on t.relnamespace = n.oid and t.relname = substr(p.proname, 9)
-    cross join lateral regexp_matches(p.prosrc, 'if r\."?(\w+)"? is not null', 'g') as m
-    inner join pg_attribute as a on a.attrelid = t.oid and a.attname = m[1]
-    where p.proname like 'capture\_%' and n.nspname <> 'app' order by 1, 2, 3
+    select n.nspname::text, t.relname::text, f.name, format_type(a.atttypid, a.atttypmod)
+    from pg_trigger as g inner join pg_class as t on t.oid = g.tgrelid
+    inner join pg_namespace as n on n.oid = t.relnamespace
+    cross join lateral jsonb_object_keys(app.captured_fields(t.oid)) as f (name)
+    inner join pg_attribute as a on a.attrelid = t.oid and a.attname = f.name
+    where g.tgname = 'zz_capture' order by 1, 2, 3
 """
 DEEP = (
     *(("identity", "tenants", "branding"), ("identity", "tenants", "settings")),
