@@ -479,7 +479,7 @@ create or replace function app.captured_fields(p_table regclass)
  returns jsonb
  language sql
  stable parallel safe
-return (select (nullif(split_part(encode(g.tgargs, 'escape'::text), '\000'::text, 2), ''::text))::jsonb as "nullif" from pg_trigger g where ((g.tgrelid = (captured_fields.p_table)::oid) and (g.tgname = 'zz_capture'::name)));
+return (select (nullif(split_part(encode(pg_trigger.tgargs, 'escape'::text), '\000'::text, 2), ''::text))::jsonb as "nullif" from pg_trigger where ((pg_trigger.tgrelid = (captured_fields.p_table)::oid) and (pg_trigger.tgname = 'zz_capture'::name)));
 revoke all on function app.captured_fields(regclass) from public;
 grant execute on function app.captured_fields(regclass) to bulkhead_audit_owner, bulkhead_identity_owner,
     bulkhead_issues_owner;
@@ -776,7 +776,7 @@ create or replace function app.told(p_table regclass, p_row jsonb)
  returns jsonb
  language sql
  stable parallel safe
-return (select jsonb_object_agg((c.spec ->> 'field'::text), case when ((told.p_row ->> (c.spec ->> 'unless'::text)) is not null) then null::jsonb when (c.spec ? 'values'::text) then to_jsonb(coalesce(((c.spec -> 'values'::text) ->> (told.p_row ->> c.name)), (told.p_row ->> c.name))) when ((c.spec ->> 'form'::text) = 'time'::text) then to_jsonb(app.time_text(((told.p_row ->> c.name))::timestamp with time zone)) when ((c.spec ->> 'form'::text) = 'text'::text) then to_jsonb((told.p_row ->> c.name)) else (told.p_row -> c.name) end) as jsonb_object_agg from jsonb_each(app.captured_fields(told.p_table)) c(name, spec));
+return (select jsonb_object_agg((jsonb_each.value ->> 'field'::text), case when ((told.p_row ->> (jsonb_each.value ->> 'unless'::text)) is not null) then null::jsonb when (jsonb_each.value ? 'values'::text) then to_jsonb(coalesce(((jsonb_each.value -> 'values'::text) ->> (told.p_row ->> jsonb_each.key)), (told.p_row ->> jsonb_each.key))) when ((jsonb_each.value ->> 'form'::text) = 'time'::text) then to_jsonb(app.time_text(((told.p_row ->> jsonb_each.key))::timestamp with time zone)) when ((jsonb_each.value ->> 'form'::text) = 'text'::text) then to_jsonb((told.p_row ->> jsonb_each.key)) else (told.p_row -> jsonb_each.key) end) as jsonb_object_agg from jsonb_each(app.captured_fields(told.p_table)) jsonb_each(key, value));
 revoke all on function app.told(regclass, jsonb) from public;
 grant execute on function app.told(regclass, jsonb) to bulkhead_audit_owner, bulkhead_identity_owner,
     bulkhead_issues_owner;

@@ -89,7 +89,8 @@ create trigger aa_turn before insert or update on identity.mails for each row ex
 """
 
 WAITING = """
-update identity.mails set due_at = due_at where sent_at is null and failed_at is null;
+update identity.mails set due_at = due_at
+where sent_at is null and failed_at is null;
 -- squawk-ignore constraint-missing-not-valid
 alter table identity.mails add constraint mails_cause_check
 check ((cause is null) = (sent_at is not null or failed_at is not null) and octet_length(cause) = 16);
