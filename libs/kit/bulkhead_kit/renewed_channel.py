@@ -13,7 +13,8 @@ from typing import Any, Final, Self
 import grpc
 import grpc.aio
 
-from bulkhead_kit.tls import LOOK_SECONDS, TlsFiles, channel_credentials
+from bulkhead_kit.keywatch import LOOK_SECONDS
+from bulkhead_kit.tls import TlsFiles, channel_credentials
 
 GRACE_SECONDS: Final = 60.0
 """What calls on the old channel get to end by themselves; none has a longer deadline but an import."""

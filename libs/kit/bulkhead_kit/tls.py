@@ -23,7 +23,6 @@ from bulkhead_kit.keywatch import KeyFileError, Watch
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.tls")
 
-LOOK_SECONDS: Final = 2.0
 SOON: Final = timedelta(days=7)
 """From here on the log warns of a certificate's end."""
 

@@ -16,8 +16,9 @@ import pytest
 import structlog
 from bulkhead_kit import clock
 from bulkhead_kit.client import connect
+from bulkhead_kit.keywatch import LOOK_SECONDS
 from bulkhead_kit.server import ServerOptions
-from bulkhead_kit.tls import LOOK_SECONDS, TlsFiles, channel_credentials
+from bulkhead_kit.tls import TlsFiles, channel_credentials
 from prometheus_client import REGISTRY
 
 from tests.kit.rpc.calls import invoke
