@@ -12,6 +12,7 @@ import pytest
 from bulkhead.audit.v1 import audit_writer_service_pb2 as pb
 from bulkhead_kit.ids import new_id
 from bulkhead_kit.outbox.calls import Append
+from bulkhead_kit.outbox.relay import Tuning
 
 from tests.support.postgres import ScratchDatabase
 from tests.system.relay.probe import Writer, waiting
@@ -59,7 +60,9 @@ async def under_flood(
 ) -> tuple[list[float], list[float]]:
     """The delays of another tenant's events, and of those of the flood."""
     flood = Flood(database)
-    async with relays.running():
+    # By the shipped intervals: to count what waits ten times a second, as other tests do, would be a load of our own.
+    shipped = Tuning()
+    async with relays.running(gauge_every=shipped.gauge_every, parked_every=shipped.parked_every):
         flooding = asyncio.create_task(flood.keep_on(seconds))
         while not flooding.done():
             writer.change(new_id())
