@@ -256,6 +256,30 @@ revoke all on function audit.refuse_change() from public;
 comment on function audit.refuse_change() is
 'Refuses what it is the trigger of, whoever asks.';
 
+create or replace function audit.refuse_late_values()
+ returns trigger
+ language plpgsql
+ security definer
+ set search_path to 'pg_catalog', 'pg_temp'
+as $function$
+begin
+    if exists (
+        select from added as a
+        where not exists (
+            select from audit.events as e
+            where e.tenant_id = a.tenant_id and e.occurred_at = a.occurred_at and e.event_id = a.event_id
+                and e.xmin = pg_current_xact_id()::xid
+        )
+    ) then
+        raise exception 'values come in the transaction of their event' using errcode = 'check_violation';
+    end if;
+    return null;
+end
+$function$;
+revoke all on function audit.refuse_late_values() from public;
+comment on function audit.refuse_late_values() is
+'Refuses values of an event that another transaction appended: what was erased stays so.';
+
 create or replace function audit.shown_fields(p_kind text)
  returns text[]
  language sql
@@ -269,6 +293,7 @@ comment on function audit.shown_fields(text) is
 create trigger no_delete before delete on audit.event_values for each row execute function audit.refuse_change();
 create trigger no_truncate before truncate on audit.event_values for each statement execute function audit.refuse_change();
 create trigger no_update before update on audit.event_values for each row execute function audit.refuse_change();
+create trigger with_event after insert on audit.event_values referencing new table as added for each statement execute function audit.refuse_late_values();
 
 create trigger check_source before insert on audit.events for each row execute function audit.check_source();
 create trigger move_head after insert on audit.events referencing new table as appended for each statement execute function audit.move_head();
