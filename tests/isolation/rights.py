@@ -76,6 +76,18 @@ RULES = [
         },
     ),
     CatalogueRule(
+        "no login reads the hashes that a bearer is looked up by",
+        """
+        select r.rolname || ' on ' || t.name || '.' || a.attname, 'could ask with what is stored' from roles as r
+        cross join tables as t
+        inner join pg_attribute as a on a.attrelid = t.oid and a.attname in ('secret_hash', 'token_hash')
+        where has_column_privilege(r.oid, t.oid, a.attnum, 'select')
+            -- A dump has them; whoever reads it may call none of the functions that ask.
+            and r.rolcanlogin and r.rolname <> 'bulkhead_backup'
+        """,
+        "grant select (token_hash) on identity.invitations to bulkhead_identity_app",
+    ),
+    CatalogueRule(
         "only roles without a login own things",
         """
         select c.oid::regclass::text, 'belongs to ' || r.rolname from pg_class as c
