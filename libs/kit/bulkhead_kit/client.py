@@ -1,5 +1,5 @@
-"""Calls to other services: who asks and how long she can wait travel along, retries are safe, failures come back as
-DomainErrors.
+"""Calls to other services: who asks and how long they can wait travel along, a restart of the other side costs no
+call, retries are safe, failures come back as DomainErrors.
 
     audit = connect("127.0.0.1:7103", service="audit", contracts=["bulkhead.audit.v1.AuditService"], token=tokens.get)
     stub = AuditServiceStub(audit)
@@ -16,14 +16,15 @@ from typing import Any, Final, TypeVar
 import grpc
 import grpc.aio
 
-from bulkhead_kit import metadata, telemetry
+from bulkhead_kit import clock, metadata, telemetry
 from bulkhead_kit.caller import Caller
-from bulkhead_kit.errors import DeadlineExceeded
+from bulkhead_kit.errors import DeadlineExceeded, DomainError
 from bulkhead_kit.ids import new_id
+from bulkhead_kit.patience import PATIENCE, Patience
 from bulkhead_kit.policed_channel import PolicedChannel
 from bulkhead_kit.policy import DEFAULT_DEADLINE, MethodPolicy, read_policies
 from bulkhead_kit.renewed_channel import RenewedChannel
-from bulkhead_kit.statuses import to_domain_error
+from bulkhead_kit.statuses import to_domain_error, unavailable
 from bulkhead_kit.tls import TlsFiles
 from bulkhead_kit.transport import MAX_MESSAGE_BYTES, client_options
 
@@ -41,7 +42,7 @@ Token = Callable[[Caller | None], str | None]
 
 def service_config(contracts: Iterable[str], policies: Mapping[str, MethodPolicy]) -> str:
     """Retries for a lost connection only, of methods where a repeat has no further effect, and fewer of them when
-    many calls fail."""
+    many calls fail. CANCELLED is what grpc answers a call that comes while a server stops."""
     contracts = list(contracts)
     names = [
         {"service": policy.service, "method": policy.method.partition("/")[2]}
@@ -53,7 +54,7 @@ def service_config(contracts: Iterable[str], policies: Mapping[str, MethodPolicy
         "initialBackoff": "0.05s",
         "maxBackoff": "1s",
         "backoffMultiplier": 2,
-        "retryableStatusCodes": ["UNAVAILABLE"],
+        "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
     }
     return json.dumps(
         {
@@ -74,10 +75,12 @@ def connect(
     as_service: bool = True,
     tls: TlsFiles | None = None,
     max_message_bytes: int = MAX_MESSAGE_BYTES,
+    patience: float = PATIENCE,
 ) -> Channel:
     """`service` names the other side in errors; `contracts` are the full names of its services used here.
 
     `as_service`: the token is our own and not a person's, so a refusal of it is our trouble and not the caller's.
+    `patience`: seconds that a call waits for a connection, while processes of the other side are restarted.
     """
     policies = read_policies(contracts)
     options = [
@@ -90,7 +93,8 @@ def connect(
         inner = grpc.aio.insecure_channel(address, options)
     else:
         inner = RenewedChannel(tls, lambda credentials: grpc.aio.secure_channel(address, credentials, options))
-    return Channel(inner, service=service, policies=policies, token=token, as_service=as_service)
+    waiting = Patience(inner, patience)
+    return Channel(inner, service=service, policies=policies, token=token, as_service=as_service, patience=waiting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,11 @@ class _Terms:
 
     timeout: float
     entries: Sequence[tuple[str, str]]
+    waits: bool
+    """For a connection, should the one that was there go in this moment."""
+
+    def options(self) -> dict[str, Any]:
+        return {"timeout": self.timeout, "metadata": self.entries, "wait_for_ready": self.waits}
 
 
 class Channel(PolicedChannel):
@@ -112,11 +121,17 @@ class Channel(PolicedChannel):
         policies: Mapping[str, MethodPolicy],
         token: Token,
         as_service: bool,
+        patience: Patience,
     ) -> None:
         super().__init__(inner, policies)
+        self._patience = patience
         self.service = service
         self._token = token
         self._as_service = as_service
+
+    async def close(self, grace: float | None = None) -> None:
+        self._patience.stop()
+        await super().close(grace)
 
     async def call(
         self,
@@ -126,11 +141,11 @@ class Channel(PolicedChannel):
         caller: Caller | None,
         within: float | None = None,
     ) -> R:
-        terms = self._terms(method, caller, within)
+        terms = await self._terms(method, caller, within)
         try:
-            return await method(self._with_request_id(method, request), timeout=terms.timeout, metadata=terms.entries)
+            return await method(self._with_request_id(method, request), **terms.options())
         except grpc.aio.AioRpcError as error:
-            raise to_domain_error(error, self.service, as_service=self._as_service) from None
+            raise self._understood(error) from None
 
     async def stream(
         self,
@@ -140,8 +155,8 @@ class Channel(PolicedChannel):
         caller: Caller | None,
         within: float | None = None,
     ) -> AsyncGenerator[R, None]:
-        terms = self._terms(method, caller, within)
-        call = method(self._with_request_id(method, request), timeout=terms.timeout, metadata=terms.entries)
+        terms = await self._terms(method, caller, within)
+        call = method(self._with_request_id(method, request), **terms.options())
         async for reply in self._replies(call):
             yield reply
 
@@ -153,11 +168,11 @@ class Channel(PolicedChannel):
         caller: Caller | None,
         within: float | None = None,
     ) -> R:
-        terms = self._terms(method, caller, within)
+        terms = await self._terms(method, caller, within)
         try:
-            return await method(requests, timeout=terms.timeout, metadata=terms.entries)
+            return await method(requests, **terms.options())
         except grpc.aio.AioRpcError as error:
-            raise to_domain_error(error, self.service, as_service=self._as_service) from None
+            raise self._understood(error) from None
 
     async def exchange(
         self,
@@ -167,8 +182,8 @@ class Channel(PolicedChannel):
         caller: Caller | None,
         within: float | None = None,
     ) -> AsyncGenerator[R, None]:
-        terms = self._terms(method, caller, within)
-        async for reply in self._replies(method(requests, timeout=terms.timeout, metadata=terms.entries)):
+        terms = await self._terms(method, caller, within)
+        async for reply in self._replies(method(requests, **terms.options())):
             yield reply
 
     async def _replies(
@@ -178,11 +193,16 @@ class Channel(PolicedChannel):
             async for reply in call:
                 yield reply
         except grpc.aio.AioRpcError as error:
-            raise to_domain_error(error, self.service, as_service=self._as_service) from None
+            raise self._understood(error) from None
         finally:
             call.cancel()
 
-    def _terms(self, method: object, caller: Caller | None, within: float | None) -> _Terms:
+    def _understood(self, error: grpc.aio.AioRpcError) -> DomainError:
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and not self._patience.has_connection():
+            return unavailable(error, self.service)
+        return to_domain_error(error, self.service, as_service=self._as_service)
+
+    async def _terms(self, method: object, caller: Caller | None, within: float | None) -> _Terms:
         policy = self.policy_of(method)
         if within is None:
             within = DEFAULT_DEADLINE if policy is None else policy.default_deadline
@@ -190,13 +210,16 @@ class Channel(PolicedChannel):
             within = min(within, caller.time_left() - MARGIN)
         if within <= 0:
             raise DeadlineExceeded()
+        began = clock.monotonic()
+        await self._patience.wait(within)
+        within = max(MARGIN, within - (clock.monotonic() - began))
         entries = metadata.outgoing(
             token=self._token(caller),
             tenant_id=caller.tenant_id if caller else None,
             request_id=caller.request_id if caller else None,
             traceparent=telemetry.current_traceparent(),
         )
-        return _Terms(within, entries)
+        return _Terms(within, entries, waits=not self._patience.is_over)
 
     def _with_request_id(self, method: object, request: Q) -> Q:
         """A change that names no request_id gets one, as its retries would otherwise be changes of their own."""

@@ -16,6 +16,7 @@ import grpc.aio
 import structlog
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2
+from prometheus_client import Gauge
 
 from bulkhead_kit.errors import DomainError, InvalidArgument
 from bulkhead_kit.interceptors.bodies import Bodies
@@ -38,6 +39,8 @@ REQUESTS_AT_ONCE: Final = 16
 MAX_WATCH_BYTES: Final = 200
 """Of the request: a name and nothing else."""
 
+_serving = Gauge("bulkhead_serving", "1 while this process says SERVING.")
+
 
 class _Servicer(health.aio.HealthServicer):  # type: ignore[misc]  # untyped upstream
     """A watch that is not kept gets its one answer and ends."""
@@ -47,6 +50,13 @@ class _Servicer(health.aio.HealthServicer):  # type: ignore[misc]  # untyped ups
         self._names = frozenset(names)
         self._watches: Counter[str] = Counter()
         """By connection."""
+        self.others_serve = False
+        """This process is leaving an address at which others go on."""
+
+    async def Check(self, request: health_pb2.HealthCheckRequest, context: Context) -> Any:  # noqa: N802  # grpc's name
+        if self.others_serve and request.service in self._names:
+            return Status(status=Status.SERVING)
+        return await super().Check(request, context)
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:  # noqa: N802  # grpc's name
         peer = context.peer()
@@ -107,11 +117,17 @@ class Health:
         await self._look()
         self._looking = asyncio.create_task(self._keep_looking(), name="health")
 
-    async def drain(self) -> None:
-        """NOT_SERVING for good: watching clients turn to other instances."""
+    async def drain(self, *, others_serve: bool = False) -> None:
+        """NOT_SERVING for good: watching clients send nothing more.
+
+        A watch is about its own connection, a check about the address: where other processes share that, a balancer
+        must not take all of them out because one leaves.
+        """
         if self._looking is not None:
             self._looking.cancel()
+        self._servicer.others_serve = others_serve and self.serving
         self.serving = False
+        _serving.set(False)
         await self._servicer.enter_graceful_shutdown()
 
     async def _keep_looking(self) -> None:
@@ -123,6 +139,7 @@ class Health:
         missing = await self._probe()
         if (missing is None) != self.serving or missing != self.missing:
             self.serving, self.missing = missing is None, missing
+            _serving.set(self.serving)
             await self._tell()
             if self.serving:
                 log.info("serving")

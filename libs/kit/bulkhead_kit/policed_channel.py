@@ -33,7 +33,7 @@ class PolicedChannel(grpc.aio.Channel):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._inner.close()
+        await self.close()
 
     async def close(self, grace: float | None = None) -> None:
         await self._inner.close(grace)

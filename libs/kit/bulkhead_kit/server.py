@@ -16,7 +16,7 @@ from google.protobuf import descriptor_pool, message_factory
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
-from bulkhead_kit import spelling, validation
+from bulkhead_kit import clock, spelling, validation
 from bulkhead_kit.health import Health, Ready
 from bulkhead_kit.interceptors.base import Chain, Handler
 from bulkhead_kit.policy import PolicyError, read_policies
@@ -28,6 +28,10 @@ log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.serv
 SETTLE: Final = 0.05
 CLEAN_UP: Final = 2.0
 """Seconds for the handlers that were cut off."""
+QUIET: Final = 0.2
+"""Seconds without a new call after which clients have heard that a process leaves a shared port."""
+MOST_UNQUIET: Final = 1.0
+"""Then whoever still calls does not listen to health."""
 Close = Callable[[], Awaitable[None]]
 
 
@@ -150,18 +154,23 @@ class Service:
         if self._options.reflection:
             names = [*self.server.services, health.SERVICE_NAME, reflection.SERVICE_NAME]
             reflection.enable_server_reflection(names, self.server.inner)
-        self.address = self._listen()
-        await self.server.start()
+        # Looked at first: a client that the port brings here, and that knows no other address, waits for nothing.
         await self.health.start()
+        try:
+            self.address = self._listen()
+        except AddressError:
+            await self.health.drain()
+            await self._close_all()
+            raise
+        await self.server.start()
         log.info("listening", service=self.name, address=self.address, serving=self.health.serving)
         return self.address
 
     async def stop(self) -> None:
-        await self.health.drain()
-        await asyncio.sleep(self._options.drain_delay)
+        await self.health.drain(others_serve=self._options.share_port)
+        await self._until_left_alone()
         await self._finish_calls()
-        while self.close:
-            await self.close.pop()()
+        await self._close_all()
         self._chain.flush()
         log.info("stopped", service=self.name)
 
@@ -198,6 +207,26 @@ class Service:
         except RuntimeError as error:
             raise AddressError(f"{self.name} cannot listen on {options.address}: is it in use?") from error
         return f"{host}:{port}"
+
+    async def _close_all(self) -> None:
+        while self.close:
+            await self.close.pop()()
+
+    async def _until_left_alone(self) -> None:
+        """grpc cuts off calls that come in while it says goodbye, so that first nobody must call any more.
+
+        Clients with other addresses use those meanwhile. At a shared port they have no other before this process is
+        gone: they wait, and it goes as soon as they are silent.
+        """
+        delay = self._options.drain_delay
+        if not self._options.share_port:
+            await asyncio.sleep(delay)
+            return
+        ends = clock.monotonic() + min(delay, MOST_UNQUIET)
+        seen = -1
+        while seen != self._chain.begun and clock.monotonic() < ends:
+            seen = self._chain.begun
+            await asyncio.sleep(QUIET)
 
     async def _finish_calls(self) -> None:
         grace = self._options.grace

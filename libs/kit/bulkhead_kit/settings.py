@@ -178,7 +178,10 @@ class ServiceSettings(Settings):
         None, description="Redis that counts calls for all processes; unset: each counts its own."
     )
     drain_seconds: float = Field(
-        0.5, ge=0, description="Time between saying NOT_SERVING and refusing calls, for load balancers to notice."
+        0.5,
+        ge=0,
+        description="Time between saying NOT_SERVING and refusing calls, for clients and load balancers to notice;"
+        " with SHARE_PORT until clients are silent, at most 1 s.",
     )
     grace_seconds: float = Field(10.0, ge=0, description="Time that running calls get to end at a stop.")
     tls_certificate: Path | None = Field(None, description="PEM file shown to every other side; with TLS_KEY: TLS.")

@@ -46,13 +46,7 @@ def to_domain_error(error: grpc.aio.AioRpcError, service: str, *, as_service: bo
     info, violations, retry_after = _details(error)
     kind = _kinds.get(error.code())
     if kind is None or info is None or info.reason not in _REASONS or (as_service and _is_ours(error, info)):
-        reason_name = info.reason if info is not None else ""
-        log.warning(
-            "upstream_failed", service=service, code=error.code().name, reason=reason_name, details=error.details()
-        )
-        return errors.Unavailable(
-            ErrorReason.SERVICE_UNAVAILABLE, f"the service {service} cannot answer now", metadata={"service": service}
-        )
+        return unavailable(error, service, reason=info.reason if info is not None else "")
     reason = ErrorReason.Value(info.reason)
     # Some kinds make their own text; here it is given.
     known = kind.__new__(kind)
@@ -65,6 +59,13 @@ def to_domain_error(error: grpc.aio.AioRpcError, service: str, *, as_service: bo
         retry_after=retry_after,
     )
     return known
+
+
+def unavailable(error: grpc.aio.AioRpcError, service: str, *, reason: str = "") -> DomainError:
+    log.warning("upstream_failed", service=service, code=error.code().name, reason=reason, details=error.details())
+    return errors.Unavailable(
+        ErrorReason.SERVICE_UNAVAILABLE, f"the service {service} cannot answer now", metadata={"service": service}
+    )
 
 
 def _is_ours(error: grpc.aio.AioRpcError, info: ErrorInfo) -> bool:

@@ -12,9 +12,15 @@ GRPC_METADATA_BYTES: Final = 32 << 10
 KEEPALIVE_SECONDS: Final = 60
 KEEPALIVE_ANSWER_SECONDS: Final = 20
 LEAST_PING_SECONDS: Final = 30
-# grpc's own two minutes would leave a service cut off long after the other one is back.
-RECONNECT_MS: Final = (200, 3000)
-"""First and longest pause between attempts to connect."""
+# grpc's own two minutes would leave a service cut off long after the other one is back. Of two processes that are
+# restarted one after the other, the first must have its clients again before the second leaves them.
+RECONNECT_MS: Final = (100, 1000)
+"""First and longest pause between attempts to connect; grpc adds up to a fifth."""
+CONNECT_MS: Final = 3000
+"""For one attempt."""
+NAMES_MS: Final = 2000
+"""Between two looks at a name whose addresses fail. By grpc's half a minute the processes that took the place of those
+it knew could all be gone again."""
 CONNECTION_AGE_SECONDS: Final = 30 * 60
 CONNECTION_GRACE_SECONDS: Final = 30
 STREAMS_A_CONNECTION: Final = 1000
@@ -48,8 +54,10 @@ def client_options(max_message_bytes: int) -> list[Option]:
     return [
         *common_options(max_message_bytes),
         ("grpc.initial_reconnect_backoff_ms", first),
-        ("grpc.min_reconnect_backoff_ms", longest),
+        # What this name means to grpc is how long an attempt may take at least.
+        ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
         ("grpc.max_reconnect_backoff_ms", longest),
+        ("grpc.dns_min_time_between_resolutions_ms", NAMES_MS),
     ]
 
 

@@ -48,6 +48,7 @@ def as_friend(asked: Caller | None) -> str:
 @asynccontextmanager
 async def connected(address: str, **how: Any) -> AsyncIterator[tuple[Channel, Any]]:
     how.setdefault("token", as_friend)
+    how.setdefault("patience", 0.3)
     async with connect(address, service="probe", contracts=[SERVICE], **how) as channel:
         yield channel, ProbeStub(channel)
 
@@ -318,7 +319,7 @@ def test_the_service_config_names_idempotent_methods_only() -> None:
     config = json.loads(service_config([SERVICE], read_policies([SERVICE])))
     (retried,) = config["methodConfig"]
     assert [one["method"] for one in retried["name"]] == ["Ask", "Download", "ChangeOnce"]
-    assert retried["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
+    assert retried["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE", "CANCELLED"]
     assert config["retryThrottling"] == {"maxTokens": 10, "tokenRatio": 0.1}
 
 

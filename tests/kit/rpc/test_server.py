@@ -246,6 +246,57 @@ async def test_processes_may_share_a_port() -> None:
             assert first.address == second.address
 
 
+async def test_a_process_that_leaves_a_shared_port_tells_its_clients_and_no_balancer() -> None:
+    options = ServerOptions(address="127.0.0.1:0", share_port=True, drain_delay=60.0)
+    async with running(options=options) as world, grpc.aio.insecure_channel(world.address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest(service=SERVICE))
+        assert (await watch.read()).status == Health.SERVING
+        began = clock.monotonic()
+        stopping = asyncio.create_task(world.service.stop())
+        assert (await watch.read()).status == Health.NOT_SERVING
+        assert (await health.Check(health_pb2.HealthCheckRequest(service=SERVICE))).status == Health.SERVING
+        await stopping
+        # Nobody called any more.
+        assert clock.monotonic() - began < 30
+
+
+async def test_a_process_that_cannot_serve_says_so_at_a_shared_port_too() -> None:
+    options = ServerOptions(address="127.0.0.1:0", share_port=True, drain_delay=60.0)
+    async with (
+        running(options=options, missing="the database") as world,
+        grpc.aio.insecure_channel(world.address) as channel,
+    ):
+        health = health_pb2_grpc.HealthStub(channel)
+        assert (await health.Check(health_pb2.HealthCheckRequest())).status == Health.NOT_SERVING
+        stopping = asyncio.create_task(world.service.stop())
+        await asyncio.sleep(0)
+        assert (await health.Check(health_pb2.HealthCheckRequest())).status == Health.NOT_SERVING
+        await stopping
+
+
+async def test_what_a_service_opened_is_closed_when_its_address_is_taken() -> None:
+    closed = []
+
+    async def close() -> None:
+        closed.append(True)
+
+    async with running() as world:
+        other = Service(
+            "other",
+            chain=world.chain,
+            options=ServerOptions(address=world.address),
+            ready=close,
+            register=world.servicer.register,
+            close=[close],
+        )
+        closed.clear()
+        with pytest.raises(AddressError):
+            await other.start()
+        # The look at health, and the end.
+        assert closed == [True, True]
+
+
 class Slow:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds

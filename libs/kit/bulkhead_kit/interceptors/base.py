@@ -67,6 +67,8 @@ class Chain:
         self._deadlines = Deadlines()
         self._bodies = Bodies()
         self._hearings = Hearings()
+        self.begun = 0
+        """Calls so far, of every kind."""
 
     @property
     def running(self) -> int:
@@ -98,6 +100,7 @@ class Chain:
         check = checker(policy, self._services)
 
         async def serve(incoming: Any, context: Context) -> bytes | None:
+            self.begun += 1
             call = metrics.begin(policy, context)
             deadlines.watch(call)
             try:
