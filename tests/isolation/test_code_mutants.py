@@ -10,6 +10,8 @@ import psycopg
 import pytest
 from bulkhead.rpc.v1.options_pb2 import Scope
 from bulkhead_kit.caller import Role
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
 
 from tests.isolation.code_mutants import MUTANTS, CodeMutant
 from tests.isolation.conftest import World
@@ -18,9 +20,11 @@ from tests.isolation.outcomes import call
 from tests.isolation.predicates import Watch, take_the_wall_down
 from tests.isolation.rpc_probes import RpcProber, methods_to_probe, name_of, policy_of
 from tests.isolation.samples import SAMPLES
+from tests.isolation.samples.base import name, rid
 from tests.isolation.state import changed, state_of
-from tests.isolation.world import Company
+from tests.isolation.world import Company, import_of
 from tests.support.builders import make_workspace
+from tests.support.client import message_class
 from tests.support.house import House
 from tests.support.parts import PARTS
 from tests.support.postgres import Databases
@@ -133,6 +137,8 @@ class Trial:
             found.append("shows names of the mirror")
         if name.endswith("/CreateWorkspace"):
             found += await self._in_a_new_tenant()
+        if name.endswith("/ImportItems"):
+            found += await self._what_only_a_mirror_has(method)
         return found
 
     async def _in_a_new_tenant(self) -> list[str]:
@@ -141,6 +147,23 @@ class Trial:
         await make_workspace(tenant.owner)
         workflow = await tenant.owner.issues.ListStatuses()
         return [] if workflow.statuses and workflow.transitions else ["a new tenant has no workflow"]
+
+    async def _what_only_a_mirror_has(self, method: MethodDescriptor) -> list[str]:
+        """A comment that was imported elsewhere is imported here, too."""
+        source = f"mirrored:{rid()}"
+        message = message_class(method.input_type.full_name)
+        request: list[Message] = [message(**fields) for fields in import_of(self.ours, source, name())]
+        await call(self.ours.client(Role.OWNER), method, request)
+        self.copies.add(mirror(self.admin, self.ours.tenant.tenant_id, marks_addresses=True))
+        here = (self.ours.tenant.tenant_id, source)
+        with self.admin.transaction():
+            self.admin.execute("set local session_replication_role = replica")
+            self.admin.execute("delete from issues.comments where tenant_id = %s and external_source = %s", here)
+        await call(self.ours.client(Role.OWNER), method, request)
+        counted = self.admin.execute(
+            "select count(*) from issues.comments where tenant_id = %s and external_source = %s", here
+        ).fetchone()
+        return [] if counted == (1,) else ["a comment that is only in the mirror was taken for one that is here"]
 
     async def with_their_ids(self, name: str) -> list[str]:
         prober = RpcProber(self.ours, self.theirs)
