@@ -26,6 +26,8 @@ from tests.support.parts import PARTS, docker_engine
 
 CHOICE = os.environ.get("BULKHEAD_TEST_POSTGRES", "auto")
 GIVEN_URL = os.environ.get("BULKHEAD_TEST_DATABASE_URL", "")
+TEMPLATE = os.environ.get("BULKHEAD_TEST_TEMPLATE", "")
+"""A database that was migrated before: a run within a run, by a mutant of the schema."""
 IMAGE = os.environ.get("BULKHEAD_TEST_POSTGRES_IMAGE", "postgres:18")
 LOGINS = (
     "bulkhead_identity_app",
@@ -96,7 +98,9 @@ class Databases:
 
     def template(self) -> str:
         """Migrated when first asked for: a run of unit tests does not pay for it."""
-        if self._template is None:
+        if self._template is None and TEMPLATE:
+            self._template = TEMPLATE
+        elif self._template is None:
             made = self.empty()
             migrations.upgrade_all(made.admin_dsn)
             self._template = made.name
