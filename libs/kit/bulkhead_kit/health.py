@@ -86,6 +86,7 @@ class Health:
         self._servicer = _Servicer(self._names)
         self._bodies = Bodies(places=REQUESTS_AT_ONCE)
         self._looking: asyncio.Task[None] | None = None
+        self._listening = False
         self.serving = False
         self.missing: str | None = "not probed yet"
 
@@ -117,6 +118,11 @@ class Health:
         await self._look()
         self._looking = asyncio.create_task(self._keep_looking(), name="health")
 
+    def listening(self) -> None:
+        """From now on who serves can be reached: the metrics say so to whoever stops the next process."""
+        self._listening = True
+        _serving.set(self.serving)
+
     async def drain(self, *, others_serve: bool = False) -> None:
         """NOT_SERVING for good: watching clients send nothing more.
 
@@ -139,7 +145,7 @@ class Health:
         missing = await self._probe()
         if (missing is None) != self.serving or missing != self.missing:
             self.serving, self.missing = missing is None, missing
-            _serving.set(self.serving)
+            _serving.set(self.serving and self._listening)
             await self._tell()
             if self.serving:
                 log.info("serving")

@@ -163,6 +163,7 @@ class Service:
             await self._close_all()
             raise
         await self.server.start()
+        self.health.listening()
         log.info("listening", service=self.name, address=self.address, serving=self.health.serving)
         return self.address
 
