@@ -43,7 +43,11 @@ _serving = Gauge("bulkhead_serving", "1 while this process says SERVING.")
 
 
 class _Servicer(health.aio.HealthServicer):  # type: ignore[misc]  # untyped upstream
-    """A watch that is not kept gets its one answer and ends."""
+    """A watch that is not kept gets its one answer and ends.
+
+    Watches are written here: upstream holds a lock meanwhile, and who watches and reads nothing would keep every change
+    from being told, and the process from its end.
+    """
 
     def __init__(self, names: Iterable[str]) -> None:
         super().__init__()
@@ -52,6 +56,13 @@ class _Servicer(health.aio.HealthServicer):  # type: ignore[misc]  # untyped ups
         """By connection."""
         self.others_serve = False
         """This process is leaving an address at which others go on."""
+        self._changed = asyncio.Event()
+        """Of what is told now; another takes its place with each change."""
+
+    def tell(self) -> None:
+        """To watches, what has been set."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Context) -> Any:  # noqa: N802  # grpc's name
         if self.others_serve and request.service in self._names:
@@ -70,7 +81,15 @@ class _Servicer(health.aio.HealthServicer):  # type: ignore[misc]  # untyped ups
     async def _keep(self, peer: str, request: health_pb2.HealthCheckRequest, context: Context) -> None:
         self._watches[peer] += 1
         try:
-            await super().Watch(request, context)
+            last = None
+            while True:
+                changed = self._changed
+                # Not our own, which is for those who do not watch.
+                now = await super().Check(request, context)
+                if now != last:
+                    await context.write(now)
+                last = now
+                await changed.wait()
         finally:
             self._watches[peer] -= 1
             if not self._watches[peer]:
@@ -135,6 +154,7 @@ class Health:
         self.serving = False
         _serving.set(False)
         await self._servicer.enter_graceful_shutdown()
+        self._servicer.tell()
 
     async def _keep_looking(self) -> None:
         while True:
@@ -166,3 +186,4 @@ class Health:
         status = Status.SERVING if self.serving else Status.NOT_SERVING
         for name in self._names:
             await self._servicer.set(name, status)
+        self._servicer.tell()
