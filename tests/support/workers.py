@@ -21,6 +21,7 @@ LONG: Final = (
     "tests/cli/test_postgres.py",
     "tests/isolation/test_code_mutants.py",
     "tests/system/test_processes.py",
+    "tests/system/rolling/test_rolling.py",
     "tests/scale/test_identity_queries.py",
     "tests/isolation/test_sql.py",
     "tests/migrations/test_up_and_down.py",
