@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import ExitStack
 
 import hypothesis.core
 import pytest
@@ -13,6 +14,7 @@ import pytest_asyncio
 from tests.support import seeds, workers
 from tests.support.house import House
 from tests.support.parts import PARTS, look_around
+from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import Databases, PostgresServer, ScratchDatabase, postgres_server
 
 
@@ -69,9 +71,13 @@ def databases(postgres: PostgresServer) -> Iterator[Databases]:
 
 @pytest.fixture(scope="module")
 def database(databases: Databases) -> Iterator[ScratchDatabase]:
-    """A migrated database of this test module's own."""
+    """A migrated database of this test module's own; with BULKHEAD_TEST_POOLER, logins come through a PgBouncer."""
     made = databases.clone()
-    yield made
+    with ExitStack() as stack:
+        if os.environ.get("BULKHEAD_TEST_POOLER"):
+            yield stack.enter_context(PgBouncer(databases.server)).through(made)
+        else:
+            yield made
     databases.drop(made)
 
 

@@ -34,7 +34,9 @@ async def as_app(
     house: House, tenant: Tenant, role: Role = Role.OWNER, *, importing: bool = False
 ) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
     """A transaction as the service's own login, with the context the kit would set; rolled back at the end."""
-    connection = await psycopg.AsyncConnection.connect(house.database.dsn("bulkhead_issues_app"))
+    connection = await psycopg.AsyncConnection.connect(
+        house.database.dsn("bulkhead_issues_app"), prepare_threshold=None
+    )
     try:
         await people.set_context(
             connection,

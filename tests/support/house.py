@@ -97,6 +97,7 @@ class House:
             "listen": "127.0.0.1:0",
             "database_url": self.database.dsn(f"bulkhead_{name}_app"),
             "keys_dir": self.mint.keys,
+            "database_pooler": self.database.pool_mode,
             "pool_min": 1,
             "pool_max": 8,
             "drain_seconds": 0.0,
@@ -132,7 +133,7 @@ class House:
         """As bulkhead_identity_app; for making persons and tenants."""
         if self._connection is None:
             self._connection = await psycopg.AsyncConnection.connect(
-                self.database.dsn("bulkhead_identity_app"), autocommit=True
+                self.database.dsn("bulkhead_identity_app"), autocommit=True, prepare_threshold=None
             )
         return self._connection
 

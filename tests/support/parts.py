@@ -45,5 +45,10 @@ def look_around() -> None:
         PARTS.found["Redis"] = "the services of every test counted their calls in BULKHEAD_TEST_REDIS_URL"
     elif server is not None:
         PARTS.found["Redis"] = f"{server}, for the tests of shared rate limits"
+    pgbouncer = shutil.which("pgbouncer", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
+    if pgbouncer is None:
+        PARTS.absent["pgbouncer"] = "no test called the services through a pooler in transaction mode"
+    else:
+        PARTS.found["PgBouncer"] = f"{pgbouncer}, for the tests of poolers"
     if server is None:
         PARTS.absent["redis-server"] = "no test shared rate limits between processes or killed what they share"

@@ -19,6 +19,7 @@ from urllib.parse import quote
 import psycopg
 from bulkhead_cli.postgres import EmbeddedPostgres
 from bulkhead_kit import migrations
+from bulkhead_kit.poolers import Pooler
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
@@ -72,11 +73,20 @@ class ScratchDatabase:
 
     server: PostgresServer
     name: str
+    pooler: PostgresServer | None = None
+    """What logins come through; administrators and relays never do."""
 
     def dsn(self, role: str) -> str:
         if role not in LOGINS:
             raise LookupError(f"{role} is no login role")
-        return self.server.url(self.name, role, password_of(role))
+        # Relays go past a pooler.
+        server = self.server if role.endswith("_relay") else self.pooler or self.server
+        return server.url(self.name, role, password_of(role))
+
+    @property
+    def pool_mode(self) -> Pooler:
+        """The setting that a service here needs."""
+        return "transaction" if self.pooler else "none"
 
     @property
     def admin_dsn(self) -> str:

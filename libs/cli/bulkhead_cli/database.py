@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import psycopg
 from bulkhead_kit import migrations
+from bulkhead_kit.poolers import NotDirectError
 from bulkhead_kit.roles import LOGINS, RoleFault, RolesRefusedError
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
@@ -39,6 +40,8 @@ def migrate(admin: str, passwords: Mapping[str, str], say: Callable[[str], None]
         migrations.prepare(admin, passwords=dict(passwords), adopt=adopt_roles)
     except RolesRefusedError as error:
         raise MendableError(f"Nothing was changed: {error}.", mend_roles(error.faults)) from None
+    except NotDirectError as error:
+        raise MendableError(f"Nothing was changed: {error}.", URL_MEND) from None
     except psycopg.errors.InsufficientPrivilege as error:
         raise MendableError(
             f"This login may not make the roles: {error.diag.message_primary}.",

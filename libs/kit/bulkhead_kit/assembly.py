@@ -184,6 +184,8 @@ def open_database(settings: ServiceSettings, url: str = "database_url", *, appli
         wait=settings.pool_wait_seconds,
         safe_only=settings.is_production,
         login=settings.login(url),
+        pooler=settings.database_pooler,
+        pooler_setting=settings.variable("database_pooler"),
     )
     return Database(settings.conninfo(url), pool, application=application or f"bulkhead_{settings.service}")
 

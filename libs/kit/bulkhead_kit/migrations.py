@@ -24,9 +24,12 @@ from sqlalchemy import Connection, Engine, create_engine, pool, text
 from sqlalchemy.exc import OperationalError
 
 from bulkhead_kit import roles
+from bulkhead_kit.poolers import demand_direct
 
 log = logging.getLogger(__name__)
 
+ADMINISTRATORS_URL = "MIGRATION_DATABASE_URL or --database-url"
+WHY_DIRECT = "migrations hold a lock and a role as long as their connection"
 LOCK_TIMEOUT_MS = 1_000
 LOCK_TRIES = 10
 # Any fixed number will do, as long as nothing else on the server uses it.
@@ -108,6 +111,7 @@ def prepare(url: str, *, passwords: dict[str, str] | None = None, adopt: bool = 
     with psycopg.connect(url, autocommit=True) as connection:
         # What an administrator who is no superuser has to leave to one.
         connection.add_notice_handler(_say_warning)
+        demand_direct(connection, ADMINISTRATORS_URL, WHY_DIRECT)
         connection.execute("select pg_advisory_lock(%s)", (ADVISORY_KEY,))
         connection.execute("set search_path = pg_catalog")
         roles.demand_ours(connection, adopt=adopt)
@@ -189,6 +193,7 @@ def _engine(url: str) -> Engine:
 def _run(url: str, which: Target, step: Callable[[Config], None]) -> None:
     """Raises the last error when a lock could not be had in ten tries; what was done before it stays done."""
     with psycopg.connect(url) as looking:
+        demand_direct(looking, ADMINISTRATORS_URL, WHY_DIRECT)
         looking.execute("set search_path = pg_catalog")
         roles.demand_ours(looking)
     engine = _engine(url)

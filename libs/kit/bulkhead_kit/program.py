@@ -15,6 +15,7 @@ from bulkhead_kit.assembly import Parts, RecordsDenials, Register, build, open_d
 from bulkhead_kit.db import Database
 from bulkhead_kit.keywatch import KeyFileError
 from bulkhead_kit.log_stream import open_missing_streams
+from bulkhead_kit.poolers import NotDirectError
 from bulkhead_kit.roles import RolesRefusedError
 from bulkhead_kit.server import AddressError
 from bulkhead_kit.services_auth import ServiceAllowList
@@ -117,7 +118,7 @@ def main(name: str, commands: Mapping[str, Callable[[], None]], arguments: Seque
     chosen = parser.parse_args(arguments).command
     try:
         commands[chosen]()
-    except (SettingsError, KeyFileError, AddressError, RolesRefusedError) as error:
+    except (SettingsError, KeyFileError, AddressError, NotDirectError, RolesRefusedError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - before there is a log, and for a person to read
         return 1
     return 0

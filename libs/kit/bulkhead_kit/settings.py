@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bulkhead_kit import exposure
 from bulkhead_kit.keyfiles import LEAST_SECRET, load_page_token_key
+from bulkhead_kit.poolers import Pooler
 from bulkhead_kit.rates.rate import ANY_METHOD, MINUTE, MethodRatesSetting, Rate, RateSetting
 from bulkhead_kit.tls import TlsFiles
 
@@ -205,6 +206,11 @@ class ServiceSettings(Settings):
         None, description="PostgreSQL URL of an administrator; for migrate."
     )
     database_password: SecretStr | None = Field(None, description="Password for a URL above that has none.")
+    database_pooler: Pooler = Field(
+        "none",
+        description="pool_mode of a pooler, such as PgBouncer, before the database of serve and work; relay and migrate"
+        " go past it.",
+    )
     pool_min: int = Field(2, ge=0, description="Database connections kept open.")
     pool_max: int = Field(16, ge=1, description="Database connections at most.")
     pool_wait_seconds: float = Field(2.0, gt=0, description="How long a call waits for one.")

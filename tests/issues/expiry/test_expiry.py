@@ -3,7 +3,7 @@ from __future__ import annotations
 import psycopg
 from bulkhead.issues.v1 import workspace_pb2
 from bulkhead_issues.expiry import actions
-from bulkhead_kit.db import Database
+from bulkhead_kit.db import Database, PoolSettings
 from bulkhead_kit.ids import new_id
 
 from tests.support.callers import worker_caller
@@ -22,7 +22,7 @@ async def test_answered_calls_are_kept_for_a_day_and_then_removed(house: House, 
             "update issues.request_ids set created_at = now() - interval '25 hours' where request_id = any(%s)",
             ([ids[0], ids[1]],),
         )
-    worker = Database(house.database.dsn("bulkhead_issues_worker"))
+    worker = Database(house.database.dsn("bulkhead_issues_worker"), PoolSettings(pooler=house.database.pool_mode))
     await worker.open()
     removed = [await actions.expire(worker, worker_caller("issues"), batch=1) for _ in range(3)]
     assert removed == [1, 1, 0]

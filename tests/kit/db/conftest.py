@@ -51,6 +51,10 @@ async def issues(database: ScratchDatabase) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def owner(database: ScratchDatabase) -> Make:
+    return make_owner(database)
+
+
+def make_owner(database: ScratchDatabase) -> Make:
     """Makes callers who are the owner of one tenant; keywords change what the test is about."""
     tenant, user = make_tenant(database)
 

@@ -6,7 +6,21 @@ from typing import Any, NamedTuple
 
 from bulkhead_kit.db import Id, Query, Time
 from bulkhead_kit.errors import AlreadyExists
-from sqlalchemy import ARRAY, Column, MetaData, Table, Text, any_, bindparam, func, insert, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    MetaData,
+    Table,
+    Text,
+    any_,
+    bindparam,
+    func,
+    insert,
+    literal_column,
+    select,
+    text,
+    update,
+)
 
 LABELS = Table(
     "labels",
@@ -64,6 +78,8 @@ NAP: Query[Any] = Query(text("select pg_sleep(0.002)"))
 def many(number: int) -> list[Query[Count]]:
     """As many different statements."""
     return [
-        Query(select((func.count() + n).label("number")).select_from(LABELS).where(_mine), row=Count)
+        Query(
+            select((func.count() + literal_column(str(n))).label("number")).select_from(LABELS).where(_mine), row=Count
+        )
         for n in range(number)
     ]

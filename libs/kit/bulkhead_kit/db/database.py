@@ -16,11 +16,13 @@ from sqlalchemy import Boolean, Column, Double, Integer, MetaData, Table, Text, 
 
 from bulkhead_kit import clock
 from bulkhead_kit.caller import Caller
+from bulkhead_kit.db.pooling import PoolerWatch
 from bulkhead_kit.db.query import Query
 from bulkhead_kit.db.refusals import unavailable
 from bulkhead_kit.db.session import Connection, Session, Traffic
 from bulkhead_kit.db.transaction import Reader, Snapshot, StaleContext, Transaction
 from bulkhead_kit.errors import DeadlineExceeded
+from bulkhead_kit.poolers import Pooler
 from bulkhead_kit.roles import FAULTS, LOGIN, Login, RoleFault, login_faults, said
 from bulkhead_kit.shares import Shares
 
@@ -93,6 +95,10 @@ class PoolSettings:
     """Whether servers with known holes are refused."""
     login: str = ""
     """The one that is worked with; connections of any other, or of a superuser, are refused. Empty takes each."""
+    pooler: Pooler = "none"
+    """Without statements prepared by name behind one in transaction mode; one that was not said is refused."""
+    pooler_setting: str = "DATABASE_POOLER"
+    """Where an operator says it."""
 
 
 class Database:
@@ -103,6 +109,7 @@ class Database:
         self._traffic = Traffic()
         self._shares = Shares(self._settings.max_size)
         self._returning: set[asyncio.Task[None]] = set()
+        self._watch = PoolerWatch(self._settings.pooler, self._settings.pooler_setting, self._traffic)
         self.refused: str | None = None
         """Why the server is not worked with, when it can be reached and must not be."""
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
@@ -195,6 +202,9 @@ class Database:
                 await asyncio.shield(returning)
 
     async def _checkout(self, caller: Caller, holder: tuple[Hashable, ...]) -> Connection:
+        if found := self._watch.found:
+            self.refused = found
+            raise unavailable()
         patience = min(self._settings.wait, caller.time_left())
         ends = clock.monotonic() + patience
         try:
@@ -218,12 +228,15 @@ class Database:
             await asyncio.shield(self._in_a_task(self._pool.putconn(connection)))
 
     async def _configure(self, connection: Connection) -> None:
-        self.refused = self._reason_against(connection)
-        if self.refused is not None:
+        try:
+            self.refused = self._reason_against(connection) or await self._watch.reason_against(connection)
+            if self.refused is not None:
+                # The pool tries again, later and later; meanwhile every call is answered UNAVAILABLE.
+                raise psycopg.OperationalError(self.refused)
+        except BaseException:
             await connection.close()
-            # The pool tries again, later and later; meanwhile every call is answered UNAVAILABLE.
-            raise psycopg.OperationalError(self.refused)
-        await connection.start_pipelining(self._traffic)
+            raise
+        await connection.start_pipelining(self._traffic, prepares=self._watch.prepares)
 
     def _reason_against(self, connection: Connection) -> str | None:
         """By what the server says of itself when it is connected to; no statement is sent."""

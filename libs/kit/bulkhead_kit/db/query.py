@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
@@ -23,7 +23,6 @@ Refusals = Mapping[str, Callable[[], DomainError]]
 
 # Only its compiler is used: of SQLAlchemy's PostgreSQL dialects it writes $1 and casts every typed bind.
 _dialect: Dialect = PGDialect_asyncpg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # untyped upstream
-_names = itertools.count(1)
 
 
 class Query(Generic[R]):
@@ -39,8 +38,9 @@ class Query(Generic[R]):
     def __init__(self, statement: Executable, row: type[R] | None = None, *, refuse: Refusals | None = None) -> None:
         compiled = statement.compile(dialect=_dialect)  # type: ignore[attr-defined]  # every Executable that is built here compiles
         assert isinstance(compiled, SQLCompiler)
-        self.name = b"q%d" % next(_names)
         self.sql = compiled.string.encode()
+        # Of its text: whatever lends us another's connection, a name never runs another statement.
+        self.name = b"q" + hashlib.blake2b(self.sql, digest_size=12).hexdigest().encode()
         self._binds: tuple[tuple[str, Encoder], ...] = tuple(
             (name, encoder_for(compiled.binds[name].type)) for name in compiled.positiontup or ()
         )

@@ -119,8 +119,9 @@ def _general(state: str, error: psycopg.Error) -> Exception:
         return errors.DeadlineExceeded()
     if state in ("40001", "40P01", "55P03"):
         return errors.Aborted(ErrorReason.CONFLICT, "another call changed the same things first; try again")
-    if state == "0A000":
-        # A migration changed what a prepared statement returns; the next try prepares it anew.
+    if state in ("0A000", "26000", "42P05"):
+        # A migration changed what a prepared statement returns, or a pooler lent the server's connection to somebody
+        # else: the next try prepares it anew.
         return unavailable()
     if state == "42501":
         return errors.PermissionDenied(ErrorReason.CALLER_NOT_ALLOWED, "the caller may not do this")

@@ -24,6 +24,7 @@ _BINARY = pq.Format.BINARY
 _SYNC = pq.ExecStatus.PIPELINE_SYNC
 _ABORTED = pq.ExecStatus.PIPELINE_ABORTED
 _FAILED = pq.ExecStatus.FATAL_ERROR
+_STRAYED = (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement)
 PREPARED_MAX = 500
 """Statements kept prepared on one connection; beyond it the least used one is closed."""
 
@@ -34,6 +35,8 @@ class Traffic:
 
     round_trips: int = 0
     statements: int = 0
+    strayed: int = 0
+    """Prepared statements that were not where they had been left: a pooler lends the server to several clients."""
 
 
 class Connection(psycopg.AsyncConnection[Any]):
@@ -41,10 +44,13 @@ class Connection(psycopg.AsyncConnection[Any]):
 
     prepared: OrderedDict[bytes, None]
     traffic: Traffic
+    pooled: bool = False
+    prepares: bool
 
-    async def start_pipelining(self, traffic: Traffic) -> None:
+    async def start_pipelining(self, traffic: Traffic, *, prepares: bool = True) -> None:
         self.prepared = OrderedDict()
         self.traffic = traffic
+        self.prepares = prepares
         self.pgconn.nonblocking = 1
         self.pgconn.enter_pipeline_mode()
 
@@ -98,10 +104,11 @@ class Session:
 
     def add(self, query: Query[Any], values: Mapping[str, Any]) -> None:
         parameters, formats = query.encode(values)
-        prepared = self._connection.prepared
-        if query.uses_left:
-            query.uses_left -= 1
-            self._connection.traffic.statements += 1
+        connection = self._connection
+        prepared = connection.prepared
+        if query.uses_left or not connection.prepares:
+            query.uses_left = max(0, query.uses_left - 1)
+            connection.traffic.statements += 1
             self._pgconn.send_query_params(query.sql, parameters, param_formats=formats, result_format=_BINARY)
             self._queued.append((query, None))
             return
@@ -136,7 +143,9 @@ class Session:
             failure = Failed(errors.error_from_result(received[-1]), None)
         if failure is not None:
             self._keep_account()
-            if isinstance(failure.error, errors.FeatureNotSupported):
+            if isinstance(failure.error, _STRAYED):
+                self._connection.traffic.strayed += self._connection.pooled
+            if isinstance(failure.error, (errors.FeatureNotSupported, *_STRAYED)):
                 # A plan no longer fits its table. Made anew it would need a name of its own: a new connection has all.
                 await self._connection.close()
             raise failure

@@ -16,6 +16,7 @@ from bulkhead_kit.outbox.calls import Append, AuditClient
 from bulkhead_kit.outbox.relay import Relay, Tuning
 from bulkhead_kit.outbox.rows import Outbox, connect
 from bulkhead_kit.outbox.tenants import pause
+from bulkhead_kit.poolers import NotDirectError
 from bulkhead_kit.roles import RolesRefusedError
 from bulkhead_kit.services_auth import ServiceTokens
 from bulkhead_kit.settings import ServiceSettings
@@ -67,6 +68,8 @@ async def keep_delivering(
             await _mandate(url, schema, append, metrics, stop, tuning)
         except (psycopg.Error, OSError, TimeoutError) as error:
             log.warning("relay_lost_database", error=str(error).strip())
+        except NotDirectError as error:
+            log.error("relay_behind_pooler", detail=str(error), setting=_setting(schema))
         except RolesRefusedError as error:
             # It tries again, later and later: `bulkhead doctor` says what to do meanwhile.
             log.error("roles_refused", detail=str(error))
@@ -82,7 +85,7 @@ async def _mandate(
     url: str, schema: str, append: Append, metrics: RelayMetrics, stop: asyncio.Event, tuning: Tuning
 ) -> None:
     """From one connection to its end."""
-    connection = await connect(url)
+    connection = await connect(url, _setting(schema))
     try:
         outbox = Outbox(connection, schema)
         if faults := await outbox.role_faults():
@@ -94,6 +97,10 @@ async def _mandate(
         await Relay(outbox, append, metrics, tuning).run(stop)
     finally:
         await connection.close()
+
+
+def _setting(schema: str) -> str:
+    return f"BULKHEAD_{schema.upper()}_RELAY_DATABASE_URL"
 
 
 async def _stand_by(outbox: Outbox, stop: asyncio.Event) -> bool:
@@ -118,7 +125,7 @@ async def _wait(stop: asyncio.Event, seconds: float) -> None:
 
 
 async def _retry(settings: ServiceSettings) -> int:
-    connection = await connect(settings.conninfo("relay_database_url"))
+    connection = await connect(settings.conninfo("relay_database_url"), settings.variable("relay_database_url"))
     try:
         return await Outbox(connection, settings.service).retry(None)
     finally:

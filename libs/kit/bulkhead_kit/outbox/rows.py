@@ -17,10 +17,12 @@ import psycopg
 from psycopg.rows import AsyncRowFactory, class_row, scalar_row
 from psycopg.sql import SQL, Composed, Identifier
 
+from bulkhead_kit.poolers import REFUSES_OPTIONS, SERVER_PROCESS, NotDirectError
 from bulkhead_kit.roles import FAULTS, LOGIN, Login, RoleFault, login_faults
 
 R = TypeVar("R")
 
+WHY_DIRECT: Final = "a relay holds its lock as long as its connection"
 PATIENCE: Final = 15.0
 SESSION: Final = (
     "-c statement_timeout=10s -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
@@ -202,8 +204,29 @@ class Outbox:
             return (await self._connection.execute(self._sql[text], values)).rowcount
 
 
-async def connect(url: str) -> psycopg.AsyncConnection[Any]:
-    """A direct connection: a pooler in transaction mode would give the lock to whoever comes next."""
+async def connect(url: str, setting: str = "RELAY_DATABASE_URL") -> psycopg.AsyncConnection[Any]:
+    """A direct connection: a pooler in transaction mode would give the lock to whoever comes next.
+
+    Raises NotDirectError, naming the setting that the URL is in.
+    """
+    try:
+        connection = await _connect(url)
+    except psycopg.OperationalError as error:
+        if REFUSES_OPTIONS in str(error):
+            raise NotDirectError(setting, WHY_DIRECT) from error
+        raise
+    try:
+        async with asyncio.timeout(PATIENCE):
+            row = await (await connection.execute(SERVER_PROCESS)).fetchone()
+        if row is None or row[0] != connection.info.backend_pid:
+            raise NotDirectError(setting, WHY_DIRECT)
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
+
+
+async def _connect(url: str) -> psycopg.AsyncConnection[Any]:
     return await psycopg.AsyncConnection.connect(
         url,
         autocommit=True,
