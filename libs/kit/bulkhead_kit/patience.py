@@ -15,8 +15,8 @@ import grpc
 import grpc.aio
 
 PATIENCE: Final = 5.0
-"""More than a connection to the next process needs: a drain at a shared port (1 s), the pause between attempts (1.2 s),
-names looked up again (2 s)."""
+"""More than a connection to the next process needs: a drain at a shared port (2 s at most) and the pause between
+attempts (1.2 s), or names looked up again (2 s)."""
 
 READY: Final = grpc.ChannelConnectivity.READY
 FAILING: Final = grpc.ChannelConnectivity.TRANSIENT_FAILURE

@@ -29,8 +29,8 @@ SETTLE: Final = 0.05
 CLEAN_UP: Final = 2.0
 """Seconds for the handlers that were cut off."""
 QUIET: Final = 0.2
-"""Seconds without a new call after which clients have heard that a process leaves a shared port."""
-MOST_UNQUIET: Final = 1.0
+"""Seconds without a new call after which clients have heard that a process leaves."""
+MOST_UNQUIET: Final = 2.0
 """Then whoever still calls does not listen to health."""
 Close = Callable[[], Awaitable[None]]
 
@@ -220,10 +220,11 @@ class Service:
         gone: they wait, and it goes as soon as they are silent.
         """
         delay = self._options.drain_delay
-        if not self._options.share_port:
-            await asyncio.sleep(delay)
+        if not delay:
             return
-        ends = clock.monotonic() + min(delay, MOST_UNQUIET)
+        if not self._options.share_port:
+            await asyncio.sleep(delay - QUIET)
+        ends = clock.monotonic() + MOST_UNQUIET
         seen = -1
         while seen != self._chain.begun and clock.monotonic() < ends:
             seen = self._chain.begun

@@ -182,7 +182,7 @@ class ServiceSettings(Settings):
         0.5,
         ge=0,
         description="Time between saying NOT_SERVING and refusing calls, for clients and load balancers to notice;"
-        " with SHARE_PORT until clients are silent, at most 1 s.",
+        " where they still call then, at most 2 s more; with SHARE_PORT until they are silent, at most 2 s.",
     )
     grace_seconds: float = Field(10.0, ge=0, description="Time that running calls get to end at a stop.")
     tls_certificate: Path | None = Field(None, description="PEM file shown to every other side; with TLS_KEY: TLS.")

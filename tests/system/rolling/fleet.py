@@ -1,7 +1,9 @@
-"""Two processes of each service, by mTLS, behind one name each: at two addresses, or at one port."""
+"""Two processes of each service, by mTLS, behind one name each: at two addresses, at one port, or at an address that is
+new with each start, as a cluster gives them."""
 
 from __future__ import annotations
 
+import itertools
 import signal
 import subprocess
 import sys
@@ -23,9 +25,8 @@ from tests.support.postgres import ScratchDatabase
 from tests.support.tokens import Mint
 from tests.system.rolling.names import name_server
 
-Layout = Literal["two addresses", "one port"]
-LAYOUTS: Final[tuple[Layout, ...]] = ("two addresses", "one port")
-HOSTS: Final = ("127.0.0.1", "127.0.0.2")
+Layout = Literal["two addresses", "one port", "new addresses"]
+LAYOUTS: Final[tuple[Layout, ...]] = ("two addresses", "one port", "new addresses")
 SOON: Final = 60.0
 UNCOUNTED: Final = "999999999/minute"
 
@@ -33,6 +34,8 @@ UNCOUNTED: Final = "999999999/minute"
 @dataclass
 class Replica:
     service: str
+    host: str
+    port: int
     settings: dict[str, str]
     metrics: str
     path: Path
@@ -41,10 +44,11 @@ class Replica:
 
     def start(self) -> None:
         prefix = f"BULKHEAD_{self.service.upper()}_"
+        settings = self.settings | {"LISTEN": f"{self.host}:{self.port}"}
         with self.path.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", f"bulkhead_{self.service}", "serve"],
-                env=inherited_environment() | {prefix + key: value for key, value in self.settings.items()},
+                env=inherited_environment() | {prefix + key: value for key, value in settings.items()},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -87,18 +91,22 @@ class Fleet:
         self.tls = {name: authority.issue(name) for name in (*services, "client")}
         self.targets: dict[str, str] = {}
         """By service: what clients are given."""
+        self._hosts = (f"127.0.0.{number}" for number in itertools.count(1))
+        self._named: dict[str, list[str]] = {}
+        """What the name of each service leads to."""
         self.replicas: dict[str, list[Replica]] = {}
 
     @contextmanager
     def started(self) -> Iterator[Fleet]:
         with ExitStack() as stack:
-            hosts = HOSTS if self.layout == "two addresses" else HOSTS[:1]
-            names = stack.enter_context(name_server(dict.fromkeys(self.services, hosts)))
+            names = stack.enter_context(name_server(self._named))
             ports = Ports(self.folder / "port").offers()
             for name in self.services:
                 port = next(ports)
                 self.targets[name] = f"dns://{names}/{name}:{port}"
-                self.replicas[name] = [self._replica(name, number, port, next(ports)) for number in range(2)]
+                hosts = [next(self._hosts)] * 2 if self.layout == "one port" else [next(self._hosts), next(self._hosts)]
+                self.replicas[name] = [self._replica(name, host, port, next(ports)) for host in hosts]
+                self._named[name] = sorted(set(hosts))
             replicas = [replica for each in self.replicas.values() for replica in each]
             for replica in replicas:
                 replica.start()
@@ -107,14 +115,21 @@ class Fleet:
                 replica.wait_serving()
             yield self
 
-    def _replica(self, name: str, number: int, port: int, metrics: int) -> Replica:
+    def restart(self, replica: Replica) -> None:
+        moves, named = self.layout == "new addresses", self._named[replica.service]
+        if moves:
+            named.remove(replica.host)
+            replica.host = next(self._hosts)
+        replica.restart()
+        if moves:
+            named.append(replica.host)
+
+    def _replica(self, name: str, host: str, port: int, metrics: int) -> Replica:
         """Nothing is set that bears on restarts but what makes the layout."""
-        shared = self.layout == "one port"
         files = self.tls[name]
         settings = {
-            "LISTEN": f"{HOSTS[0 if shared else number]}:{port}",
             "METRICS_LISTEN": f"127.0.0.1:{metrics}",
-            "SHARE_PORT": str(shared).lower(),
+            "SHARE_PORT": str(self.layout == "one port").lower(),
             "DATABASE_URL": self.database.dsn(f"bulkhead_{name}_app"),
             "KEYS_DIR": str(self.mint.keys),
             "POOL_MAX": "8",
@@ -125,4 +140,5 @@ class Fleet:
             "RATE_PER_TENANT": UNCOUNTED,
             "LOG_FORMAT": "json",
         }
-        return Replica(name, settings, f"127.0.0.1:{metrics}", self.folder / f"{name}-{number}.log")
+        log = self.folder / f"{name}-{metrics}.log"
+        return Replica(name, host, port, settings, f"127.0.0.1:{metrics}", log)
