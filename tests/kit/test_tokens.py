@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from tests.support.forged import P384, STRANGER, Forge
 
@@ -128,6 +130,23 @@ def test_an_expired_token_says_so_and_only_when_it_was_real(hands: clock.ManualC
 
 def test_clocks_may_differ_by_30_seconds() -> None:
     assert verifier().verify(FORGE.with_claims(iat=NOW + 30, nbf=NOW + 30)).exp == NOW + 300
+
+
+def test_what_is_refused_for_its_time_is_counted_and_the_signers_clock_is_told_of(hands: clock.ManualClock) -> None:
+    def counted(how: str) -> float:
+        return REGISTRY.get_sample_value("bulkhead_tokens_out_of_time_total", {"how": how}) or 0.0
+
+    before, check = (counted("early"), counted("expired")), verifier()
+    hands.advance(3600)
+    early = {"iat": NOW + 7200, "exp": NOW + 7500}
+    with capture_logs() as logs:
+        for _ in range(2):
+            assert outcome(check.verify, FORGE.with_claims(**early)) == REFUSED
+        assert outcome(check.verify, FORGE.signed(FORGE.header, CLAIMS | early, STRANGER)) == REFUSED
+        outcome(check.verify, GOOD)
+    assert (counted("early"), counted("expired")) == (before[0] + 2, before[1] + 1)
+    assert [entry["kid"] for entry in logs if entry["event"] == "token_from_the_future"] == [KID]
+    assert "3600 s from now" in logs[0]["detail"]
 
 
 def test_a_token_without_a_tenant_and_an_admins_token() -> None:

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.algorithms import ECAlgorithm
 
-from bulkhead_kit import base64url, clock, strict_json
+from bulkhead_kit import base64url, clock, strict_json, token_times
 from bulkhead_kit.caller import Role
 from bulkhead_kit.errors import Unauthenticated
 from bulkhead_kit.keysets import KeySet
@@ -135,16 +135,20 @@ class Verifier(Generic[C]):
         payload = _object(signed.partition(".")[2])
         if payload.get("iss") != self._issuer_of(kid) or payload.get("aud") != self._audience:
             invalid()
-        self._check_times(payload)
+        self._check_times(payload, kid)
         return self._parse(payload)
 
-    def _check_times(self, payload: Json) -> None:
+    def _check_times(self, payload: Json, kid: str) -> None:
         now = clock.unix()
         issued, expires = integer(payload, "iat"), integer(payload, "exp")
         starts = integer(payload, "nbf") if "nbf" in payload else issued
-        if max(issued, starts) > now + SKEW or not 0 < expires - issued <= self._max_lifetime:
+        if not 0 < expires - issued <= self._max_lifetime:
+            invalid()
+        if (ahead := max(issued, starts) - now) > SKEW:
+            token_times.early(kid, ahead)
             invalid()
         if expires + SKEW <= now:
+            token_times.expired()
             raise Unauthenticated(ErrorReason.TOKEN_EXPIRED, "the token has expired: refresh it")
 
 
