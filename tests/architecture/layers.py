@@ -63,7 +63,7 @@ def _may_import(role: str, other: str) -> bool:
 
 def below_main(source: Source) -> Iterator[tuple[int, str]]:
     for line, module in imports(source):
-        if re.match(r"bulkhead_\w+\.__main__\b", module):
+        if re.match(r"bulkhead_(?!kit\b)\w+\.(__main__|serving|working)\b", module):
             yield line, f"imports {module}: nothing stands above it"
 
 
@@ -118,9 +118,9 @@ RULES = [
         within=("services/",),
     ),
     Rule(
-        "nothing imports __main__",
+        "nothing imports what puts a process together",
         below_main,
-        Source(f"{_SLICE}/handler.py", "from bulkhead_issues.__main__ import build"),
+        Source(f"{_SLICE}/handler.py", "from bulkhead_issues.serving import build"),
     ),
     Rule(
         "rules are pure",
@@ -137,13 +137,13 @@ RULES = [
     ),
     Rule(
         "messages live in wire and handler",
-        _only_in(("wire", "handler", "__main__"), ("bulkhead.", "google.protobuf"), "messages belong into wire.py"),
+        _only_in(("wire", "handler", "serving"), ("bulkhead.", "google.protobuf"), "messages belong into wire.py"),
         Source(f"{_SLICE}/actions.py", "from bulkhead.issues.v1 import label_pb2"),
         within=("services/",),
     ),
     Rule(
         "gRPC ends at the handler",
-        _only_in(("handler", "__main__"), ("grpc",), "below the handler nobody knows gRPC"),
+        _only_in(("handler", "serving"), ("grpc",), "below the handler nobody knows gRPC"),
         Source(f"{_SLICE}/store.py", "import grpc"),
         within=("services/",),
     ),

@@ -164,7 +164,7 @@ def _services(ours: Company, method: MethodDescriptor, policy: MethodPolicy) -> 
 
 def _allowed_services(method: MethodDescriptor) -> list[str]:
     package = method.full_name.split(".")[1]
-    allow_list = importlib.import_module(f"bulkhead_{package}.__main__").ALLOWED
+    allow_list = importlib.import_module(f"bulkhead_{package}.serving").ALLOWED
     full_name = f"{method.containing_service.full_name}/{method.name}"
     return [name for name in SERVICES if allow_list.allows(name, full_name)]
 

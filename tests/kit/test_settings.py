@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bulkhead_kit import assembly, program, settings
+from bulkhead_kit import assembly, settings, starting
 from bulkhead_kit.keyfiles import generate_keys
 from bulkhead_kit.rates.rate import Rate
-from bulkhead_kit.server import AddressError
 from bulkhead_kit.services_auth import ServiceAllowList
 from bulkhead_kit.settings import Address, ServiceSettings, Settings, SettingsError
+from bulkhead_kit.start_error import AddressError
 from bulkhead_kit.tls import TlsFiles
 from pydantic import Field
 
@@ -122,7 +122,7 @@ def test_a_taken_address_of_metrics_is_named(monkeypatch: pytest.MonkeyPatch) ->
         address = f"[::1]:{taken.getsockname()[1]}"
         monkeypatch.setenv("BULKHEAD_PROBE_METRICS_LISTEN", address)
         with pytest.raises(AddressError, match=f"METRICS_LISTEN: nothing can listen on {re.escape(address)}"):
-            program.start_metrics(ProbeSettings.load())
+            starting.start_metrics(ProbeSettings.load())
 
 
 def test_a_command_names_the_secret_it_lacks() -> None:

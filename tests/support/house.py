@@ -1,4 +1,4 @@
-"""The three services in this process, on free ports, built by the functions their __main__ uses, called for real."""
+"""The three services in this process, on free ports, built by the functions their processes use, called for real."""
 
 from __future__ import annotations
 
@@ -113,8 +113,8 @@ class House:
             **more,
         }
         kind = getattr(importlib.import_module(f"bulkhead_{name}.settings"), f"{name.title()}Settings")
-        main = importlib.import_module(f"bulkhead_{name}.__main__")
-        service: Service = main.build(kind(**settings))
+        serving = importlib.import_module(f"bulkhead_{name}.serving")
+        service: Service = serving.build(kind(**settings))
         return service
 
     async def stop(self) -> None:

@@ -6,77 +6,32 @@ ports.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cache, cached_property
+from collections.abc import Callable, Iterable
+from functools import cache
 
 import grpc.aio
 from prometheus_client import Counter
 
 from bulkhead_kit import telemetry
 from bulkhead_kit.api_keys import ApiKeyLookup
-from bulkhead_kit.caller import Caller
-from bulkhead_kit.client import Channel, connect
-from bulkhead_kit.db import Database, PoolSettings
+from bulkhead_kit.db import Database
 from bulkhead_kit.denials import Denials, Record, through_outbox
 from bulkhead_kit.interceptors.base import Chain
 from bulkhead_kit.interceptors.caller import ApiKeys, Callers
 from bulkhead_kit.interceptors.limits import Limits
 from bulkhead_kit.interceptors.telemetry import RpcMetrics
-from bulkhead_kit.keyfiles import ACCESS, SERVICES, load_public_keys, load_signer
-from bulkhead_kit.page_tokens import PageTokens
+from bulkhead_kit.keyfiles import ACCESS, SERVICES, load_public_keys
+from bulkhead_kit.parts import Close, Parts, open_database
 from bulkhead_kit.policy import read_policies
 from bulkhead_kit.rates.keys import LimitedLookup
 from bulkhead_kit.rates.limiter import RateLimits, Rates
 from bulkhead_kit.rates.rate import ANY_METHOD
 from bulkhead_kit.rates.refusals import Refusals
-from bulkhead_kit.rates.shared import RedisCounts
 from bulkhead_kit.readiness import Readiness
-from bulkhead_kit.server import Close, ServerOptions, Service
-from bulkhead_kit.services_auth import Authenticator, ServiceAllowList, ServiceTokens, service_verifier
+from bulkhead_kit.server import ServerOptions, Service
+from bulkhead_kit.services_auth import Authenticator, ServiceAllowList, service_verifier
 from bulkhead_kit.settings import ServiceSettings, SettingsError
 from bulkhead_kit.tokens import access_verifier
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What servicers are made of. Everything is made on first use, so that a service pays for what it uses."""
-
-    settings: ServiceSettings
-    database: Database
-    closing: list[Close] = field(default_factory=list)
-    databases: list[Database] = field(default_factory=list)
-    """Others than the service's own, opened with it."""
-
-    @cached_property
-    def page_tokens(self) -> PageTokens:
-        return PageTokens(self.settings.page_token_secret())
-
-    @cached_property
-    def service_tokens(self) -> ServiceTokens:
-        name = self.settings.service
-        return ServiceTokens(name, load_signer(self.settings.keys_dir, name))
-
-    def other_database(self, role: str) -> Database:
-        """A small pool under another role, from the setting `<role>_database_url`; opened and closed with the rest."""
-        settings = self.settings.model_copy(update={"pool_min": 0, "pool_max": min(4, self.settings.pool_max)})
-        database = open_database(settings, f"{role}_database_url", application=f"bulkhead_{role}")
-        self.databases.append(database)
-        self.closing.append(database.close)
-        return database
-
-    def channel(self, service: str, address: str, contracts: Sequence[str]) -> Channel:
-        """A channel to another service, on which we prove ourselves; closed with the process."""
-        tokens = self.service_tokens
-        self.settings.demand_protected_call(service)
-
-        def token(caller: Caller | None) -> str:
-            return tokens.token(service, caller.tenant_id if caller is not None else None)
-
-        channel = connect(address, service=service, contracts=contracts, token=token, tls=self.settings.tls())
-        self.closing.append(channel.close)
-        return channel
-
 
 Register = Callable[[Parts, grpc.aio.Server], None]
 RecordsDenials = Callable[[Database], Record]
@@ -145,6 +100,8 @@ def _rate_limits(settings: ServiceSettings, closing: list[Close]) -> RateLimits 
     if settings.redis_url is None:
         return RateLimits(rates, _rate_metrics())
     settings.demand_protected_redis()
+    from bulkhead_kit.rates.shared import RedisCounts  # noqa: PLC0415 - slow to load, and few installations share counts
+
     try:
         shared = RedisCounts(settings.redis_url.get_secret_value(), settings.service, _rate_metrics())
     except ValueError:
@@ -174,20 +131,6 @@ def _demand_methods(settings: ServiceSettings, services: Iterable[str]) -> None:
     if strange := settings.method_rates().keys() - methods - {ANY_METHOD}:
         name = settings.variable("rate_per_method")
         raise SettingsError(f"{name} names what is no method of {settings.service}: {', '.join(sorted(strange))}")
-
-
-def open_database(settings: ServiceSettings, url: str = "database_url", *, application: str = "") -> Database:
-    """The pool for one of the settings' URLs, not yet connecting."""
-    pool = PoolSettings(
-        min_size=settings.pool_min,
-        max_size=settings.pool_max,
-        wait=settings.pool_wait_seconds,
-        safe_only=settings.is_production,
-        login=settings.login(url),
-        pooler=settings.database_pooler,
-        pooler_setting=settings.variable("database_pooler"),
-    )
-    return Database(settings.conninfo(url), pool, application=application or f"bulkhead_{settings.service}")
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -10,6 +11,9 @@ from uuid_utils.compat import uuid7
 from bulkhead_kit.errors import InvalidArgument
 
 _canonical = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE).fullmatch
+
+PLATFORM_LOG: Final = UUID("00000000-0000-0000-0000-000000000001")
+"""The reserved tenant of the log of what happens outside any tenant; same value as app.platform_log_id()."""
 
 
 def new_id() -> UUID:

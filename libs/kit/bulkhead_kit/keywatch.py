@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from bulkhead_kit import clock
 from bulkhead_kit.keysets import KeySet
+from bulkhead_kit.start_error import StartError
 from bulkhead_kit.tokens import Signer
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.keys")
@@ -27,7 +28,7 @@ PublicKeys = Mapping[str, ec.EllipticCurvePublicKey]
 _Stamp = tuple[int, int, int] | None
 
 
-class KeyFileError(Exception):
+class KeyFileError(StartError):
     """A key file is missing, unreadable or open to others; the text says which and what to do."""
 
 

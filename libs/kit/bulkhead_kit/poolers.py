@@ -11,6 +11,8 @@ from typing import Any, Final, Literal
 
 import psycopg
 
+from bulkhead_kit.start_error import StartError
+
 Pooler = Literal["none", "session", "transaction"]
 
 SERVER_PROCESS: Final = "select pg_backend_pid()"
@@ -18,7 +20,7 @@ REFUSES_OPTIONS: Final = "startup parameter"
 """In the words of PgBouncer, which knows few of what a client may ask for at its start."""
 
 
-class NotDirectError(Exception):
+class NotDirectError(StartError):
     """A pooler stands where work needs a connection of its own."""
 
     def __init__(self, setting: str, why: str) -> None:

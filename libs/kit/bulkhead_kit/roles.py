@@ -12,6 +12,8 @@ from typing import Any, Final, NamedTuple
 
 import psycopg
 
+from bulkhead_kit.start_error import StartError
+
 OWNERS: Final = ("bulkhead_app_owner", "bulkhead_identity_owner", "bulkhead_issues_owner", "bulkhead_audit_owner")
 DEFINERS: Final = (
     "bulkhead_identity_definer",
@@ -46,7 +48,7 @@ class RoleFault(NamedTuple):
     """A statement for a superuser; empty where there is more than one way."""
 
 
-class RolesRefusedError(Exception):
+class RolesRefusedError(StartError):
     """Roles of the server are not to be trusted. Nothing was changed."""
 
     def __init__(self, faults: Sequence[RoleFault]) -> None:

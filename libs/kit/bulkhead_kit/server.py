@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,7 +19,9 @@ from grpc_reflection.v1alpha import reflection
 from bulkhead_kit import clock, spelling, validation
 from bulkhead_kit.health import Health, Ready
 from bulkhead_kit.interceptors.base import Chain, Handler
+from bulkhead_kit.parts import Close
 from bulkhead_kit.policy import PolicyError, read_policies
+from bulkhead_kit.start_error import AddressError
 from bulkhead_kit.tls import TlsFiles
 from bulkhead_kit.transport import MAX_MESSAGE_BYTES, server_options
 
@@ -32,11 +34,6 @@ QUIET: Final = 0.2
 """Seconds without a new call after which clients have heard that a process leaves."""
 MOST_UNQUIET: Final = 2.0
 """Then whoever still calls does not listen to health."""
-Close = Callable[[], Awaitable[None]]
-
-
-class AddressError(Exception):
-    """The address cannot be listened on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

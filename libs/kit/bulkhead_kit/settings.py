@@ -23,12 +23,13 @@ from bulkhead_kit import exposure
 from bulkhead_kit.keyfiles import LEAST_SECRET, load_page_token_key
 from bulkhead_kit.poolers import Pooler
 from bulkhead_kit.rates.rate import ANY_METHOD, MINUTE, MethodRatesSetting, Rate, RateSetting
+from bulkhead_kit.start_error import StartError
 from bulkhead_kit.tls import TlsFiles
 
 _address_form = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]*):([0-9]{1,5})", re.ASCII).fullmatch
 
 
-class SettingsError(Exception):
+class SettingsError(StartError):
     """Names every wrong variable and what would be right; never a value."""
 
 

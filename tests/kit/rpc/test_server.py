@@ -13,7 +13,8 @@ from bulkhead.rpc.v1 import options_pb2
 from bulkhead_kit import clock
 from bulkhead_kit.interceptors.base import HandlerError
 from bulkhead_kit.policy import PolicyError, read_policies
-from bulkhead_kit.server import AddressError, ServerOptions, Service, build_server
+from bulkhead_kit.server import ServerOptions, Service, build_server
+from bulkhead_kit.start_error import AddressError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from bulkhead_audit.event import encoding
 from bulkhead_kit import canonical_json
-from bulkhead_kit.db.context import PLATFORM_LOG
+from bulkhead_kit.ids import PLATFORM_LOG
 from bulkhead_kit.outbox.large_values import KEPT, cut_to
 from bulkhead_kit.outbox.messages import MAX_EVENTS
 from bulkhead_kit.outbox.tenants import LATEST, PARKED_LONGEST, Gate, Tenant, Turns, parking_time, pause

@@ -16,9 +16,7 @@ from bulkhead_kit.caller import Caller
 from bulkhead_kit.db.query import Query
 from bulkhead_kit.db.types import Id
 from bulkhead_kit.errors import DeadlineExceeded
-
-PLATFORM_LOG: Final = UUID("00000000-0000-0000-0000-000000000001")
-"""The reserved tenant of the log of what happens outside any tenant; same value as app.platform_log_id()."""
+from bulkhead_kit.ids import PLATFORM_LOG
 
 SERVICE_LEVEL: Final = "6"
 """app.role_level() of another service acting in a tenant."""

@@ -10,7 +10,7 @@ from typing import Final
 import psycopg
 import structlog
 
-from bulkhead_kit import clock, program
+from bulkhead_kit import clock
 from bulkhead_kit.keyfiles import load_signer
 from bulkhead_kit.outbox.calls import Append, AuditClient
 from bulkhead_kit.outbox.relay import Relay, Tuning
@@ -20,6 +20,7 @@ from bulkhead_kit.poolers import NotDirectError
 from bulkhead_kit.roles import RolesRefusedError
 from bulkhead_kit.services_auth import ServiceTokens
 from bulkhead_kit.settings import ServiceSettings
+from bulkhead_kit.starting import start_logging, start_metrics
 from bulkhead_kit.telemetry import RelayMetrics
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("bulkhead.relay")
@@ -31,13 +32,13 @@ STEADY_SECONDS: Final = 10.0
 
 def run_relay(settings: ServiceSettings) -> None:
     """Until SIGTERM or SIGINT. For a service's __main__: `python -m bulkhead_issues relay`."""
-    program.start_logging(settings)
+    start_logging(settings)
     asyncio.run(_run(settings))
 
 
 def retry_parked(settings: ServiceSettings) -> None:
     """Has the active relay try every parked tenant again within a second."""
-    program.start_logging(settings)
+    start_logging(settings)
     log.info("parked_tried_again", tenants=asyncio.run(_retry(settings)))
 
 
@@ -47,7 +48,7 @@ async def _run(settings: ServiceSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     settings.demand_protected_call("audit")
-    program.start_metrics(settings)
+    start_metrics(settings)
     tokens = ServiceTokens(settings.service, load_signer(settings.keys_dir, settings.service))
     audit = AuditClient(settings.audit_address, tokens, settings.tls())
     try:

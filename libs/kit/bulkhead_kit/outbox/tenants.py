@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from bulkhead_kit.db.context import PLATFORM_LOG
+from bulkhead_kit.ids import PLATFORM_LOG
 from bulkhead_kit.outbox.messages import MAX_EVENTS
 
 SOON: Final = 0.1
