@@ -41,10 +41,11 @@ comment on function app.current_user_id() is
 
 create or replace function app.fold(p_text text)
  returns text
- language sql
+ language plpgsql
  immutable parallel safe
 as $function$
-    select case
+begin
+    return case
         when octet_length(p_text) = length(p_text)
         then btrim(regexp_replace(lower(p_text collate "C"), '[\u0009-\u000d ]+', ' ', 'g'), ' ')
         when normalize(p_text, nfkd) collate "C" ~ '['
@@ -200,7 +201,8 @@ as $function$
     '\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u2800\u3000]+',
     ' ', 'g'
     ), ' '), nfkc)
-    end
+    end;
+end
 $function$;
 revoke all on function app.fold(text) from public;
 grant execute on function app.fold(text) to bulkhead_eraser, bulkhead_identity_app, bulkhead_identity_definer,

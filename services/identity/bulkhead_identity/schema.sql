@@ -2969,12 +2969,19 @@ comment on function identity.raise_version() is
 
 create or replace function identity.reads_like_support(p_name text)
  returns boolean
- language sql
+ language plpgsql
  immutable parallel safe
 as $function$
-    select position(
+begin
+    if octet_length(p_name) = length(p_name) then
+        return octet_length(p_name) >= 15 and position(
+        'bulkheadsupport' in regexp_replace(lower(p_name collate "C"), '[^a-z]+', '', 'g')
+        ) > 0;
+    end if;
+    return position(
     'bulkheadsupport' in regexp_replace(normalize(app.fold(p_name), nfkd) collate "C", '[^a-z]+', '', 'g')
-    ) > 0
+    ) > 0;
+end
 $function$;
 revoke all on function identity.reads_like_support(text) from public;
 grant execute on function identity.reads_like_support(text) to bulkhead_identity_app, bulkhead_identity_definer,
