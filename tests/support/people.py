@@ -28,8 +28,12 @@ class Person:
 
 async def set_context(connection: Connection, **values: object) -> None:
     """For the transaction, as the kit enters one for writing: user_id becomes app.user_id."""
-    for name, value in {"writing": "true", **values}.items():
-        await connection.execute("select set_config(%s, %s, true)", (f"app.{name}", str(value)))
+    settings = {"writing": "true", **values}
+    setting = "set_config('app.' || %s, %s, true)"
+    await connection.execute(
+        f"select {', '.join([setting] * len(settings))}".encode(),
+        [text for name, value in settings.items() for text in (name, str(value))],
+    )
 
 
 async def make_person(connection: Connection, *, name: str = "Ada") -> Person:

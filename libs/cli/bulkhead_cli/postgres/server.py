@@ -41,8 +41,8 @@ SETTINGS: Mapping[str, str] = {
     "log_timezone": "UTC",
 }
 # For tests: a power cut may destroy the data, a kill -9 not, because the kernel has every page and all WAL.
-# (synchronous_commit stays on: without it a kill loses the last commits.)
-CARELESS: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off"}
+# (synchronous_commit stays on: without it a kill loses the last commits.) Most databases of a test live for seconds.
+CARELESS: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off", "autovacuum_naptime": "60s"}
 
 
 @dataclass(frozen=True)
