@@ -139,9 +139,9 @@ def watched(database: ScratchDatabase, mode: str) -> Iterator[Watch]:
                 )
     begin = Connection.start_pipelining
 
-    async def begin_watched(self: Connection, traffic: Traffic) -> None:
+    async def begin_watched(self: Connection, traffic: Traffic, *, prepares: bool) -> None:
         self.add_notice_handler(watch.hear)
-        await begin(self, traffic)
+        await begin(self, traffic, prepares=prepares)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Connection, "start_pipelining", begin_watched)

@@ -277,7 +277,8 @@ async def test_nothing_is_lost_when_the_server_falls_in_the_middle(
 
     await asyncio.gather(fall(), work())
     before = len(server.taken)
-    assert 1 <= before < len(addresses)
+    # Mails of several causes go in turns: the one whose answer never comes may be the last.
+    assert 1 <= before <= len(addresses)
     settled = [await state(house, address) for address in addresses]
     assert sum(is_sent for _, is_sent, *_ in settled) == before - 1
     assert not any(is_given_up for _, _, is_given_up, *_ in settled)
