@@ -58,6 +58,10 @@ class Readiness:
         except (PermissionDenied, UndefinedTable):
             return self._behind("is not there")
         self._warn_of(state)
+        if state.is_read_only:
+            # A session that began as a reader stays one; whether the database takes writes again, new ones will tell.
+            for database in (self._database, *self._others):
+                await database.renew()
         return self._schema(state) or await self._roles()
 
     async def _login(self) -> str | None:

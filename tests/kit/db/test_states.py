@@ -72,8 +72,13 @@ async def standby(database: ScratchDatabase, owner: Make) -> AsyncIterator[Datab
     await made.open()
     yield made
     await made.close()
+    take_writes(database)
+
+
+def take_writes(database: ScratchDatabase) -> None:
     with psycopg.connect(database.admin_dsn, autocommit=True) as admin:
         admin.execute("set default_transaction_read_only = off")
+        name = sql.Identifier(database.name)
         admin.execute(sql.SQL("alter database {} reset default_transaction_read_only").format(name))
 
 
@@ -88,6 +93,20 @@ async def test_a_database_that_only_reads_is_told_from_one_that_is_away(standby:
     assert counted("25006") == before + 1
     assert {"database_refuses", "database_read_only"} <= {line["event"] for line in lines}
     assert REGISTRY.get_sample_value("bulkhead_db_read_only") == 1.0
+
+
+async def test_writes_come_back_without_a_restart(standby: Database, database: ScratchDatabase, owner: Make) -> None:
+    """Sessions that were opened as readers stay readers, whatever the server is told later."""
+    ready = Readiness(IssuesSettings.model_construct(), standby)
+    with pytest.raises(Unavailable, match="takes no writes"):
+        await write(standby, owner)
+    take_writes(database)
+    with pytest.raises(Unavailable, match="takes no writes"):
+        await write(standby, owner)
+    for _ in range(2):
+        assert await ready() is None
+    await write(standby, owner)
+    assert REGISTRY.get_sample_value("bulkhead_db_read_only") == 0.0
 
 
 @pytest.mark.parametrize(("ahead", "where"), [(3600.0, "3600 s ahead of"), (-3600.0, "3600 s behind"), (2.0, "")])

@@ -134,6 +134,10 @@ class Database:
             await asyncio.wait(self._returning)
         await self._pool.close()
 
+    async def renew(self) -> None:
+        """Takes new connections: what the server is told of all its sessions, an open one may never hear."""
+        await self._pool.drain()
+
     def stats(self) -> dict[str, int]:
         """Counters of the pool and of what went through it, by name."""
         pool, shares = self._pool.get_stats(), self._shares
