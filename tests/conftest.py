@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import ExitStack
 
+import hypothesis
 import hypothesis.core
 import pytest
 import pytest_asyncio
@@ -29,6 +30,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if url := os.environ.get("BULKHEAD_TEST_REDIS_URL"):
         # Every service that a test builds or starts counts its calls there.
         os.environ["BULKHEAD_REDIS_URL"] = url
+    # How fast values are drawn and tried says how busy the machine is.
+    hypothesis.settings.register_profile(
+        "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("unhurried")
     if config.getoption("--hypothesis-seed", None) is None:
         # What --hypothesis-seed itself sets.
         setattr(hypothesis.core, "global_force_seed", seeds.SEED)  # noqa: B010 - declared as None there
